@@ -1,0 +1,85 @@
+"""Validation at the public edge of the formulas: plain numbers are checked, exact types pass unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlinear.errors import DlinearError, DomainError, HorizonError
+
+POSITIVE = "a finite number > 0"
+_EXACT_TYPES = {"sympy", "flint", "mpmath", "fractions"}
+
+
+def is_plain(x: Any) -> bool:
+    return type(x).__module__.partition(".")[0] not in _EXACT_TYPES
+
+
+def lift(x: Any, xp: Any) -> Any:
+    """An integer in the numbers of xp, so that its quotients stay exact."""
+    return x * xp.exp(0) if isinstance(x, int) and xp is not np else x
+
+
+def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bool = False) -> Any:
+    """A non-negative (strict: positive) finite number or array; symbols and balls unchanged."""
+    if not is_plain(x):
+        return x
+    try:
+        values = np.asarray(x if x is not None else "none", dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DomainError(f"{name} = {x!r}: allowed is {allowed}") from None
+    inside = values > 0 if strict else values >= 0
+    if values.size == 0 or not np.all(inside & np.isfinite(values)):
+        raise DomainError(f"{name} = {x!r}: allowed is {allowed}")
+    return x if isinstance(x, int) else values if values.ndim else float(values)
+
+
+def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]) -> Any:
+    """An integer (or array of integers) in low..high, as Python int or float64 array; others unchanged."""
+    if not is_plain(x):
+        return x
+    top = int(high) if high is not None and is_plain(high) else None
+    allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
+    try:
+        values = np.asarray(x)
+    except ValueError:  # ragged lists
+        values = np.empty(0)
+    if values.size == 0 or values.dtype.kind not in "iuf":
+        raise error(f"{name} = {x!r}: allowed is {allowed}")
+    # NaN fails the first comparison, infinities the last
+    inside = (values == np.floor(values)) & (values >= low) & np.isfinite(values)
+    if top is not None:
+        inside &= values <= top
+    if not np.all(inside):
+        raise error(f"{name} = {x!r}: allowed is {allowed}")
+    return values.astype(np.float64) if values.ndim else int(values)
+
+
+def as_depth(depth: Any) -> Any:
+    depth = as_integer("depth", depth, 1, None, DomainError)
+    if isinstance(depth, np.ndarray):
+        raise DomainError(f"depth is an array of {depth.size}: allowed is one integer >= 1")
+    return depth
+
+
+def as_width(width: Any) -> Any:
+    return as_integer("width", width, 1, None, DomainError)
+
+
+def as_horizon(horizon: Any, depth: Any) -> Any:
+    return as_integer("horizon", horizon, 1, depth, HorizonError)
+
+
+def as_layers(layers: Any, depth: Any) -> Any:
+    return as_integer("layers", layers, 0, depth, DomainError)
+
+
+def as_scale(c: Any, depth: Any, xp: Any) -> Any:
+    """The bound c on ||W~(t)||_2, below the depth."""
+    if not is_plain(c):
+        return c
+    c = as_real("c", c)
+    if is_plain(depth) and not np.all(np.asarray(c) < depth):
+        raise DomainError(f"c = {c!r} with depth {depth!r}: allowed is 0 <= c < depth")
+    return lift(c, xp)

@@ -1,0 +1,175 @@
+"""What a horizon costs and what it buys: eq. (11), the counts of section E.1, the example of section 3.3.
+
+Notation: depth T, horizon h; memory M(h) = a h + b; r(h) = 1 - c (1 - h/T)^3 with c > 0 the coefficient of
+the decay. Exact work hands in fractions or sympy numbers: only arithmetic and one square root are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlinear._edge import POSITIVE, as_depth, as_horizon, as_integer, as_real, lift
+from dlinear.bounds import Interval
+from dlinear.errors import DomainError
+
+__all__ = [
+    "block_vjps",
+    "decay_model",
+    "horizon_objective",
+    "integer_interior_interval",
+    "interior_interval",
+    "memory_model",
+    "optimal_horizon",
+    "stored_blocks_eager",
+    "stored_blocks_static",
+]
+
+
+def decay_model(depth: Any, horizon: Any, coefficient: Any) -> Any:
+    """r(h) = cos^2(theta_h) = 1 - c (1 - h/T)^3, the assumption of the example in section 3.3.
+
+    Args:
+        depth: T >= 1.
+        horizon: h, a real number in [0, T] or an array (the example relaxes integers).
+        coefficient: c > 0 of the decay (not the bound on the layers).
+    """
+    return 1 - coefficient * (1 - horizon / depth) ** 3
+
+
+def memory_model(horizon: Any, slope: Any, offset: Any) -> Any:
+    """M(h) = a h + b, eq. (11): eager execution.
+
+    Args:
+        horizon: h.
+        slope: a > 0, memory per block of horizon.
+        offset: b >= 0.
+    """
+    return slope * horizon + offset
+
+
+def horizon_objective(
+    depth: Any, horizon: Any, coefficient: Any, slope: Any, offset: Any, weight: Any
+) -> Any:
+    """-r(h) + lambda M(h), to be minimised (eq. (18), repaired: min instead of max).
+
+    Args:
+        depth: T.
+        horizon: h, real.
+        coefficient: c of `decay_model`.
+        slope: a of `memory_model`.
+        offset: b of `memory_model`.
+        weight: lambda > 0.
+    """
+    return -decay_model(depth, horizon, coefficient) + weight * memory_model(horizon, slope, offset)
+
+
+def _example(depth: Any, coefficient: Any, slope: Any, low: int, xp: Any = np) -> tuple[Any, Any, Any]:
+    return (
+        as_integer("depth", depth, low, None, DomainError),
+        lift(as_real("coefficient", coefficient, POSITIVE, strict=True), xp),
+        as_real("slope", slope, POSITIVE, strict=True),
+    )
+
+
+def optimal_horizon(depth: Any, coefficient: Any, slope: Any, weight: Any, xp: Any = np) -> Any:
+    """The stationary point of `horizon_objective` (section 3.3, repaired).
+
+    h* = T (1 - sqrt(a lambda T/(3c))). The paper drops the factor T, which is right only if memory is counted
+    per fraction h/T of the depth. The minimum over [1, T] is h* clipped to that interval.
+
+    Args:
+        depth: T >= 1.
+        coefficient: c > 0 of `decay_model`.
+        slope: a > 0 of `memory_model`.
+        weight: lambda >= 0.
+        xp: namespace with sqrt.
+
+    Raises:
+        DomainError: an argument outside its domain.
+    """
+    depth, coefficient, slope = _example(depth, coefficient, slope, 1, xp)
+    weight = as_real("weight", weight)
+    return depth * (1 - xp.sqrt(slope * weight * depth / (3 * coefficient)))
+
+
+def interior_interval(depth: Any, coefficient: Any, slope: Any) -> Interval:
+    """The weights lambda with 2 <= h* <= T - 1 (section 3.3, repaired): 3c/(aT^3) .. 3c(T-2)^2/(aT^3).
+
+    Args:
+        depth: T >= 3 (below, the interval is empty).
+        coefficient: c > 0 of `decay_model`.
+        slope: a > 0 of `memory_model`.
+
+    Raises:
+        DomainError: an argument outside its domain.
+    """
+    depth, coefficient, slope = _example(depth, coefficient, slope, 3)
+    lower = 3 * coefficient / (slope * depth**3)
+    return Interval(lower, lower * (depth - 2) ** 2)
+
+
+def integer_interior_interval(depth: Any, coefficient: Any, slope: Any) -> Interval:
+    """The weights lambda for which neither 1 nor T is a best integer horizon.
+
+    c/(aT^3) < lambda < c(3T^2 - 9T + 7)/(aT^3), from f(T-1) < f(T) and f(2) < f(1) for the convex
+    `horizon_objective` f. Strictly wider than `interior_interval`.
+
+    Args:
+        depth: T >= 3.
+        coefficient: c > 0 of `decay_model`.
+        slope: a > 0 of `memory_model`.
+
+    Raises:
+        DomainError: an argument outside its domain.
+    """
+    depth, coefficient, slope = _example(depth, coefficient, slope, 3)
+    lower = coefficient / (slope * depth**3)
+    return Interval(lower, lower * (3 * depth**2 - 9 * depth + 7))
+
+
+def stored_blocks_eager(depth: Any, horizon: Any) -> Any:
+    """Blocks whose inputs are alive at once when windows slide (eager execution): h, for every depth.
+
+    Args:
+        depth: T >= 1.
+        horizon: h in 1..T; integer or array.
+
+    Raises:
+        HorizonError: a horizon that is not an integer in 1..T.
+    """
+    return as_horizon(horizon, as_depth(depth))
+
+
+def stored_blocks_static(depth: Any, horizon: Any) -> Any:
+    """Blocks stored when all T - h + 1 windows are built as one static graph: h (T - h + 1) (section E.1).
+
+    Args:
+        depth: T >= 1.
+        horizon: h in 1..T; integer or array.
+
+    Raises:
+        HorizonError: a horizon that is not an integer in 1..T.
+    """
+    depth = as_depth(depth)
+    horizon = as_horizon(horizon, depth)
+    return horizon * (depth - horizon + 1)
+
+
+def block_vjps(depth: Any, horizon: Any) -> Any:
+    """Block vector-Jacobian products of one gradient g_h: (T - h) h + h.
+
+    Each of the first T - h layers has a window of its own, h blocks; the last h layers share the window that
+    ends at T. h = T is back-propagation (T products), h = 1 the local loss (T as well).
+
+    Args:
+        depth: T >= 1.
+        horizon: h in 1..T; integer or array.
+
+    Raises:
+        HorizonError: a horizon that is not an integer in 1..T.
+    """
+    depth = as_depth(depth)
+    horizon = as_horizon(horizon, depth)
+    return (depth - horizon) * horizon + horizon
