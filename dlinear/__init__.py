@@ -1,1 +1,34 @@
-"""A laboratory for horizon-truncated learning in deep linear networks: prove it, simulate it, bridge it."""
+"""A laboratory for horizon-truncated learning in deep linear networks: prove it, simulate it, bridge it.
+
+Importing this needs numpy alone: the modules that use scipy, sympy, python-flint, matplotlib or torch import
+them when a function is called.
+"""
+
+from dlinear import errors
+from dlinear.alignment import AlignmentProfile, alignment
+from dlinear.gradients import horizon_gradients
+from dlinear.networks import (
+    ConstantNetwork,
+    DenseNetwork,
+    GaussianNetwork,
+    MixedNetwork,
+    Network,
+    OrthogonalNetwork,
+    SmoothNetwork,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlignmentProfile",
+    "ConstantNetwork",
+    "DenseNetwork",
+    "GaussianNetwork",
+    "MixedNetwork",
+    "Network",
+    "OrthogonalNetwork",
+    "SmoothNetwork",
+    "alignment",
+    "errors",
+    "horizon_gradients",
+]

@@ -1,0 +1,44 @@
+"""The horizon gradient g_h, eq. (27) with its state map corrected to P_t = W_0^t."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dlinear.networks import Layers, Network
+from dlinear.products import costates, prefix_deviations, states, window_deviations
+from dlinear.validation import as_horizon, as_phi
+
+
+def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
+    """g_h(t) for every layer: the gradient of 1/2 ||P_s - Phi||_F^2 in W(t), s = min(t + h, T).
+
+        g_h(t) = (W_{t+1}^s)^T (P_s - Phi) P_t^T                                    (27')
+
+    h = 1 is the local gradient of each layer's own output, h = T is back-propagation (eq. (10)).
+    Takes about seven products of n x n matrices a layer, and memory for about five copies of the layers.
+
+    Args:
+        net: depth T, width n.
+        phi: (n, n), E[y x^T] of whitened inputs.
+        horizon: integer in 1..T.
+
+    Returns:
+        Gradients, shape (T, n, n).
+
+    Raises:
+        ShapeError, HorizonError, NonFiniteError: see the message.
+    """
+    phi = as_phi(phi, net)
+    depth, width = net.depth, net.width
+    h = as_horizon(horizon, depth)
+    deviations = net.deviations(0, depth)
+    identity = np.eye(width)
+    forward = states(deviations, identity)
+    # P_s - Phi from the deviation of P_s: no small difference of two numbers near 1.
+    residuals = prefix_deviations(deviations)[h:] + (identity - phi)
+    gradients = np.empty((depth, width, width))
+    gradients[depth - h :] = costates(deviations[depth - h :], residuals[-1])[1:]
+    if h < depth:
+        windows = window_deviations(deviations[1:], h - 1)[: depth - h]
+        gradients[: depth - h] = residuals[:-1] + np.swapaxes(windows, 1, 2) @ residuals[:-1]
+    return gradients @ np.swapaxes(forward[:-1], 1, 2)

@@ -1,0 +1,300 @@
+"""What a deep linear network is: depth T, width n, and the deviations of its layers, by chunks.
+
+Layer t is W(t) = I + D(t). Every class here answers `deviations(start, stop)` with the layers
+start..stop-1 as an array (stop - start, n, n), and any chunk, in any order, holds the same numbers.
+`D(t) = W~(t)/T` in the paper's letters (Theorem 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from dlinear.errors import DomainError, NonFiniteError, ShapeError
+from dlinear.normals import standard_normals
+
+Matrix = Float[np.ndarray, "n n"]
+Layers = Float[np.ndarray, "k n n"]
+Path = Callable[[float], np.ndarray]
+Scale = Literal["1/T", "1/sqrt(T)"]
+
+# One stream of random numbers for each kind of ensemble: equal seeds do not make them equal.
+_GAUSSIAN_STREAM, _ORTHOGONAL_STREAM = 0, 1
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Depth, width and deviations by chunk: all that the rest of the library asks of a network."""
+
+    @property
+    def depth(self) -> int:
+        """Number of layers T."""
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Deviations D(start), ..., D(stop - 1) with W(t) = I + D(t), shape (stop - start, n, n)."""
+
+
+class DenseNetwork:
+    """A network held in memory.
+
+    Args:
+        deviations: shape (T, n, n); W(t) = I + deviations[t]. Not copied when it is float64 already.
+
+    Raises:
+        ShapeError: not of shape (T, n, n) with T, n >= 1, or not real numbers.
+        NonFiniteError: a layer holds NaN or infinity; the message names the first one.
+    """
+
+    def __init__(self, deviations: np.ndarray) -> None:
+        self._deviations = _as_layers(deviations)
+        check_finite(self._deviations, first_layer=0)
+
+    @classmethod
+    def from_weights(cls, weights: np.ndarray) -> DenseNetwork:
+        """The network whose layers are `weights`, shape (T, n, n): deviations[t] = weights[t] - I."""
+        weights = _as_layers(weights)
+        return cls(weights - np.eye(weights.shape[-1]))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers T."""
+        return int(self._deviations.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+        return int(self._deviations.shape[-1])
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """A view of layers start..stop-1, shape (stop - start, n, n)."""
+        _check_chunk(self, start, stop)
+        return self._deviations[start:stop]
+
+    def __repr__(self) -> str:
+        return f"DenseNetwork(depth={self.depth}, width={self.width})"
+
+
+@dataclass(frozen=True)
+class SmoothNetwork:
+    """Layers smooth in depth: D(t) = path((t + 1/2)/T)/T (theory of Theorem B).
+
+    Args:
+        path: A(s) of shape (n, n) for s in (0, 1); with `vectorized`, takes s of shape (k,) and returns (k, n, n).
+        depth: number of layers T.
+    """
+
+    path: Path
+    depth: int
+    vectorized: bool = False
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        _check_sizes(self.depth)
+        object.__setattr__(self, "width", _path_width(lambda s: self._along(s)[0]))
+
+    def _along(self, positions: np.ndarray) -> np.ndarray:
+        if self.vectorized:
+            return np.asarray(self.path(positions), dtype=np.float64)  # type: ignore[arg-type]
+        return np.array([self.path(float(s)) for s in positions], dtype=np.float64)
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        _check_chunk(self, start, stop)
+        if start == stop:
+            return np.empty((0, self.width, self.width))
+        return self._along((np.arange(start, stop) + 0.5) / self.depth) / self.depth
+
+
+@dataclass(frozen=True)
+class ConstantNetwork:
+    """The same layer at every depth: D(t) = matrix/T."""
+
+    matrix: np.ndarray
+    depth: int
+
+    def __post_init__(self) -> None:
+        _check_sizes(self.depth)
+        object.__setattr__(self, "matrix", _as_layers(np.asarray(self.matrix)[None])[0])
+        check_finite(self.matrix[None], first_layer=0)
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+        return int(self.matrix.shape[0])
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        _check_chunk(self, start, stop)
+        return np.tile(self.matrix / self.depth, (stop - start, 1, 1))
+
+
+@dataclass(frozen=True)
+class GaussianNetwork:
+    """Independent Gaussian layers about an optional mean: D(t) = mean/T + rho Xi(t) (Theorem C).
+
+    The entries of Xi(t) are independent N(0, 1/n).
+
+    Args:
+        depth: number of layers T.
+        width: n.
+        scale: "1/T" (the paper's) gives rho = sigma/T; "1/sqrt(T)" (standard residual scaling) gives
+            rho = sigma/sqrt(T).
+        sigma: size of the random part, >= 0.
+        mean: None, an (n, n) matrix, or a path A(s); always divided by T.
+        seed: integer in 0..2^64-1.
+    """
+
+    depth: int
+    width: int
+    scale: Scale = "1/T"
+    sigma: float = 1.0
+    mean: np.ndarray | Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+        if self.mean is not None and (mean := mean_network(self.mean, self.depth)).width != self.width:
+            raise ShapeError(f"mean has width {mean.width}, the network has width {self.width}")
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        _check_chunk(self, start, stop)
+        out = _gaussian_layers(self, _GAUSSIAN_STREAM, start, stop)
+        out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        if self.mean is not None:
+            out += mean_network(self.mean, self.depth).deviations(start, stop)
+        return out
+
+
+@dataclass(frozen=True)
+class MixedNetwork:
+    """Smooth layers plus independent Gaussian ones: D(t) = path((t + 1/2)/T)/T + rho Xi(t)."""
+
+    path: Path
+    depth: int
+    sigma: float = 1.0
+    scale: Scale = "1/T"
+    seed: int = 0
+    vectorized: bool = False
+
+    def __post_init__(self) -> None:
+        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+
+    @property
+    def _smooth(self) -> SmoothNetwork:
+        return SmoothNetwork(self.path, self.depth, self.vectorized)
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+        return self._smooth.width
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        smooth = self._smooth
+        rough = GaussianNetwork(
+            depth=self.depth, width=smooth.width, scale=self.scale, sigma=self.sigma, seed=self.seed
+        )
+        return smooth.deviations(start, stop) + rough.deviations(start, stop)
+
+
+@dataclass(frozen=True)
+class OrthogonalNetwork:
+    """Independent orthogonal deviations: D(t) = rho Q(t), Q(t) Haar-distributed, so ||W~||_2 = sigma.
+
+    The entries of Q have mean 0, variance 1/n and no correlation, as those of Xi in `GaussianNetwork`:
+    Theorem C holds with the same constants, and Theorem A with c = sigma.
+    """
+
+    depth: int
+    width: int
+    scale: Scale = "1/T"
+    sigma: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        _check_chunk(self, start, stop)
+        q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop))
+        # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
+        q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
+        return q * random_scale(self.scale, self.depth, self.sigma)
+
+
+def mean_network(mean: np.ndarray | Path, depth: int) -> SmoothNetwork | ConstantNetwork:
+    """The deterministic network of a mean given as a path or as a matrix."""
+    return SmoothNetwork(mean, depth) if callable(mean) else ConstantNetwork(mean, depth)
+
+
+def random_scale(scale: Scale, depth: int, sigma: float) -> float:
+    """The factor rho of the random part: sigma/T or sigma/sqrt(T)."""
+    return sigma / depth if scale == "1/T" else sigma / float(np.sqrt(depth))
+
+
+def check_finite(layers: np.ndarray, first_layer: int) -> None:
+    """Raise `NonFiniteError` naming the first layer that holds NaN or infinity.
+
+    A sum is finite only if every term is, and costs one pass without a temporary.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(layers.sum()):
+            return
+    bad = np.flatnonzero(~np.isfinite(layers).all(axis=(1, 2)))
+    if bad.size:
+        raise NonFiniteError(
+            f"layer {first_layer + int(bad[0])} holds NaN or infinity ({bad.size} such layers in this chunk)"
+        )
+
+
+def _gaussian_layers(net: GaussianNetwork | OrthogonalNetwork, stream: int, start: int, stop: int) -> Layers:
+    size = net.width * net.width
+    numbers = standard_normals(net.seed, stream, start * size, stop * size)
+    return numbers.reshape(stop - start, net.width, net.width)
+
+
+def _as_layers(array: np.ndarray) -> np.ndarray:
+    layers = np.asarray(array)
+    if layers.ndim != 3 or layers.shape[1] != layers.shape[2] or 0 in layers.shape:
+        raise ShapeError(f"layers have shape {layers.shape}; expected (T, n, n) with T >= 1 and n >= 1")
+    if layers.dtype.kind not in "fiu":
+        raise ShapeError(f"layers have dtype {layers.dtype}; expected real numbers")
+    return layers.astype(np.float64, copy=False)
+
+
+def _check_sizes(depth: int, width: int = 1) -> None:
+    for name, value in (("depth", depth), ("width", width)):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+            raise DomainError(f"{name} is {value!r}; expected an integer >= 1")
+
+
+def _check_random(depth: int, width: int, scale: str, sigma: float, seed: int) -> None:
+    _check_sizes(depth, width)
+    if scale not in ("1/T", "1/sqrt(T)"):
+        raise DomainError(f"scale is {scale!r}; expected '1/T' or '1/sqrt(T)'")
+    if not np.isfinite(sigma) or sigma < 0:
+        raise DomainError(f"sigma is {sigma!r}; expected a finite number >= 0")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+        raise DomainError(f"seed is {seed!r}; expected an integer in 0..2^64-1")
+
+
+def _check_chunk(net: Network, start: int, stop: int) -> None:
+    if not 0 <= start <= stop <= net.depth:
+        raise ShapeError(f"layers {start}..{stop} asked for; allowed are 0 <= start <= stop <= {net.depth}")
+
+
+def _path_width(path: Callable[[np.ndarray], np.ndarray]) -> int:
+    shape = np.shape(path(np.array([0.5])))
+    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
+        raise ShapeError(f"path(s) has shape {shape}; expected (n, n)")
+    return int(shape[0])

@@ -1,0 +1,46 @@
+"""Standard normals addressed by their index, so that any chunk of an ensemble is the same numbers.
+
+Number `i` of stream `(seed, stream)` depends on nothing else: uniforms come from the counter-based
+generator Philox4x64-10 (Salmon et al., SC 2011), four per counter value, and pairs (2k, 2k+1) become
+normals by the Box-Muller transform with the half-angle tangent (one `tan` replaces sine and cosine).
+A fixed number of uniforms per normal is what makes an index addressable; rejection samplers are not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_PER_COUNTER = 4  # 64-bit words that Philox4x64 emits for one counter value
+# Aligned and worked off block by block: each number is computed at the same place of a block whatever
+# chunk asks for it (vectorised log and tan may round differently in a loop's tail), and stays in cache.
+_BLOCK = 1 << 14
+
+
+def standard_normals(seed: int, stream: int, start: int, stop: int) -> np.ndarray:
+    """Numbers `start..stop-1` of stream `(seed, stream)`, shape (stop - start,), float64.
+
+    `seed` and `stream` are integers in 0..2^64-1 (the two words of the Philox key).
+    """
+    first = start - start % _BLOCK
+    out = np.empty(stop - start)
+    key = np.array([seed, stream], dtype=np.uint64)
+    philox = np.random.Philox(key=key, counter=first // _PER_COUNTER)
+    generator = np.random.Generator(philox)
+    for block in range(first, stop, _BLOCK):
+        normals = _box_muller(generator.random(_BLOCK))
+        low, high = max(start, block), min(stop, block + _BLOCK)
+        out[low - start : high - start] = normals[low - block : high - block]
+    return out
+
+
+def _box_muller(uniforms: np.ndarray) -> np.ndarray:
+    """Pairs of uniforms on [0, 1) to pairs of independent standard normals."""
+    pairs = uniforms.reshape(-1, 2)
+    radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
+    half_angle_tangent = np.tan(np.pi * (pairs[:, 1] - 0.5))
+    squared = half_angle_tangent * half_angle_tangent
+    radius /= 1.0 + squared
+    out = np.empty_like(pairs)
+    np.multiply(radius, 1.0 - squared, out=out[:, 0])
+    np.multiply(2.0 * radius, half_angle_tangent, out=out[:, 1])
+    return out.ravel()

@@ -1,0 +1,46 @@
+"""Checks at the public edge that several modules share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dlinear.errors import HorizonError, NonFiniteError, ShapeError
+from dlinear.networks import Matrix, Network
+
+
+def as_phi(phi: np.ndarray, net: Network) -> Matrix:
+    """Phi as a finite float64 matrix of the network's width, or `ShapeError` / `NonFiniteError`."""
+    matrix = np.asarray(phi)
+    if matrix.shape != (net.width, net.width) or matrix.dtype.kind not in "fiu":
+        raise ShapeError(
+            f"phi has shape {matrix.shape} and dtype {matrix.dtype}; "
+            f"expected real ({net.width}, {net.width}), the network's width"
+        )
+    matrix = matrix.astype(np.float64, copy=False)
+    if not np.isfinite(matrix).all():
+        raise NonFiniteError("phi holds NaN or infinity")
+    return matrix
+
+
+def as_horizons(horizons: object, depth: int) -> np.ndarray:
+    """Horizons as a non-empty 1-d int64 array, each in 1..T, or `HorizonError`.
+
+    Floats are accepted when they are whole numbers (a computed 3.0 is the integer 3).
+    """
+    array = np.atleast_1d(np.asarray(horizons))
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise HorizonError(f"horizons are {horizons!r:.60}; expected integers in 1..{depth}")
+    bad = ~((array >= 1) & (array <= depth) & (array == np.floor(array)))
+    if bad.any():
+        raise HorizonError(
+            f"horizon {array[bad][0]} received; allowed are the integers 1..{depth} (the depth)"
+        )
+    return array.astype(np.int64)
+
+
+def as_horizon(horizon: object, depth: int) -> int:
+    """One horizon in 1..T, or `HorizonError`."""
+    array = as_horizons(horizon, depth)
+    if array.size != 1:
+        raise HorizonError(f"{array.size} horizons received; expected one integer in 1..{depth}")
+    return int(array[0])
