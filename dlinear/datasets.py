@@ -1,0 +1,317 @@
+"""Image data by name: digits (bundled with scikit-learn), MNIST, Fashion-MNIST, CIFAR-10 and CIFAR-100.
+
+`load` looks in the `folder` argument, the environment variable DLINEAR_DATA and `./data`, in that order.
+Each may hold, directly or in a sub-folder called like the data set,
+
+1. `<name>.npz` or `<name>_*.npz` with the arrays x_train, y_train, x_test, y_test (never pickled), or
+2. the official archives, checked against their published md5: the four gzipped idx files of MNIST and
+   Fashion-MNIST, the *binary* tar of CIFAR (its Python version is a pickle and is not read).
+
+Nothing is fetched from the network unless `download=True`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlinear.errors import DataError, MissingDependencyError
+
+Bytes = NDArray[np.uint8]
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+VARIABLE = "DLINEAR_DATA"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, all uint8.
+
+    Attributes:
+        name: for example "mnist".
+        x_train: (N, height, width) grey or (N, height, width, 3) colour images.
+        y_train: (N,) labels 0..classes-1 (the fine ones of CIFAR-100).
+        x_test: as x_train.
+        y_test: as y_train.
+    """
+
+    name: str
+    x_train: Bytes
+    y_train: Bytes
+    x_test: Bytes
+    y_test: Bytes
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the four arrays: which numbers an experiment saw, whatever file they came from."""
+        total = hashlib.sha256()
+        for key in KEYS:
+            array = np.ascontiguousarray(getattr(self, key))
+            total.update(f"{key}{array.shape}".encode())
+            total.update(array.data)
+        return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Archive:
+    file: str
+    md5: str
+    url: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    image: tuple[int, ...]
+    classes: int
+    archives: tuple[_Archive, ...]
+
+
+def _idx(host: str, *md5s: str) -> tuple[_Archive, ...]:
+    stems = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = [f"{stem}-ubyte.gz" for stem in stems]
+    return tuple(_Archive(file, md5, f"{host}/{file}") for file, md5 in zip(files, md5s, strict=True))
+
+
+def _tar(file: str, md5: str) -> tuple[_Archive, ...]:
+    return (_Archive(file, md5, f"https://www.cs.toronto.edu/~kriz/{file}"),)
+
+
+_SOURCES = {
+    "mnist": _Source(
+        (28, 28),
+        10,
+        _idx(
+            "https://ossci-datasets.s3.amazonaws.com/mnist",
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+    ),
+    "fashion": _Source(
+        (28, 28),
+        10,
+        _idx(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+    ),
+    "cifar10": _Source((32, 32, 3), 10, _tar("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")),
+    "cifar100": _Source(
+        (32, 32, 3), 100, _tar("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8")
+    ),
+}
+NAMES = ("digits", *_SOURCES)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+
+
+def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
+    """The data set called `name`.
+
+    Args:
+        name: "digits", "mnist", "fashion", "cifar10" or "cifar100".
+        folder: where to look first (and, with `download`, where to put the archives).
+        download: fetch the official archives when no local copy is found; they are checked by md5.
+
+    Raises:
+        DataError: an unknown name, no copy found (with where it looked and the two ways to get one), or a
+            file that is damaged, truncated or of another layout (with its name).
+        MissingDependencyError: scikit-learn (digits) or pooch (download) is not installed.
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}; the names are {', '.join(NAMES)}")
+    if name == "digits":
+        return _digits()
+    places = _places(folder)
+    source = _SOURCES[name]
+    for place in places:
+        for inside in (place / name, place):
+            found = [*inside.glob(f"{name}.npz"), *sorted(inside.glob(f"{name}_*.npz"))]
+            if found:
+                return _checked(name, source, found[0], _read_npz(found[0]))
+            files = [inside / archive.file for archive in source.archives]
+            present = [file for file in files if file.exists()]
+            if not present or (inside == place and not _none_is_another_sets(files, source)):
+                continue
+            return _from_archives(name, source, files)
+    if download:
+        return _from_archives(name, source, _fetch(source, places[0] / name))
+    looked = ", ".join(str(place) for place in places)
+    raise DataError(
+        f"{name} not found in {looked}: put {name}.npz or {source.archives[0].file} there "
+        f"(or set {VARIABLE} to its folder), or call load({name!r}, download=True)"
+    )
+
+
+def _places(folder: str | os.PathLike[str] | None) -> list[Path]:
+    named = [folder, os.environ.get(VARIABLE) or None, "data"]
+    return [Path(place) for place in named if place is not None]
+
+
+def _digits() -> Dataset:
+    """The 1797 digits in their order; the last fifth (360 images) is the test set."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise MissingDependencyError("the digits come with scikit-learn: pip install scikit-learn") from error
+    images, labels = load_digits(return_X_y=True)
+    x, y = images.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.uint8)
+    return Dataset("digits", x[:-360], y[:-360], x[-360:], y[-360:])
+
+
+def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            missing = [key for key in KEYS if key not in file.files]
+            if missing:
+                raise DataError(f"{path} has no {', '.join(missing)}; it must hold {', '.join(KEYS)}")
+            return {key: file[key] for key in KEYS}
+    except DataError:
+        raise
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+
+
+def _checked(name: str, source: _Source, path: Path, arrays: dict[str, NDArray[Any]]) -> Dataset:
+    for key in KEYS:
+        array = arrays[key]
+        shape = source.image if key.startswith("x") else ()
+        if array.dtype != np.uint8:
+            raise DataError(f"{path}: {key} must be uint8, not {array.dtype}")
+        if array.ndim != 1 + len(shape) or array.shape[1:] != shape or not len(array):
+            allowed = "(" + ", ".join(["N >= 1", *map(str, shape)]) + ")"
+            raise DataError(f"{path}: {key} must have shape {allowed}, not {array.shape}")
+    for part in ("train", "test"):
+        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if len(images) != len(labels):
+            raise DataError(f"{path}: {len(images)} {part} images but {len(labels)} labels")
+        if labels.max() >= source.classes:
+            raise DataError(
+                f"{path}: y_{part} holds {labels.max()}; labels of {name} are 0..{source.classes - 1}"
+            )
+    return Dataset(name, *(arrays[key] for key in KEYS))
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _none_is_another_sets(files: list[Path], source: _Source) -> bool:
+    """MNIST and Fashion-MNIST share file names: in a shared folder the hash tells whose they are."""
+    known = {(a.file, a.md5) for other in _SOURCES.values() if other is not source for a in other.archives}
+    return not any(file.exists() and (file.name, _md5(file)) in known for file in files)
+
+
+def _from_archives(name: str, source: _Source, files: list[Path]) -> Dataset:
+    for file, archive in zip(files, source.archives, strict=True):
+        if not file.exists():
+            raise DataError(f"{name} is incomplete: {file} is missing")
+        if (seen := _md5(file)) != archive.md5:
+            raise DataError(f"{file} is damaged or another file: md5 {seen}, officially {archive.md5}")
+    if name in ("mnist", "fashion"):
+        ranks = (len(source.image) + 1, 1, len(source.image) + 1, 1)
+        arrays = {key: read_idx(file, rank) for key, file, rank in zip(KEYS, files, ranks, strict=True)}
+    else:
+        arrays = read_cifar(files[0], fine=name == "cifar100")
+    return _checked(name, source, files[0], arrays)
+
+
+def _fetch(source: _Source, folder: Path) -> list[Path]:
+    try:
+        import pooch
+    except ImportError as error:
+        raise MissingDependencyError("downloading needs pooch: pip install pooch") from error
+    paths = []
+    for archive in source.archives:
+        try:
+            known = f"md5:{archive.md5}"
+            path = pooch.retrieve(archive.url, known_hash=known, fname=archive.file, path=folder)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{archive.url} could not be fetched into {folder}: {reason}") from error
+        paths.append(Path(path))
+    return paths
+
+
+def read_idx(path: str | os.PathLike[str], rank: int) -> Bytes:
+    """The uint8 array of a gzipped idx file: bytes 0 0 8 rank, big-endian sizes, then the values.
+
+    Raises:
+        DataError: damaged, truncated, or not a uint8 idx file of that rank; the message names the file.
+    """
+    try:
+        with gzip.open(path, "rb") as file:
+            raw = file.read()
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    if raw[:4] != bytes([0, 0, 8, rank]):
+        raise DataError(f"{path} is not an idx file of uint8 with {rank} axes, but starts {raw[:4].hex(' ')}")
+    start = 4 + 4 * rank
+    if len(raw) < start:
+        raise DataError(f"{path} is truncated: {len(raw)} bytes")
+    shape = tuple(int(size) for size in np.frombuffer(raw[4:start], ">u4"))
+    values = np.frombuffer(raw, np.uint8, offset=start)
+    if values.size != np.prod(shape, dtype=np.int64):
+        raise DataError(f"{path} is truncated or too long: {values.size} values for shape {shape}")
+    return values.reshape(shape).copy()
+
+
+def read_cifar(path: str | os.PathLike[str], fine: bool) -> dict[str, Bytes]:
+    """The four arrays of a CIFAR binary archive, images as (N, 32, 32, 3).
+
+    A record is one label byte (CIFAR-10) or two, coarse and fine (CIFAR-100), then 3072 channel-first
+    pixels. Nothing is unpacked to disk.
+
+    Raises:
+        DataError: damaged, truncated or without the expected members; the message names the file.
+    """
+    train = ["train.bin"] if fine else [f"data_batch_{i}.bin" for i in range(1, 6)]
+    tests = ["test.bin"] if fine else ["test_batch.bin"]
+    try:
+        parts = dict(_members(path, {*train, *tests}))
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    missing = [member for member in [*train, *tests] if member not in parts]
+    if missing:
+        raise DataError(f"{path} has no {', '.join(missing)}")
+    labels = 2 if fine else 1
+    arrays: dict[str, Bytes] = {}
+    for key, members in (("train", train), ("test", tests)):
+        for member in members:
+            if len(parts[member]) % (labels + 3072):
+                raise DataError(f"{path}: {member} is truncated: {len(parts[member])} bytes")
+        raw = np.concatenate([np.frombuffer(parts[member], np.uint8) for member in members])
+        records = raw.reshape(-1, labels + 3072)
+        arrays[f"y_{key}"] = records[:, labels - 1].copy()
+        arrays[f"x_{key}"] = records[:, labels:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).copy()
+    return arrays
+
+
+def _members(path: str | os.PathLike[str], wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            stream = archive.extractfile(member) if Path(member.name).name in wanted else None
+            if stream is not None:
+                content = stream.read()
+                if len(content) != member.size:
+                    raise EOFError(f"{member.name} ends early")
+                yield Path(member.name).name, content
+
+
+def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{path} is damaged or of another format ({reason[:120]}); remove or replace it")
