@@ -5,9 +5,9 @@ state map P_t = W(t-1)...W(0), residual R = P_T - Phi, horizon h, end of a windo
 shortfall m = T - h. "phi" is the target map Phi = E[y x^T].
 
 Where `xp` is an argument it supplies `exp`, `log` and `sqrt`: numpy (the default), the module `sympy`, or
-`ARB` (ball arithmetic). Plain numbers and arrays are validated and broadcast; symbols, balls and fractions pass
-unchecked. Exact work hands them in as such (`sympy.Rational(1, 10)`, `flint.arb("0.1")`): a float literal is
-the wrong number.
+`ARB` (ball arithmetic). Plain numbers and arrays are validated and broadcast; symbols, balls and fractions
+pass unchecked. Exact work hands them in as such (`sympy.Rational(1, 10)`, `flint.arb("0.1")`): a float
+literal is the wrong number.
 """
 
 from __future__ import annotations

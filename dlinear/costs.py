@@ -35,7 +35,7 @@ def decay_model(depth: Any, horizon: Any, coefficient: Any) -> Any:
         horizon: h, a real number in [0, T] or an array (the example relaxes integers).
         coefficient: c > 0 of the decay (not the bound on the layers).
     """
-    return 1 - coefficient * (1 - horizon / depth) ** 3
+    return 1 - coefficient * (depth - horizon) ** 3 / depth**3
 
 
 def memory_model(horizon: Any, slope: Any, offset: Any) -> Any:

@@ -1,0 +1,36 @@
+"""Shared settings of the tests: one BLAS thread, hypothesis profiles, precision restored after every test.
+
+The profile `ci` (the default) draws the same examples every time; `HYPOTHESIS_PROFILE=dev` draws new ones.
+Helpers are imported by their file names: `from reference import gradients`, `from strategies import cases`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import pytest  # noqa: E402 - after the thread limits, which are read on import
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # proofs/, sims/ and paper_figs/ are run from the root and are not installed
+    sys.path.insert(0, str(ROOT))
+
+_common = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", max_examples=60, database=None, **_common)
+settings.register_profile("ci", max_examples=60, derandomize=True, database=None, **_common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _precision_restored():
+    """mpmath and python-flint keep their precision in a global; no test inherits another's."""
+    yield
+    if "mpmath" in sys.modules:
+        sys.modules["mpmath"].mp.dps = 15
+    if "flint" in sys.modules:
+        sys.modules["flint"].ctx.prec = 53
