@@ -1,0 +1,171 @@
+"""What a horizon costs: counts against instrumented runs, the example of section 3.3 against brute force."""
+
+from __future__ import annotations
+
+import weakref
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import reference
+import sympy
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import build_case
+
+from dlinear import costs
+from dlinear.errors import DomainError, HorizonError
+
+
+class Block:
+    """One linear block; counts its vector-Jacobian products."""
+
+    def __init__(self, weight, log):
+        self.weight, self.log = weight, log
+
+    def vjp(self, state, cotangent):
+        self.log["vjps"] += 1
+        return cotangent @ state.value.T, self.weight.T @ cotangent
+
+
+class State:
+    """The stored input of a block; the set of living ones is what memory holds."""
+
+    alive: weakref.WeakSet
+
+    def __init__(self, value, alive):
+        self.value = value
+        alive.add(self)
+
+
+def run(deviations, phi, horizon, sliding):
+    """g_h by explicit sweeps over stored block inputs, with the largest storage and the number of products.
+
+    sliding: windows are dropped once used (eager execution); otherwise each keeps its own states (static).
+    """
+    depth, width, _ = deviations.shape
+    log, alive, peak = {"vjps": 0}, weakref.WeakSet(), 0
+    blocks = [Block(np.eye(width) + d, log) for d in deviations]
+    gradients, kept = [None] * depth, []
+    stored, head = [], np.eye(width)  # inputs of the blocks of the present window; its output
+    for start in range(depth - horizon + 1):
+        if not sliding:  # a graph of its own: all inputs of this window once more
+            head, stored = reference.state(deviations, start), []
+        for k in range(start + len(stored), start + horizon):
+            stored.append(State(head, alive))
+            head = blocks[k].weight @ head
+        peak = max(peak, len(alive))
+        cotangent = head - phi
+        for k in range(start + horizon - 1, start - 1, -1):
+            own, cotangent = blocks[k].vjp(stored[k - start], cotangent)
+            if k == start or start == depth - horizon:
+                gradients[k] = own
+        if sliding:
+            stored.pop(0)
+        else:
+            kept.append(stored)
+    return np.array(gradients), peak, log["vjps"]
+
+
+@given(st.integers(1, 9), st.data())
+def test_counts_match_an_instrumented_run(depth, data):
+    horizon = data.draw(st.integers(1, depth))
+    case = build_case(data.draw(st.integers(0, 99)), depth, 2, 0.5, "dense")
+    want = reference.gradients(case.deviations, case.phi, horizon)
+    for sliding, stored in ((True, costs.stored_blocks_eager), (False, costs.stored_blocks_static)):
+        got, peak, vjps = run(case.deviations, case.phi, horizon, sliding)
+        assert got == pytest.approx(want, rel=1e-12, abs=1e-12)  # the counted run computes the right thing
+        assert peak == stored(depth, horizon)
+        assert vjps == costs.block_vjps(depth, horizon)
+
+
+def test_counts_over_horizons():
+    hs = np.arange(1, 8)
+    assert costs.stored_blocks_eager(7, hs).tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert costs.stored_blocks_static(7, hs).tolist() == [7, 12, 15, 16, 15, 12, 7]
+    assert np.array_equal(costs.block_vjps(7, hs), costs.stored_blocks_static(7, hs))
+    assert costs.memory_model(3, 2, 5) == 11
+
+
+fractions = st.fractions(min_value=Fraction(1, 50), max_value=50, max_denominator=50)
+
+
+def brute_force(depth, coefficient, slope, weight):
+    """Every best integer horizon, exactly."""
+    values = {
+        h: costs.horizon_objective(depth, h, coefficient, slope, Fraction(1), weight)
+        for h in range(1, depth + 1)
+    }
+    return [h for h, v in values.items() if v == min(values.values())]
+
+
+@given(st.integers(3, 40), fractions, fractions, st.fractions(0, 2, max_denominator=60))
+def test_optimal_horizon_is_the_best(depth, coefficient, slope, where):
+    weight = where * 3 * coefficient / (slope * depth)  # where > 1: h* < 0
+    star = float(costs.optimal_horizon(depth, float(coefficient), float(slope), float(weight)))
+    best = brute_force(depth, coefficient, slope, weight)
+    clipped = min(max(star, 1), depth)
+    assert all(abs(h - clipped) < 1 + 1e-9 for h in best)  # convex: the floor or the ceiling of h*
+
+
+@given(st.integers(3, 40), fractions, fractions, st.fractions(0, 2, max_denominator=60))
+def test_interior_intervals(depth, coefficient, slope, where):
+    low, high = costs.interior_interval(depth, coefficient, slope)
+    integer_low, integer_high = costs.integer_interior_interval(depth, coefficient, slope)
+    assert integer_low < low <= high < integer_high
+    weight = where * integer_high
+    best = brute_force(depth, coefficient, slope, weight)
+    assert (1 not in best and depth not in best) == (integer_low < weight < integer_high)
+    square = slope * weight * depth / (3 * coefficient)  # (1 - h*/T)^2, exact
+    inside = Fraction(1, depth**2) <= square <= Fraction(depth - 2, depth) ** 2
+    assert inside == (low <= weight <= high)
+
+
+def test_interval_ends_are_the_extreme_horizons():
+    low, high = costs.interior_interval(10, Fraction(2), Fraction(3))
+    one, two = (
+        sympy.Rational(low.numerator, low.denominator),
+        sympy.Rational(high.numerator, high.denominator),
+    )
+    assert costs.optimal_horizon(10, 2, 3, one, xp=sympy) == 9
+    assert costs.optimal_horizon(10, 2, 3, two, xp=sympy) == 2
+    assert costs.optimal_horizon(10, 2.0, 3.0, 0.0) == 10
+
+
+def test_optimal_horizon_is_stationary():
+    T, h, c, a, b, w = sympy.symbols("T h c a b w", positive=True)
+    slope = sympy.diff(costs.horizon_objective(T, h, c, a, b, w), h)
+    star = costs.optimal_horizon(T, c, a, w, xp=sympy)
+    assert sympy.simplify(slope.subs(h, star)) == 0
+    without_t = T * (1 - sympy.sqrt(a * w / (3 * c)))  # as printed
+    assert sympy.simplify(slope.subs(h, without_t)) != 0
+    # ... which is right where memory is counted per fraction of the depth
+    assert sympy.simplify(sympy.diff(-costs.decay_model(T, h, c) + w * a * h / T, h).subs(h, without_t)) == 0
+
+
+@given(st.integers(3, 30), st.floats(0.01, 0.99))
+def test_printed_interval_does_not_give_an_interior_optimum(depth, where):
+    # the printed interval is T times the right one: for most of its weights the best horizon is 1
+    low, high = (depth * x for x in costs.interior_interval(depth, 1, 1))
+    weight = low + where * (high - low)
+    assume(weight > costs.integer_interior_interval(depth, 1, 1).upper)
+    assert brute_force(depth, 1, 1, Fraction(weight)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: costs.block_vjps(5, 6), HorizonError, "horizon = 6"),
+        (lambda: costs.stored_blocks_eager(5, 0), HorizonError, "horizon = 0"),
+        (lambda: costs.stored_blocks_static(5, 1.5), HorizonError, "horizon = 1.5"),
+        (lambda: costs.optimal_horizon(5, 0.0, 1.0, 1.0), DomainError, "coefficient = 0.0"),
+        (lambda: costs.optimal_horizon(5, 1.0, -1.0, 1.0), DomainError, "slope = -1.0"),
+        (lambda: costs.optimal_horizon(5, 1.0, 1.0, -1.0), DomainError, "weight = -1.0"),
+        (lambda: costs.interior_interval(2, 1.0, 1.0), DomainError, "depth = 2"),
+        (lambda: costs.integer_interior_interval(2, 1.0, 1.0), DomainError, "depth = 2"),
+    ],
+)
+def test_bad_input_says_what_was_received_and_allowed(call, error, message):
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert "allowed" in str(caught.value)
