@@ -11,8 +11,8 @@ Both theorems rest on one linear map, the response of the gradient to a last lay
     B(M) = X^T (M X + M^T R),
 
 and on N = int_0^1 ||G(b)||_F^2 db, G(b) = (X X(b)^{-1})^T R X(b)^T, the mean square of g_T over depth. G
-needs no inverse: G' = G A^T - A^T G with G(0) = X^T R, G(1) = R X^T (it stays similar to itself, and constant where
-it commutes with A^T).
+needs no inverse: G' = G A^T - A^T G with G(0) = X^T R, G(1) = R X^T (it stays similar to itself, and
+constant where it commutes with A^T).
 
 A path is a function s -> (n, n) on [0, 1], piecewise continuous, continuous at 1. Jumps are found by step
 control; naming them (`breaks`) is faster and exact.
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
     "DecayConstants",

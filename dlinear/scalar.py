@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
     "MAX_ABS_C",
