@@ -16,7 +16,6 @@ import gzip
 import hashlib
 import os
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlinear import npz
 from dlinear.errors import DataError, MissingDependencyError
 
 Bytes = NDArray[np.uint8]
@@ -115,7 +115,7 @@ _SOURCES = {
     ),
 }
 NAMES = ("digits", *_SOURCES)
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, tarfile.TarError)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, tarfile.TarError)
 
 
 def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
@@ -173,16 +173,11 @@ def _digits() -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            missing = [key for key in KEYS if key not in file.files]
-            if missing:
-                raise DataError(f"{path} has no {', '.join(missing)}; it must hold {', '.join(KEYS)}")
-            return {key: file[key] for key in KEYS}
-    except DataError:
-        raise
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    arrays = npz.read(path, DataError)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        raise DataError(f"{path} has no {', '.join(missing)}; it must hold {', '.join(KEYS)}")
+    return arrays
 
 
 def _checked(name: str, source: _Source, path: Path, arrays: dict[str, NDArray[Any]]) -> Dataset:
@@ -241,8 +236,8 @@ def _fetch(source: _Source, folder: Path) -> list[Path]:
             known = f"md5:{archive.md5}"
             path = pooch.retrieve(archive.url, known_hash=known, fname=archive.file, path=folder)
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"{archive.url} could not be fetched into {folder}: {reason}") from error
+            why = npz.reason(error)
+            raise DataError(f"{archive.url} could not be fetched to {folder}: {why}") from error
         paths.append(Path(path))
     return paths
 
@@ -313,5 +308,4 @@ def _members(path: str | os.PathLike[str], wanted: set[str]) -> Iterator[tuple[s
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"{path} is damaged or of another format ({reason[:120]}); remove or replace it")
+    return DataError(f"{path} is damaged or of another format ({npz.reason(error)}); remove or replace it")

@@ -1,0 +1,292 @@
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dlinear import records
+from dlinear.errors import RecordError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    ensemble: str = "smooth"
+    depth: int = 100
+    seed: int = 0
+    sigma: float = 1.0
+    shortfalls: tuple[int, ...] = (1, 2, 4)
+
+
+def arrays(cell, labels=None):
+    labels = np.array(cell.shortfalls if labels is None else labels)
+    values = cell.depth + 10.0 * cell.seed + labels / 3.0
+    return {
+        "shortfall": (["shortfall"], labels),
+        "sin2": (["shortfall"], values),
+        "cubic": ([], cell.depth / 7.0),
+    }
+
+
+def written(folder, **change):
+    cell = Cell(**change)
+    return records.write(folder, cell, arrays(cell), 0.5)
+
+
+def test_the_key_is_the_sha256_of_the_sorted_json():
+    text = '{"depth":100,"ensemble":"smooth","seed":0,"shortfalls":[1,2,4],"sigma":1.0}'
+    assert records.key(Cell()) == hashlib.sha256(text.encode()).hexdigest()
+    assert records.key(dict(reversed(list(dataclasses.asdict(Cell()).items())))) == records.key(Cell())
+    assert records.key(Cell(seed=1)) != records.key(Cell())
+
+
+@pytest.mark.parametrize("bad", [{"a": np.ones(2)}, {"a": float("nan")}, {"a": print}, {"a": {1, 2}}])
+def test_knobs_must_be_exact_json(bad):
+    with pytest.raises(RecordError, match="JSON"):
+        records.key(bad)
+
+
+def test_round_trip_is_exact(tmp_path):
+    path = written(tmp_path)
+    record = records.read(path)
+    assert path == tmp_path / "cells" / f"{records.key(Cell())}.npz"
+    assert record.knobs == records.plain(Cell())
+    assert np.array_equal(record.arrays["sin2"], 100.0 + np.array([1, 2, 4]) / 3.0)
+    assert record.arrays["sin2"].dtype == np.float64
+    assert record.dimensions == {"shortfall": ("shortfall",), "sin2": ("shortfall",), "cubic": ()}
+    assert record.meta["seconds"] == 0.5
+    assert record.meta["versions"]["numpy"] == np.__version__
+    assert record.meta["revision"] is None or len(record.meta["revision"]) >= 40
+    assert os.listdir(tmp_path / "cells") == [path.name]
+
+
+def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "site" / "dlinear" / "records.py"))
+    records._revision.cache_clear()
+    try:
+        assert records._revision() is None
+    finally:
+        records._revision.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"a": (["shortfall"], [1.0])}, "label array 'shortfall'"),
+        ({"a": ([], [1.0])}, "1 axes"),
+        ({"a": ("s", [1.0])}, "dimensions"),
+        ({"a": ([], "text")}, "real numbers"),
+        ({"record": ([], 1.0)}, "record"),
+        ({"a": ([], 1j)}, "real numbers"),
+    ],
+)
+def test_write_refuses(tmp_path, content, words):
+    with pytest.raises(RecordError, match=words):
+        records.write(tmp_path, Cell(), content)
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300, -40, -1])
+def test_truncated_file_is_named_and_skipped(tmp_path, keep):
+    good, bad = written(tmp_path), written(tmp_path, seed=1)
+    bad.write_bytes(bad.read_bytes()[:keep])
+    with pytest.raises(RecordError, match="damaged"):
+        records.read(bad)
+    with pytest.warns(records.RecordWarning, match=bad.stem):
+        dataset = records.load(tmp_path)
+    assert dataset.attrs["cells"] == 1
+    assert records.read(good).key == good.stem
+
+
+def test_every_changed_byte_is_noticed_or_harmless(tmp_path):
+    """A flip inside the stored numbers or header never gives other numbers in silence."""
+    path = written(tmp_path)
+    raw, want = path.read_bytes(), records.read(path)
+    for place in range(0, len(raw), 7):
+        damaged = bytearray(raw)
+        damaged[place] ^= 0x41
+        path.write_bytes(damaged)
+        try:
+            got = records.read(path)
+        except RecordError:
+            continue
+        assert got.knobs == want.knobs
+        assert all(np.array_equal(got.arrays[name], want.arrays[name]) for name in want.arrays)
+
+
+def test_foreign_files_are_named_and_skipped(tmp_path):
+    path = written(tmp_path)
+    np.savez(path.with_name("other.npz"), a=np.ones(3))
+    path.with_name("note.npz").write_text("hello")
+    path.with_name("objects.npz").write_bytes(b"")
+    np.savez(path.with_name("objects.npz"), record=np.array([None]))
+    copied = path.with_name("0" * 64 + ".npz")
+    copied.write_bytes(path.read_bytes())
+    with pytest.warns(records.RecordWarning) as caught:
+        found = records.scan(tmp_path)
+    assert [record.key for record in found] == [path.stem]
+    said = " ".join(str(item.message) for item in caught)
+    assert all(name in said for name in ("other.npz", "note.npz", "objects.npz", copied.name))
+    assert "another cell" in said
+    assert len(caught) == 4
+
+
+def edit_header(path, change):
+    with np.load(path, allow_pickle=False) as file:
+        content = {name: file[name] for name in file.files}
+    head = json.loads(content["record"].tobytes())
+    change(head)
+    content["record"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez(path, **content)
+
+
+def test_newer_version_is_named_and_skipped(tmp_path):
+    written(tmp_path)
+    newer = written(tmp_path, seed=1)
+    edit_header(newer, lambda head: head.update(version=records.VERSION + 1))
+    with pytest.raises(records.NewerRecordError, match=f"version {records.VERSION + 1}"):
+        records.read(newer)
+    with pytest.warns(records.RecordWarning, match="version"):
+        assert len(records.scan(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head: head["knobs"].update(sigma=2.0),
+        lambda head: head.pop("meta"),
+        lambda head: head.update(dimensions=3),
+        lambda head: head["dimensions"].pop("sin2"),
+        lambda head: head.update(version="1"),
+        lambda head: head.update(format="else"),
+    ],
+)
+def test_tampered_header_is_refused(tmp_path, change):
+    path = written(tmp_path)
+    edit_header(path, change)
+    with pytest.raises(RecordError, match=path.stem):
+        records.read(path)
+
+
+def test_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = written(tmp_path)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match=r"cannot write .*No space left on device"):
+        written(tmp_path)
+    with pytest.raises(RecordError, match="No space left"):
+        written(tmp_path, seed=1)
+    assert os.listdir(tmp_path / "cells") == [path.name]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file size limits")
+def test_disk_that_fills_up_half_way(tmp_path):
+    """A real failing write: the file size limit stops it after 4096 bytes."""
+    code = f"""
+import resource, signal, sys
+import numpy as np
+from dlinear import records
+records.write({str(tmp_path)!r}, {{"seed": 0}}, {{"a": ([], 1.0)}})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+noise = np.random.default_rng(0).random(10000)
+try:
+    records.write({str(tmp_path)!r}, {{"seed": 1}}, {{"x": (["x"], np.arange(10000)), "a": (["x"], noise)}})
+except records.RecordError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "cannot write" in done.stdout
+    assert [path.stem for path in (tmp_path / "cells").iterdir()] == [records.key({"seed": 0})]
+    assert len(records.scan(tmp_path)) == 1
+
+
+def test_labelled_dataset(tmp_path):
+    for ensemble in ("smooth", "mixed"):
+        for depth in (100, 20):
+            for seed in range(3):
+                if (ensemble, seed) != ("mixed", 2):
+                    written(tmp_path, ensemble=ensemble, depth=depth, seed=seed)
+    data = records.load(tmp_path)
+    assert data["sin2"].dims == ("seed", "depth", "ensemble", "shortfall")
+    assert data["cubic"].dims == ("seed", "depth", "ensemble")
+    assert data["depth"].values.tolist() == [20, 100]
+    assert data["ensemble"].values.tolist() == ["mixed", "smooth"]
+    for name in data.data_vars:
+        assert data[name].dtype == np.float64
+    assert float(data["sin2"].sel(seed=2, depth=20, ensemble="smooth", shortfall=4)) == 20 + 20.0 + 4 / 3.0
+    assert np.isnan(data["sin2"].sel(seed=2, ensemble="mixed")).all()
+    assert json.loads(data.attrs["knobs"]) == {"shortfalls": [1, 2, 4], "sigma": 1.0}
+
+
+def test_cells_with_other_shortfalls_are_aligned_by_label(tmp_path):
+    for depth, labels in ((100, (1, 2, 8)), (20, (2, 3))):
+        cell = Cell(depth=depth)
+        records.write(tmp_path, cell, arrays(cell, labels))
+    data = records.load(tmp_path)["sin2"].sel(seed=0, ensemble="smooth")
+    assert data["shortfall"].values.tolist() == [1, 2, 3, 8]
+    assert np.isnan(data.sel(depth=20, shortfall=8))
+    assert float(data.sel(depth=20, shortfall=3)) == 21.0
+
+
+def test_a_knob_that_varies_is_a_dimension_and_keys_select(tmp_path):
+    a, b = written(tmp_path), written(tmp_path, sigma=2.5)
+    data = records.load(tmp_path)
+    assert data["sin2"].dims == ("seed", "depth", "ensemble", "sigma", "shortfall")
+    assert data["sigma"].values.tolist() == [1.0, 2.5]
+    assert "sigma" not in records.load(tmp_path, keys=[b.stem]).dims
+    assert a.exists()
+
+
+def test_cells_too_unlike_are_refused(tmp_path):
+    written(tmp_path)
+    written(tmp_path, shortfalls=(1, 2))
+    with pytest.raises(RecordError, match="shortfalls"):
+        records.load(tmp_path)
+    cell = Cell()
+    records.write(tmp_path / "b", cell, arrays(cell))
+    records.write(tmp_path / "b", {"seed": 1, "depth": 100, "ensemble": 3}, {"sin2": ([], 1.0)})
+    with pytest.raises(RecordError, match="cells differ"):
+        records.load(tmp_path / "b")
+
+
+def test_no_record_is_said(tmp_path):
+    with pytest.raises(RecordError, match="no readable record"):
+        records.load(tmp_path / "nothing")
+
+
+def test_consolidated_netcdf_is_float64_and_equal(tmp_path):
+    import h5py
+    import xarray
+
+    for seed in range(2):
+        written(tmp_path / "exp", seed=seed)
+    path = records.consolidate(tmp_path / "exp")
+    assert path == tmp_path / "exp" / "exp.nc"
+    with xarray.open_dataset(path, engine="h5netcdf") as back:
+        xarray.testing.assert_identical(back.load(), records.load(tmp_path / "exp"))
+    with h5py.File(path) as raw:
+        assert raw["sin2"].dtype == np.float64
+    assert sorted(os.listdir(tmp_path / "exp")) == ["cells", "exp.nc"]
+
+
+def test_latest(tmp_path):
+    with pytest.raises(RecordError, match="no run has been completed"):
+        records.latest(tmp_path)
+    records.mark_latest(tmp_path, ["a", "b"])
+    assert records.latest(tmp_path) == ["a", "b"]
+    (tmp_path / "latest.json").write_text('{"version": 99, "keys": []}')
+    with pytest.raises(records.NewerRecordError, match="99"):
+        records.latest(tmp_path)
+    (tmp_path / "latest.json").write_text('{"vers')
+    with pytest.raises(RecordError, match="damaged"):
+        records.latest(tmp_path)

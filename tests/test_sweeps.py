@@ -1,0 +1,218 @@
+import dataclasses
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlinear import records, sweeps
+from dlinear.errors import DomainError, RecordError
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    seed: int
+    trace: str  # a folder in which every computation leaves a file
+    mode: str = "fine"
+
+
+def compute(cell):
+    count = len(list(Path(cell.trace).glob(f"{cell.seed}.*")))
+    Path(cell.trace, f"{cell.seed}.{count}").touch()
+    if cell.mode == "raises":
+        raise ZeroDivisionError("two\nlines")
+    if cell.mode == "dies":
+        os._exit(3)
+    threads = float(os.environ.get("OPENBLAS_NUM_THREADS", "0"))
+    return {"square": ([], cell.seed**2), "threads": ([], threads), "process": ([], os.getpid())}
+
+
+@pytest.fixture
+def trace(tmp_path):
+    (tmp_path / "trace").mkdir()
+    return tmp_path / "trace"
+
+
+def computed(trace):
+    return sorted(path.name for path in trace.iterdir())
+
+
+def cells(trace, count, **modes):
+    return [Cell(seed, str(trace), modes.get(f"s{seed}", "fine")) for seed in range(count)]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers):
+    folder, asked = tmp_path / "exp", cells(trace, 4)
+    sweep = sweeps.run(folder, asked, compute, workers=workers)
+    assert (sweep.computed, sweep.resumed, dict(sweep.failed)) == (4, 0, {})
+    data = records.load(folder)
+    assert data["square"].values.ravel().tolist() == [0, 1, 4, 9]
+    again = sweeps.run(folder, [*asked, asked[0]], compute, workers=workers)
+    assert (again.computed, again.resumed) == (0, 4)
+    assert computed(trace) == ["0.0", "1.0", "2.0", "3.0"]
+    assert records.latest(folder) == list(sweep.keys) == list(again.keys)
+    assert "4 resumed" in str(again)
+    assert "FAILED" not in str(again)
+    if workers == 2:
+        assert (data["threads"] == 1).all()  # in the processes; this one is left alone
+        assert os.getpid() not in data["process"].values
+
+
+def test_the_environment_is_left_as_it_was(tmp_path, trace, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    sweeps.run(tmp_path / "exp", cells(trace, 2), compute, workers=2)
+    assert dict(os.environ) == before
+
+
+def test_any_executor_can_be_passed(tmp_path, trace):
+    with ThreadPoolExecutor(2) as executor:
+        sweep = sweeps.run(tmp_path / "exp", cells(trace, 3), compute, executor=executor)
+    assert sweep.computed == 3
+    assert (records.load(tmp_path / "exp")["process"] == os.getpid()).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failing_cell_is_reported_and_the_rest_complete(tmp_path, trace, workers, capsys):
+    asked = cells(trace, 4, s1="raises")
+    sweep = sweeps.run(tmp_path / "exp", asked, compute, workers=workers)
+    assert sweep.computed == 3
+    assert dict(sweep.failed) == {records.key(asked[1]): "ZeroDivisionError: two lines"}
+    assert "ZeroDivisionError: two lines" in capsys.readouterr().err
+    assert "1 FAILED" in str(sweep)
+    with pytest.raises(RecordError, match="no run has been completed"):
+        records.latest(tmp_path / "exp")
+
+
+def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
+    asked = cells(trace, 4, s1="dies")
+    sweep = sweeps.run(tmp_path / "exp", asked, compute, workers=2)
+    assert list(sweep.failed) == [records.key(asked[1])]
+    assert "BrokenProcessPool" in capsys.readouterr().err
+    assert sorted(records.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 2, 3]
+
+
+def test_a_damaged_record_is_computed_again(tmp_path, trace):
+    folder, asked = tmp_path / "exp", cells(trace, 2)
+    sweep = sweeps.run(folder, asked, compute, workers=0)
+    path = records.cells(folder) / f"{sweep.keys[1]}.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(records.RecordWarning, match=f"computed again: .*{sweep.keys[1]}"):
+        again = sweeps.run(folder, asked, compute, workers=0)
+    assert (again.computed, again.resumed) == (1, 1)
+    assert computed(trace) == ["0.0", "1.0", "1.1"]
+    assert len(records.scan(folder)) == 2
+
+
+def test_a_newer_record_is_not_replaced(tmp_path, trace, monkeypatch):
+    folder, asked = tmp_path / "exp", cells(trace, 2)
+    monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
+    sweeps.run(folder, asked[:1], compute, workers=0)
+    monkeypatch.undo()
+    before = {path: path.read_bytes() for path in records.cells(folder).iterdir()}
+    with pytest.raises(records.NewerRecordError, match="move it away"):
+        sweeps.run(folder, asked, compute, workers=0)
+    assert {path: path.read_bytes() for path in records.cells(folder).iterdir()} == before
+
+
+def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(tmp_path, trace, monkeypatch, capsys):
+    folder, asked = tmp_path / "exp", cells(trace, 4)
+    sync, left = os.fsync, iter(range(4))  # two syncs a record: the third record fails
+
+    def full(handle):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RecordError, match="No space left"):
+        sweeps.run(folder, asked, compute, workers=0)
+    monkeypatch.undo()
+    assert "stopped: 2 of 4 cells are kept" in capsys.readouterr().err
+    assert len(records.scan(folder)) == 2
+    assert sweeps.run(folder, asked, compute, workers=0).computed == 2
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path, trace, capsys):
+    folder, asked = tmp_path / "exp", cells(trace, 5)
+
+    def interrupted(cell):
+        if cell.seed == 3:
+            raise KeyboardInterrupt
+        return compute(cell)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.run(folder, asked, interrupted, workers=0)
+    assert "interrupted: 3 of 5 cells are kept" in capsys.readouterr().err
+    again = sweeps.run(folder, asked, compute, workers=0)
+    assert (again.computed, again.resumed) == (2, 3)
+    assert computed(trace) == [f"{seed}.0" for seed in range(5)]
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from dlinear import sweeps
+
+def compute(cell):
+    if cell["seed"] >= 2:
+        Path(cell["trace"], str(cell["seed"])).touch()
+        time.sleep(float(cell["seconds"]))
+    return {"a": ([], cell["seed"])}
+
+if __name__ == "__main__":
+    folder, trace = sys.argv[1:3]
+    asked = [{"seed": seed, "trace": trace, "seconds": 600} for seed in range(4)]
+    try:
+        sweeps.run(folder, asked, compute, workers=2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals to a process group")
+def test_ctrl_c_in_a_terminal_ends_the_processes_at_once(tmp_path, trace):
+    """The signal goes to the whole group, as from a terminal, while two cells would sleep ten minutes."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, str(script), str(tmp_path / "exp"), str(trace)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        while len(computed(trace)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.communicate()
+    assert running.returncode == 130
+    assert "interrupted: 2 of 4 cells are kept" in said
+    assert "Traceback" not in said
+    assert sorted(records.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 1]
+
+
+def test_workers_must_not_be_negative(tmp_path):
+    with pytest.raises(DomainError, match="-1"):
+        sweeps.run(tmp_path, [], compute, workers=-1)
+
+
+def test_no_cells_is_no_work(tmp_path):
+    assert sweeps.run(tmp_path, [], compute).keys == ()
+
+
+def test_numbers_survive_the_way_through_a_process(tmp_path, trace):
+    a = sweeps.run(tmp_path / "a", cells(trace, 2), compute, workers=2)
+    b = sweeps.run(tmp_path / "b", cells(trace, 2), compute, workers=0)
+    assert a.keys == b.keys
+    assert np.array_equal(records.load(tmp_path / "a")["square"], records.load(tmp_path / "b")["square"])
