@@ -1,0 +1,135 @@
+"""Figures for one column of a paper; the only importer of matplotlib.
+
+3.3 inches wide, 8 point, TrueType fonts embedded, the Okabe-Ito palette (safe for colour-blind readers),
+no dates inside the files. The convention of every figure: measured values are points, a prediction is a
+line drawn over them, the verdict stands above the axes in words and the legend below them, off the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from dlinear.errors import DomainError
+from dlinear.records import replacing
+
+WIDTH = 3.3  # inches: one column
+HEIGHT = 2.7
+COLOURS = {
+    "black": "#000000",
+    "orange": "#E69F00",
+    "sky": "#56B4E9",
+    "green": "#009E73",
+    "yellow": "#F0E442",
+    "blue": "#0072B2",
+    "red": "#D55E00",
+    "purple": "#CC79A7",
+}
+CYCLE = tuple(COLOURS[name] for name in ("blue", "red", "green", "purple", "orange", "sky"))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.2,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """The column style inside a `with` block; the caller's settings come back afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+        yield
+
+
+def column(rows: int = 1, columns: int = 1, height: float = HEIGHT) -> tuple[Figure, Any]:
+    """A one-column figure and its axes (one, or an array as `Figure.subplots` gives); use inside `style`."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def measured(axes: Axes, x: ArrayLike, y: ArrayLike, label: str | None = None, number: int = 0) -> None:
+    """Measured values as open points, in colour and marker `number` of the palette."""
+    colour, marker = CYCLE[number % len(CYCLE)], MARKERS[number % len(MARKERS)]
+    axes.plot(x, y, marker, color=colour, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=2)
+
+
+def predicted(axes: Axes, x: ArrayLike, y: ArrayLike, label: str | None = None, number: int = 0) -> None:
+    """A prediction as a line over the points, in colour `number` of the palette."""
+    axes.plot(x, y, "-", color=CYCLE[number % len(CYCLE)], label=label, zorder=3)
+
+
+def interval(
+    axes: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    label: str | None = None,
+    number: int = 0,
+) -> None:
+    """Measured points with bars from `low` to `high` behind them."""
+    axes.vlines(x, low, high, color=CYCLE[number % len(CYCLE)], linewidth=0.7, zorder=1)
+    measured(axes, x, y, label, number)
+
+
+def verdict(figure: Figure, text: str) -> None:
+    """The conclusion in words, above the axes."""
+    figure.suptitle(text, fontsize=7.5, x=0.02, ha="left")
+
+
+def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
+    """One legend below the axes, where no data are."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def save(figure: Figure, stem: str, folder: str | os.PathLike[str] = "figures") -> tuple[Path, Path]:
+    """Write folder/stem.pdf and folder/stem.png, each whole or not at all, the same bytes each time.
+
+    Raises:
+        DomainError: a stem that is not a plain file name.
+        RecordError: a failed write.
+    """
+    if not stem or Path(stem).name != stem or stem.startswith("."):
+        raise DomainError(f"stem must be a plain file name, not {stem!r}")
+    paths = []
+    for suffix, nameless in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
+        content = io.BytesIO()
+        with style():  # the fonts' type is decided now
+            figure.savefig(content, format=suffix, metadata=nameless)
+        path = Path(folder) / f"{stem}.{suffix}"
+        with replacing(path) as stream:
+            stream.write(content.getvalue())
+        paths.append(path)
+    return paths[0], paths[1]

@@ -1,0 +1,74 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dlinear import plotting
+from dlinear.errors import DomainError, RecordError
+
+
+def draw():
+    with plotting.style():
+        figure, axes = plotting.column()
+        x = np.arange(1, 9)
+        plotting.measured(axes, x, x**2.0, "measured")
+        plotting.predicted(axes, x, x**2.0, "predicted")
+        plotting.interval(axes, x, x**2.0, x, x**3.0, number=1)
+        plotting.verdict(figure, "order 2.00: quadratic")
+        plotting.legend(figure, axes)
+        return figure
+
+
+def test_saved_twice_are_the_same_bytes_without_a_date(tmp_path):
+    first = plotting.save(draw(), "fig", tmp_path / "a")
+    second = plotting.save(draw(), "fig", tmp_path / "b")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert [path.name for path in first] == ["fig.pdf", "fig.png"]
+    assert b"CreationDate" not in first[0].read_bytes()
+
+
+def test_fonts_are_embedded_truetype_and_the_width_is_one_column(tmp_path):
+    pdf, png = plotting.save(draw(), "fig", tmp_path)
+    content = pdf.read_bytes()
+    assert b"/Type3" not in content
+    assert b"/FontFile2" in content
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", content)
+    assert float(box.group(1)) == pytest.approx(3.3 * 72)
+    assert int.from_bytes(png.read_bytes()[16:20], "big") == 990  # 3.3 inches at 300 dots
+
+
+def test_prediction_lies_over_the_points_and_the_legend_off_the_data():
+    figure = draw()
+    points, line = figure.axes[0].lines[:2]
+    assert line.get_zorder() > points.get_zorder()
+    with plotting.style():
+        figure.draw_without_rendering()
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_window_extent())
+
+
+def test_style_leaves_the_callers_settings():
+    import matplotlib
+
+    before = matplotlib.rcParams["font.size"]
+    with plotting.style():
+        assert matplotlib.rcParams["font.size"] == 8
+    assert matplotlib.rcParams["font.size"] == before
+
+
+def test_save_refuses_and_reports(tmp_path):
+    figure = draw()
+    for stem in ("", "a/b", "..", "../x"):
+        with pytest.raises(DomainError, match="plain file name"):
+            plotting.save(figure, stem, tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot write"):
+        plotting.save(figure, "fig", tmp_path / "file")
+
+
+def test_drawing_never_opens_a_window():
+    code = "import sys, dlinear.plotting; print('matplotlib.pyplot' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
