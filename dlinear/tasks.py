@@ -23,7 +23,7 @@ Reading = Literal["deviation", "variance"]
 
 
 @dataclass(frozen=True)
-class WhitenedTask:
+class Task:
     """Whitened samples and the matrix they reduce to.
 
     Attributes:
@@ -43,7 +43,7 @@ class WhitenedTask:
         return 0.5 * float(np.sum(self.y**2) / len(self.y) - np.sum(self.phi**2))
 
 
-def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> WhitenedTask:
+def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> Task:
     """Whiten the inputs and turn the targets into n columns.
 
     The inputs are projected on the leading `width` right singular vectors of the uncentred data (each
@@ -51,7 +51,7 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> WhitenedTask:
     labels and become one-hot columns in the order of the sorted distinct labels; anything else is a real
     target. Fewer than n columns are padded with zeros. More than n are replaced by their n coordinates
     along the left singular vectors of Phi (k, n): the gradient of the loss lies in that space, so
-    nothing that a network could learn is lost; only `WhitenedTask.offset` changes.
+    nothing that a network could learn is lost; only `Task.offset` changes.
 
     Args:
         x: (N, d) real inputs with d >= n and N >= n; images (N, ...) are flattened.
@@ -87,12 +87,12 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> WhitenedTask:
         columns = columns @ _signed(basis)
     else:
         columns = np.pad(columns, ((0, 0), (0, n - columns.shape[1])))
-    return WhitenedTask(phi=columns.T @ white / len(white), x=white, y=columns)
+    return Task(phi=columns.T @ white / len(white), x=white, y=columns)
 
 
 def random_task(
     width: int, seed: int = 0, *, kind: Kind = "linear", samples: int = 10_000, reading: Reading = "deviation"
-) -> WhitenedTask:
+) -> Task:
     """One of the paper's two synthetic sets (Table D2), whitened.
 
     - linear (footnote 1): y = W_0 x with w_0,ij and x_i drawn from "N(0, N^{-1/2})";
