@@ -4,8 +4,9 @@ Importing this needs numpy alone: the modules that use scipy, sympy, python-flin
 them when a function is called.
 """
 
-from dlinear import errors
+from dlinear import bounds, errors, limits, scalar
 from dlinear.alignment import AlignmentProfile, alignment
+from dlinear.decay import DecayFit, fit_decay
 from dlinear.gradients import horizon_gradients
 from dlinear.networks import (
     ConstantNetwork,
@@ -16,19 +17,27 @@ from dlinear.networks import (
     OrthogonalNetwork,
     SmoothNetwork,
 )
+from dlinear.tasks import Task, whitened_task
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AlignmentProfile",
     "ConstantNetwork",
+    "DecayFit",
     "DenseNetwork",
     "GaussianNetwork",
     "MixedNetwork",
     "Network",
     "OrthogonalNetwork",
     "SmoothNetwork",
+    "Task",
     "alignment",
+    "bounds",
     "errors",
+    "fit_decay",
     "horizon_gradients",
+    "limits",
+    "scalar",
+    "whitened_task",
 ]

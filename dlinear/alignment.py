@@ -2,18 +2,21 @@
 
 At T = 1e6 and shortfall m = 1, sin^2(theta_h) is of order 1e-18: `1 - cos**2` is noise in float64. Here the
 small difference delta = g_h - g_T is itself computed from small quantities. With s = t + h, E_s = W_s^T - I,
-R = P_T - Phi (all products held as deviations from I, see `products`):
+R = P_T - Phi:
 
     delta(t) = -(W_{t+1}^s)^T Y_s P_t^T,   Y_s = E_s P_s + E_s^T R        for t < m = T - h, else 0   (D)
     sin^2    = ( ||delta||^2 - <delta, g_T>^2 / ||g_T||^2 ) / ||g_h||^2                               (S)
 
+E_s and R are held as deviations from I; the other products only multiply.
+
 Two ways to the windows W_{t+1}^s. If m <= T/2 they all cross the layers M..T-M (M the largest shortfall asked
-for), so W_{t+1}^s = U_s C L_t with L_t = W_{t+1}^M, C = W_M^{T-M}, U_s = W_{T-M}^s: only the first and the last
-M layers are held, the middle is streamed. If m > T/2 the windows are computed by block scans.
+for), so W_{t+1}^s = U_s C L_t with L_t = W_{t+1}^M, C = W_M^{T-M}, U_s = W_{T-M}^s: only the first and the
+last M layers are held, the middle is streamed. If m > T/2 the windows are computed by block scans.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,10 +30,11 @@ from dlinear.networks import Layers, Matrix, Network, check_finite
 from dlinear.products import (
     compose,
     costates,
+    final_state,
     states,
     suffix_deviations,
     total_deviation,
-    window_deviations,
+    windows,
 )
 from dlinear.validation import as_horizons, as_phi
 
@@ -140,21 +144,31 @@ class _Moments:
 
 
 def _moments(net: Network, phi: Matrix, shortfalls: set[int]) -> dict[int, _Moments]:
-    """The moments of every shortfall; largest shortfall first decides how much is held in memory."""
-    depth = net.depth
-    near = {m for m in shortfalls if m <= depth // 2}
-    held = depth if near != shortfalls else max(near)
+    """The moments of every shortfall: those up to T/2 by the separable form, the others by windows."""
+    near = {m for m in shortfalls if m <= net.depth // 2}
+    found: dict[int, _Moments] = {}
+    for group, held, delta_form in (
+        (near, max(near, default=0), _separable_delta),
+        (shortfalls - near, net.depth, _windowed_delta),
+    ):
+        if group:
+            sweep = _scaled_sweep(net, phi, held)
+            if sweep.true_is_zero:
+                found |= dict.fromkeys(group, _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO))
+            else:
+                delta_of = delta_form(net, sweep)
+                found |= {m: _shortfall_moments(sweep, m, delta_of) for m in group}
+    return found
+
+
+def _scaled_sweep(net: Network, phi: Matrix, held: int) -> _Sweep:
+    """`_sweep`, repeated with all gradients times a power of two where their squares leave float64."""
     sweep = _sweep(net, phi, held)
-    if not np.isfinite(sweep.true):
+    if 0 < sweep.largest < 1e-120 or 1e120 < sweep.largest < math.inf:
+        sweep = _sweep(net, phi, held, scale=2.0 ** -math.frexp(sweep.largest)[1])
+    if not math.isfinite(sweep.true):
         _explain_overflow(net)
-    if sweep.true_is_zero:
-        zero = _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO)
-        return dict.fromkeys(shortfalls, zero)
-    if held < depth:
-        delta_of = _separable_delta(net, sweep, held)
-    else:
-        delta_of = _windowed_delta(net, sweep)
-    return {m: _shortfall_moments(sweep, m, delta_of) for m in shortfalls}
+    return sweep
 
 
 # --- one forward and one backward sweep: R, ||g_T||^2, and what the first layers need --------------------
@@ -165,12 +179,21 @@ class _Sweep:
     """Results of the two sweeps; `held` is the number of first layers kept.
 
     Attributes:
+        held: number of first layers kept.
+        scale: power of two by which all gradients are multiplied.
+        largest: largest entry of g_T in absolute value.
         residual: R = P_T - Phi.
         true: ||g_T||^2 over all layers; `true_held[t]` for each held layer; `true_rest` for the others.
-        forward: P_t, t = 0..held-1. gradients: g_T(t), t = 0..held-1.
-        middle: P at layer `depth - held`, where the tail begins (I if held = depth).
+        forward: P_t, t = 0..held-1.
+        gradients: g_T(t), t = 0..held-1.
+        middle: C = W_held^{T-held} (for held <= T/2).
+        tail_state: P at layer T - held, where the tail begins.
+        final_state: P_T.
     """
 
+    held: int
+    scale: float
+    largest: float
     residual: Matrix
     true_is_zero: bool
     true: float
@@ -178,63 +201,82 @@ class _Sweep:
     true_rest: float
     forward: Layers
     gradients: Layers
+    middle: Matrix
     tail_state: Matrix
+    final_state: Matrix
 
 
-def _sweep(net: Network, phi: Matrix, held: int) -> _Sweep:
+def _sweep(net: Network, phi: Matrix, held: int, scale: float = 1.0) -> _Sweep:
     depth, n = net.depth, net.width
-    chunk = max(1, _CHUNK_NUMBERS // n**2)
-    edges = sorted({*range(0, depth, chunk), min(held, depth), depth - held, depth})
-    chunks = list(zip(edges[:-1], edges[1:], strict=True))
-    starts = [np.zeros((n, n))]  # deviation of P at each edge
-    for start, stop in chunks:
-        starts.append(compose(total_deviation(net.deviations(start, stop)), starts[-1]))
-    residual, is_zero = _residual(net, phi, starts[-1], chunks)
     identity = np.eye(n)
+    edges = sorted({*range(0, depth, _chunk_layers(net)), min(held, depth), depth - held, depth})
+    chunks = list(itertools.pairwise(edges))
+    state, middle = [identity], np.zeros((n, n))  # P at each edge; W_held^t from t = held on
+    for start, stop in chunks:
+        if start == held:
+            middle = identity
+        both = final_state(net.deviations(start, stop), np.hstack([state[-1], middle]))
+        state.append(both[:, :n])
+        if stop <= depth - held:
+            middle = both[:, n:]
+    residual, is_zero = _residual(net, phi, state[-1], chunks)
     forward, gradients = np.empty((held, n, n)), np.empty((held, n, n))
-    true_held, rest = np.empty(held), []
-    costate = residual
-    for (start, stop), deviation in zip(reversed(chunks), reversed(starts[:-1]), strict=True):
+    true_held, rest, largest = np.empty(held), [], 0.0
+    costate = residual * scale
+    for (start, stop), first in zip(reversed(chunks), reversed(state[:-1]), strict=True):
         layers = net.deviations(start, stop)
-        state = states(layers, identity + deviation)[:-1]
+        before = states(layers, first)[:-1]
         adjoint = costates(layers, costate)
         costate = adjoint[0]
-        gradient = np.matmul(adjoint[1:], np.swapaxes(state, 1, 2))
+        gradient = np.matmul(adjoint[1:], np.swapaxes(before, 1, 2))
+        largest = max(largest, float(np.abs(gradient).max()))
         if stop <= held:
-            forward[start:stop], gradients[start:stop] = state, gradient
+            forward[start:stop], gradients[start:stop] = before, gradient
             true_held[start:stop] = _squares(gradient)
         else:
             rest.append(_dot(gradient, gradient))
     true_rest = math.fsum(rest)
     true = math.fsum([true_rest, *true_held])
-    tail_state = identity + starts[edges.index(depth - held)]
-    return _Sweep(residual, is_zero or true == 0, true, true_held, true_rest, forward, gradients, tail_state)
+    return _Sweep(
+        held=held,
+        scale=scale,
+        largest=largest,
+        residual=residual,
+        true_is_zero=is_zero or true == 0,
+        true=true,
+        true_held=true_held,
+        true_rest=true_rest,
+        forward=forward,
+        gradients=gradients,
+        middle=middle,
+        tail_state=state[edges.index(depth - held)],
+        final_state=state[-1],
+    )
 
 
-def _residual(
-    net: Network, phi: Matrix, deviation: Matrix, chunks: list[tuple[int, int]]
-) -> tuple[Matrix, bool]:
+def _residual(net: Network, phi: Matrix, final: Matrix, chunks: list[tuple[int, int]]) -> tuple[Matrix, bool]:
     """R = P_T - Phi and whether it is zero to working precision.
 
-    Where P_T and Phi nearly agree (a trained network), float64 leaves few digits of R: the product is then
-    taken again in the longest float of the machine (64-bit mantissa on x86).
+    Where P_T and Phi nearly agree, their difference has few digits: P_T - I is then taken as a deviation, and
+    where that is not enough (a trained network) in the longest float of the machine (64-bit mantissa on x86).
     """
+    residual, size = final - phi, float(np.linalg.norm(final))
     offset = np.eye(net.width) - phi
-    residual = deviation + offset
-    size = float(np.linalg.norm(deviation))
-    if np.linalg.norm(residual) > 1e-4 * size or not np.isfinite(size):
-        return residual, not residual.any()
-    long = np.zeros_like(deviation, dtype=np.longdouble)
-    for start, stop in chunks:
-        long = compose(total_deviation(net.deviations(start, stop).astype(np.longdouble)), long)
-    precise = long + offset.astype(np.longdouble)
+    for dtype in (np.float64, np.longdouble):
+        if np.linalg.norm(residual) > 1e-4 * size or not math.isfinite(size):
+            return residual, False
+        deviation = np.zeros(phi.shape, dtype)
+        for start, stop in chunks:
+            deviation = compose(total_deviation(net.deviations(start, stop).astype(dtype)), deviation)
+        residual = (deviation + offset).astype(np.float64)
+        size = float(np.linalg.norm(deviation.astype(np.float64)))
     rounding = 16 * float(np.finfo(np.longdouble).eps) * math.sqrt(net.depth) * size
-    return precise.astype(np.float64), bool(np.linalg.norm(precise.astype(np.float64)) <= rounding)
+    return residual, bool(np.linalg.norm(residual) <= rounding)
 
 
 def _explain_overflow(net: Network) -> None:
     """Name the layer that holds NaN or infinity, or say that the products overflow."""
-    chunk = max(1, _CHUNK_NUMBERS // net.width**2)
+    chunk = _chunk_layers(net)
     for start in range(0, net.depth, chunk):
         check_finite(net.deviations(start, min(start + chunk, net.depth)), start)
     raise NonFiniteError(
@@ -248,18 +290,13 @@ def _explain_overflow(net: Network) -> None:
 DeltaChunks = Iterator[tuple[slice, np.ndarray]]
 
 
-def _separable_delta(net: Network, sweep: _Sweep, held: int) -> Callable[[int], DeltaChunks]:
+def _separable_delta(net: Network, sweep: _Sweep) -> Callable[[int], DeltaChunks]:
     """-delta(t) = L_t^T Z_s P_t^T for every m <= held <= T/2, with Z_s = (U_s C)^T Y_s."""
-    depth, n = net.depth, net.width
-    chunk = max(1, _CHUNK_NUMBERS // n**2)
-    to_held = np.swapaxes(np.eye(n) + suffix_deviations(net.deviations(0, held))[1:], 1, 2)  # L_t^T
-    middle = np.zeros((n, n))  # C - I
-    for start in range(held, depth - held, chunk):
-        part = net.deviations(start, min(start + chunk, depth - held))
-        middle = compose(total_deviation(part), middle)
+    depth, held, chunk = net.depth, sweep.held, _chunk_layers(net)
+    to_held = costates(net.deviations(0, held), np.eye(net.width))[1:]  # L_t^T
     tail = net.deviations(depth - held, depth)
-    y = _tail_terms(suffix_deviations(tail), states(tail, sweep.tail_state), sweep.residual)
-    z = np.matmul(np.swapaxes(states(tail, np.eye(n) + middle), 1, 2), y)[:-1]
+    y = _tail_terms(suffix_deviations(tail), states(tail, sweep.tail_state), sweep)
+    z = np.matmul(np.swapaxes(states(tail, sweep.middle), 1, 2), y)[:-1]
     forward = np.swapaxes(sweep.forward, 1, 2)
 
     def delta_of(m: int) -> DeltaChunks:
@@ -273,30 +310,32 @@ def _separable_delta(net: Network, sweep: _Sweep, held: int) -> Callable[[int], 
 
 def _windowed_delta(net: Network, sweep: _Sweep) -> Callable[[int], DeltaChunks]:
     """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for any m, with everything held."""
-    depth, n = net.depth, net.width
-    chunk = max(1, _CHUNK_NUMBERS // n**2)
-    layers_all = net.deviations(0, depth)
-    ends = np.concatenate([sweep.forward, (np.eye(n) + total_deviation(layers_all))[None]])
-    y = _tail_terms(suffix_deviations(layers_all), ends, sweep.residual)
+    depth, chunk = net.depth, _chunk_layers(net)
+    every = net.deviations(0, depth)
+    ends = np.concatenate([sweep.forward, sweep.final_state[None]])
+    y = _tail_terms(suffix_deviations(every), ends, sweep)
     forward = np.swapaxes(sweep.forward, 1, 2)
 
     def delta_of(m: int) -> DeltaChunks:
         if m == 0:
             return
         horizon = depth - m
-        windows = window_deviations(layers_all[1:], horizon - 1)
+        between = windows(every[1:], horizon - 1)  # W_{t+1}^{t+h}
         for start in range(0, m, chunk):
             layers = slice(start, min(start + chunk, m))
             terms = y[horizon + start : horizon + layers.stop]
-            back = terms + np.matmul(np.swapaxes(windows[layers], 1, 2), terms)
+            back = np.matmul(np.swapaxes(between[layers], 1, 2), terms)
             yield layers, np.matmul(back, forward[layers])
 
     return delta_of
 
 
-def _tail_terms(tails: Layers, ends: Layers, residual: Matrix) -> Layers:
-    """Y_s = E_s P_s + E_s^T R for each pair of E_s and P_s."""
-    return np.matmul(tails, ends) + np.matmul(np.swapaxes(tails, 1, 2), residual)
+def _tail_terms(tails: Layers, ends: Layers, sweep: _Sweep) -> Layers:
+    """Y_s = E_s P_s + E_s^T R for each pair of E_s and P_s, times the scale."""
+    terms: Layers = np.matmul(tails, ends)
+    terms += np.matmul(np.swapaxes(tails, 1, 2), sweep.residual)
+    terms *= sweep.scale
+    return terms
 
 
 def _shortfall_moments(sweep: _Sweep, m: int, delta_of: Callable[[int], DeltaChunks]) -> _Moments:
@@ -306,6 +345,11 @@ def _shortfall_moments(sweep: _Sweep, m: int, delta_of: Callable[[int], DeltaChu
         crosses.append(-_dot(minus_delta, sweep.gradients[layers]))
         squares.append(_dot(minus_delta, minus_delta))
     cross, square = math.fsum(crosses), math.fsum(squares)
+    if not math.isfinite(square):
+        raise NonFiniteError(
+            f"shortfall {m}: the sizes of g_h and g_T differ by more than float64 can square; "
+            "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
+        )
     numerator = square - cross * cross / sweep.true
     rest = math.fsum([sweep.true_rest, *sweep.true_held[m:]])
     if numerator < 1e-4 * square:  # delta nearly parallel to g_T: subtract the vectors, not the squares
@@ -326,9 +370,14 @@ def _shortfall_moments(sweep: _Sweep, m: int, delta_of: Callable[[int], DeltaChu
     )
 
 
+def _chunk_layers(net: Network) -> int:
+    return max(1, _CHUNK_NUMBERS // net.width**2)
+
+
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.dot(a.reshape(-1), b.reshape(-1)))
 
 
 def _squares(layers: np.ndarray) -> np.ndarray:
-    return np.einsum("kij,kij->k", layers, layers)
+    squares: np.ndarray = np.einsum("kij,kij->k", layers, layers)
+    return squares

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dlinear.networks import Layers, Network
-from dlinear.products import costates, prefix_deviations, states, window_deviations
+from dlinear.products import costates, prefix_deviations, states, windows
 from dlinear.validation import as_horizon, as_phi
 
 
@@ -39,6 +39,7 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
     gradients = np.empty((depth, width, width))
     gradients[depth - h :] = costates(deviations[depth - h :], residuals[-1])[1:]
     if h < depth:
-        windows = window_deviations(deviations[1:], h - 1)[: depth - h]
-        gradients[: depth - h] = residuals[:-1] + np.swapaxes(windows, 1, 2) @ residuals[:-1]
-    return gradients @ np.swapaxes(forward[:-1], 1, 2)
+        between = windows(deviations[1:], h - 1)[: depth - h]  # W_{t+1}^{t+h}
+        np.matmul(np.swapaxes(between, 1, 2), residuals[:-1], out=gradients[: depth - h])
+    result: Layers = np.matmul(gradients, np.swapaxes(forward[:-1], 1, 2))
+    return result

@@ -87,7 +87,7 @@ class SmoothNetwork:
     """Layers smooth in depth: D(t) = path((t + 1/2)/T)/T (theory of Theorem B).
 
     Args:
-        path: A(s) of shape (n, n) for s in (0, 1); with `vectorized`, takes s of shape (k,) and returns (k, n, n).
+        path: A(s) of shape (n, n) for s in (0, 1); with `vectorized`, s of shape (k,) to (k, n, n).
         depth: number of layers T.
     """
 
@@ -229,7 +229,9 @@ class OrthogonalNetwork:
         q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop))
         # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
         q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
-        return q * random_scale(self.scale, self.depth, self.sigma)
+        q *= random_scale(self.scale, self.depth, self.sigma)
+        layers: Layers = q
+        return layers
 
 
 def mean_network(mean: np.ndarray | Path, depth: int) -> SmoothNetwork | ConstantNetwork:

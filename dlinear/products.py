@@ -1,25 +1,27 @@
-"""Products of near-identity layers in deviation form.
+"""Products of near-identity layers.
 
-A product of layers I + D is held as its deviation from I: storing I + D would round away the small part
-that sin^2(theta_h) is made of. Composition is (I + B)(I + A) - I = A + B + BA.
+What must stay small is held as a deviation from I: storing I + D would round away the part that
+sin^2(theta_h) is made of. Composition is (I + B)(I + A) - I = A + B + BA. Factors that only multiply (states,
+costates, windows) are plain matrices: a strongly contracting product keeps its digits there, and would lose
+them as -I + (something small).
 
-Products over many layers are taken in two levels (blocks, then inside blocks, all blocks at once): the
-rounding error grows with the logarithm of the depth and the work runs in a few large batched calls.
-Shapes: `deviations` (k, n, n) in depth order; results over all boundaries t = 0..k have shape (k+1, n, n).
+Products over many layers are taken in two levels (blocks, then inside all blocks at once): few large batched
+calls, and rounding errors that grow slowly with depth. Shapes: `deviations` (k, n, n) in depth order; results
+over all boundaries t = 0..k have shape (k+1, n, n).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from dlinear.networks import Layers, Matrix
 
-_BLOCK = 32  # layers that are taken one after another inside a block
-
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Deviation of (I + outer)(I + inner), over any leading axes."""
-    out = np.matmul(outer, inner)
+    out: np.ndarray = np.matmul(outer, inner)
     out += inner
     out += outer
     return out
@@ -27,50 +29,111 @@ def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 def total_deviation(deviations: Layers) -> Matrix:
     """Deviation of the product of all layers, W_0^k - I, shape (n, n), by a tree of pairs."""
-    return _block_totals(deviations[None])[0]
+    total: Matrix = _block_totals(deviations[None])[0]
+    return total
 
 
 def prefix_deviations(deviations: Layers) -> Layers:
     """W_0^t - I for t = 0..k, shape (k+1, n, n)."""
-    return _scan(deviations, np.zeros(deviations.shape[1:]), in_deviation=True)
+    k, n, _ = deviations.shape
+    out = np.empty((k + 1, n, n))
+    _scan_deviations(deviations, np.zeros((n, n)), out)
+    return out
 
 
 def suffix_deviations(deviations: Layers) -> Layers:
     """W_t^k - I for t = 0..k, shape (k+1, n, n)."""
-    return _transposed(prefix_deviations(_transposed(deviations)))
+    return _mirrored(prefix_deviations(_mirrored(deviations)))
 
 
 def states(deviations: Layers, start: Matrix) -> Layers:
     """W_0^t start for t = 0..k, shape (k+1, n, n): P_t when start is the state at the first layer."""
-    return _scan(deviations, start, in_deviation=False)
+    k, n, _ = deviations.shape
+    out = np.empty((k + 1, n, n))
+    out[0] = start
+    size = _block_length(deviations)
+    whole = k // size
+    if whole > 1:
+        inner = deviations[: whole * size].reshape(whole, size, n, n)
+        blocks = out[: whole * size].reshape(whole, size, n, n)
+        for block, total in enumerate(_block_totals(inner)[:-1]):
+            np.matmul(total, blocks[block, 0], out=blocks[block + 1, 0])
+            blocks[block + 1, 0] += blocks[block, 0]
+        _run(inner[:, :-1], blocks)
+        first = (whole - 1) * size + size - 1
+        _run(deviations[None, first:], out[None, first:])
+    else:
+        _run(deviations[None], out[None])
+    return out
 
 
 def costates(deviations: Layers, end: Matrix) -> Layers:
     """(W_t^k)^T end for t = 0..k, shape (k+1, n, n): the gradient with respect to the state P_t."""
-    return _scan(_transposed(deviations), end, in_deviation=False)[::-1]
+    return states(_mirrored(deviations), end)[::-1]
 
 
-def window_deviations(deviations: Layers, length: int) -> Layers:
-    """W_t^{t+length} - I for t = 0..k-length, shape (k-length+1, n, n), 0 <= length <= k.
+def final_state(deviations: Layers, start: Matrix) -> Matrix:
+    """W_0^k start, shape (n, n): the last of `states`, without the others."""
+    size = _block_length(deviations)
+    whole = len(deviations) // size
+    inner = deviations[: whole * size].reshape(whole, size, *deviations.shape[1:])
+    state = start
+    for total in [*_block_totals(inner), *deviations[whole * size :]]:
+        state = state + total @ state
+    return state
+
+
+def windows(deviations: Layers, length: int) -> Layers:
+    """W_t^{t+length} for t = 0..k-length, shape (k-length+1, n, n), 0 <= length <= k.
 
     Blocks of `length` layers: a window is the end of one block followed by the start of the next
     (van Herk 1992; Gil, Werman 1993), about three products a layer and no inverse.
     """
     k, n, _ = deviations.shape
+    count = k - length + 1
+    identity = np.eye(n)
     if length == 0:
-        return np.zeros((k + 1, n, n))
-    out = np.empty((k - length + 1, n, n))
-    for block in range(0, k - length + 1, length):
-        count = min(length, k - length + 1 - block)  # windows that start in this block
-        ends = suffix_deviations(deviations[block : block + length])[:count]
-        starts = prefix_deviations(deviations[block + length : block + length + count - 1])
-        out[block : block + count] = compose(starts, ends)
+        return np.tile(identity, (count, 1, 1))
+    if length == 1:
+        deviations = deviations + identity
+        return deviations
+    out = np.empty((count, n, n))
+    blocks = -(-count // length)
+    if blocks > length:  # many short blocks: all of them at once, one layer after another
+        padded = np.zeros(((blocks + 1) * length, n, n))
+        padded[:k] = deviations
+        grid = padded.reshape(blocks + 1, length, n, n)
+        starts = np.empty((blocks, length, n, n))
+        starts[:, 0] = identity
+        _run(grid[1:, :-1], starts)
+        ends = np.empty((blocks, length, n, n))
+        ends[:, 0] = identity + np.swapaxes(grid[:-1, -1], 1, 2)
+        _run(np.swapaxes(grid[:-1, -2::-1], 2, 3), ends)
+        whole = np.matmul(starts, np.swapaxes(ends[:, ::-1], 2, 3))
+        out[:] = whole.reshape(-1, n, n)[:count]
+        return out
+    for block in range(0, count, length):
+        these = min(length, count - block)
+        ends = np.swapaxes(costates(deviations[block : block + length], identity)[:these], 1, 2)
+        starts = states(deviations[block + length : block + length + these - 1], identity)
+        np.matmul(starts, ends, out=out[block : block + these])
     return out
 
 
-def _transposed(layers: np.ndarray) -> np.ndarray:
+def _mirrored(layers: np.ndarray) -> np.ndarray:
     """Reverse the depth and transpose each layer: suffixes become prefixes."""
     return np.swapaxes(layers, -1, -2)[::-1]
+
+
+def _block_length(deviations: np.ndarray) -> int:
+    """About sqrt(k) layers, but so few that the deviation of a block stays clear of -I.
+
+    A block's total multiplies as I + total; if its layers contracted strongly, digits would be lost there.
+    """
+    k, n, _ = deviations.shape
+    coherent = k * n * float(np.abs(deviations).max(initial=0.0))  # bounds the sum of ||D||_2
+    length = math.isqrt(k) if coherent <= 0.5 else min(math.isqrt(k), int(0.5 * k / coherent))
+    return max(1, length)
 
 
 def _block_totals(blocks: np.ndarray) -> np.ndarray:
@@ -83,30 +146,25 @@ def _block_totals(blocks: np.ndarray) -> np.ndarray:
     return blocks[:, 0]
 
 
-def _scan(deviations: Layers, start: Matrix, *, in_deviation: bool) -> Layers:
-    """All running products from `start`: X <- X + D X, and + D too when X is held as a deviation."""
+def _scan_deviations(deviations: np.ndarray, start: Matrix, out: np.ndarray) -> None:
+    """out[t] = deviation of W_0^t (I + start) for t = 0..k."""
     k, n, _ = deviations.shape
-    blocks = -(-k // _BLOCK)
-    out = np.empty((blocks * _BLOCK + 1, n, n))
-    if blocks <= 1:
-        out[0] = start
-        _run(deviations[None], out[None, : k + 1], in_deviation=in_deviation)
-        return out[: k + 1]
-    whole = k // _BLOCK
-    inner = deviations[: whole * _BLOCK].reshape(whole, _BLOCK, n, n)
-    carries = _scan(_block_totals(inner), start, in_deviation=in_deviation)
-    out[: whole * _BLOCK : _BLOCK] = carries[:-1]
-    _run(inner[:, :-1], out[: whole * _BLOCK].reshape(whole, _BLOCK, n, n), in_deviation=in_deviation)
-    out[whole * _BLOCK] = carries[-1]
-    _run(deviations[None, whole * _BLOCK :], out[None, whole * _BLOCK : k + 1], in_deviation=in_deviation)
-    return out[: k + 1]
+    size = max(1, math.isqrt(k))
+    whole = k // size
+    out[0] = start
+    inner = deviations[: whole * size].reshape(whole, size, n, n)
+    blocks = out[: whole * size].reshape(whole, size, n, n)
+    for block, total in enumerate(_block_totals(inner)[:-1] if whole > 1 else ()):
+        blocks[block + 1, 0] = compose(total, blocks[block, 0])
+    if whole > 1:
+        for j in range(size - 1):
+            blocks[:, j + 1] = compose(inner[:, j], blocks[:, j])
+    for t in range((whole - 1) * size + size - 1 if whole > 1 else 0, k):
+        out[t + 1] = compose(deviations[t], out[t])
 
 
-def _run(deviations: np.ndarray, out: np.ndarray, *, in_deviation: bool) -> None:
-    """Fill out[:, 1:] from out[:, 0], one layer of every block at a time."""
+def _run(deviations: np.ndarray, out: np.ndarray) -> None:
+    """Fill out[:, 1:] from out[:, 0] by X <- X + D X, one layer of every block at a time."""
     for j in range(deviations.shape[1]):
-        layer, here, there = deviations[:, j], out[:, j], out[:, j + 1]
-        np.matmul(layer, here, out=there)
-        there += here
-        if in_deviation:
-            there += layer
+        np.matmul(deviations[:, j], out[:, j], out=out[:, j + 1])
+        out[:, j + 1] += out[:, j]

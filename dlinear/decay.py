@@ -1,0 +1,286 @@
+"""How fast sin^2(theta_h) falls as the horizon grows: order, constants, intervals and a verdict in words.
+
+Order. The laws of order 2 and 3 are sums over the layers that a horizon misses, sum_{k<=m} k^(p-1) with
+p = 2 (Theorem C) and p = 3 (Theorem B); in log-log over m itself both look too flat at small m. The *order*
+is the real p for which
+
+    log sin^2(m) = kappa + log sum_{k<=m} k^(p-1) + error(m)
+
+fits best; it is free of that bias at any m, and 5 for the degenerate scalar case of Lemma C.5.
+
+Errors. Two known kinds, so the fit is generalised least squares with their covariance
+
+    V = s^2 M + beta^2 e e^T + (beta^4/2) e2 e2^T + tiny,        e_i = m_i/T, e2_i = (m_i/T)^2
+
+- M: rough layers make B(W~) a random walk w_k, and sin^2(m) ~ sum_{k<=m} |w_k|^2; its relative covariance is
+  2/d times M(a, b) = sum_{j<=a, k<=b} min(j, k)^2 / (S1(a) S1(b)), d the effective dimension. s^2 is
+  estimated from the residuals (restricted maximum likelihood), so smooth layers give s ~ 0.
+- e, e2: the next terms of the expansion in m/T, with coefficients of size up to about beta = 5.
+
+Intervals are 95 %, Student's t with (points - 2) degrees of freedom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlinear.alignment import AlignmentProfile
+from dlinear.errors import DomainError
+from dlinear.limits import crossover, decay_law, faulhaber
+
+Floats = NDArray[np.float64]
+Kind = Literal["cubic", "quadratic", "crossover", "neither"]
+Interval = tuple[float, float]
+
+LEVEL = 0.95  # of every interval
+CURVATURE = 5.0  # beta: size of the relative corrections, per unit of m/T
+_RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
+_ORDER_TOLERANCE = 0.05  # an order this close to 2 or 3 counts as it, however narrow its interval
+_DIRECT_TERMS = 64  # terms of the sum taken one by one before Euler-Maclaurin
+
+
+@dataclass(frozen=True)
+class DecayFit:
+    """The fitted decay of one profile, or of the mean over several.
+
+    Attributes:
+        order: p, the effective order of decay in m/T over the range of shortfalls.
+        order_interval: its 95 % interval.
+        quadratic: q of `limits.decay_law`, >= 0.
+        quadratic_interval: its 95 % interval.
+        cubic: C of `limits.decay_law`, >= 0.
+        cubic_interval: its 95 % interval.
+        crossover: m*, where both terms are equal (0 or less: cubic throughout; inf: quadratic throughout).
+        kind: "cubic", "quadratic", "crossover" or "neither".
+        verdict: the same in words; begins with `kind`.
+        scatter: relative scatter s sqrt(2/3) of sin^2 at large m that the fit found.
+        points: number of shortfalls used.
+        profiles: number of profiles averaged.
+    """
+
+    order: float
+    order_interval: Interval
+    quadratic: float
+    quadratic_interval: Interval
+    cubic: float
+    cubic_interval: Interval
+    crossover: float
+    kind: Kind
+    verdict: str
+    scatter: float
+    points: int
+    profiles: int
+
+
+def fit_decay(
+    profile: AlignmentProfile | Sequence[AlignmentProfile], *, max_fraction: float = 0.1
+) -> DecayFit:
+    """Fit order and constants of the decay of sin^2 as h -> T.
+
+    Args:
+        profile: of one network, or a sequence over seeds with equal depth and horizons: sin^2 is averaged.
+        max_fraction: shortfalls up to this fraction of T are used (the laws hold for m << T).
+
+    Raises:
+        DomainError: fewer than three different shortfalls with an angle in 1..max_fraction T, or profiles
+            that do not match.
+    """
+    profiles = [profile] if isinstance(profile, AlignmentProfile) else list(profile)
+    depth, m, sin2 = _points(profiles, max_fraction)
+    if not sin2.any():
+        return _zero_fit(len(m), len(profiles))
+    if not sin2.all():
+        raise DomainError("sin^2 is zero at some shortfalls and not at others; fit the others on their own")
+    order, order_error, scatter = _fit_order(m, sin2, depth)
+    (q, c), errors = _fit_two_terms(m, sin2, depth, order)
+    reach = _student(len(m) - 2)
+    order_interval = (order - reach * order_error, order + reach * order_error)
+    star = crossover(q, c, depth)
+    q_interval, c_interval = (
+        (max(0.0, value - reach * error), value + reach * error)
+        for value, error in zip((q, c), errors, strict=True)
+    )
+    kind = _classify(order, order_interval, q_interval[0] > 0 and c_interval[0] > 0, star, m)
+    return DecayFit(
+        order=order,
+        order_interval=order_interval,
+        quadratic=q,
+        quadratic_interval=q_interval,
+        cubic=c,
+        cubic_interval=c_interval,
+        crossover=star,
+        kind=kind,
+        verdict=_words(kind, order, order_interval, star, m),
+        scatter=scatter,
+        points=len(m),
+        profiles=len(profiles),
+    )
+
+
+def power_sum(m: Floats, power: float) -> Floats:
+    """sum_{k=1}^m k^power for real power > -1 and integers m >= 1, by Euler-Maclaurin beyond 64 terms."""
+    start = np.minimum(m, _DIRECT_TERMS)
+    terms = np.arange(1, _DIRECT_TERMS + 1, dtype=np.float64) ** power
+    head = np.concatenate([[0.0], np.cumsum(terms)])[start.astype(np.int64)]
+
+    def antiderivative(x: Floats) -> Floats:
+        bernoulli = power * x ** (power - 1) / 12 - power * (power - 1) * (power - 2) * x ** (power - 3) / 720
+        return x ** (power + 1) / (power + 1) + x**power / 2 + bernoulli
+
+    rest: Floats = antiderivative(m.astype(np.float64)) - antiderivative(start.astype(np.float64))
+    return np.where(m > start, head + rest, head)
+
+
+def walk_covariance(m: Floats) -> Floats:
+    """M(a, b): covariance of sum_{k<=a} |w_k|^2 over S1(a) for a random walk w, up to 2/d; shape (r, r)."""
+    a, b = np.minimum.outer(m, m), np.maximum.outer(m, m)
+    s1, s2 = faulhaber(a, 1), faulhaber(a, 2)
+    joint = -2 / 3 * s1**2 + (b + 0.5) * s2 + s1 / 6  # sum of min(j, k)^2; the sum of cubes is s1^2
+    scaled: Floats = joint / (s1 * faulhaber(b, 1))
+    return scaled
+
+
+def _points(profiles: list[AlignmentProfile], max_fraction: float) -> tuple[int, Floats, Floats]:
+    """Depth, sorted different shortfalls and the mean sin^2 at each."""
+    if not profiles:
+        raise DomainError("no profile received; expected at least one")
+    first = profiles[0]
+    for other in profiles[1:]:
+        if other.depth != first.depth or not np.array_equal(other.horizons, first.horizons):
+            raise DomainError("the profiles differ in depth or horizons; fit them on their own")
+    mean = np.mean([p.sin2 for p in profiles], axis=0)
+    m, where = np.unique(first.shortfall, return_index=True)
+    keep = (m >= 1) & (m <= max(3, max_fraction * first.depth)) & np.isfinite(mean[where])
+    if keep.sum() < 3:
+        raise DomainError(
+            f"{int(keep.sum())} usable shortfalls received; expected at least 3 different horizons h with "
+            f"1 <= T - h <= {max_fraction:g} T = {max_fraction * first.depth:g} and a defined angle"
+        )
+    return first.depth, m[keep].astype(np.float64), mean[where][keep]
+
+
+def _fit_order(m: Floats, sin2: Floats, depth: int) -> tuple[float, float, float]:
+    """The order, its standard error, and the scatter."""
+    log_sin2, ones, order = np.log(sin2), np.ones_like(m), 2.5
+    allowed = _allowances(m, depth)
+    for _ in range(50):
+        step = 1e-5
+        value = np.log(power_sum(m, order - 1))
+        slope = (np.log(power_sum(m, order - 1 + step)) - np.log(power_sum(m, order - 1 - step))) / (2 * step)
+        solution, covariance, variance = _gls(log_sin2 - value, np.stack([ones, slope], 1), m, allowed)
+        order = float(np.clip(order + np.clip(solution[1], -1, 1), 0.05, 30))
+        if abs(solution[1]) < 1e-10:
+            break
+    return order, float(np.sqrt(covariance[1, 1])), float(np.sqrt(variance * 2 / 3))
+
+
+def _fit_two_terms(
+    m: Floats, sin2: Floats, depth: int, order: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """q, C >= 0 and their standard errors, by relative least squares about the fitted values."""
+    columns = np.stack([decay_law(1.0, 0.0, m, depth), decay_law(0.0, 1.0, m, depth)], 1)
+    allowed = _allowances(m, depth)
+    fitted = power_sum(m, order - 1)
+    fitted *= np.exp(np.mean(np.log(sin2 / fitted)))
+    terms, errors = np.zeros(2), np.zeros(2)
+    for _ in range(20):
+        free = [0, 1]
+        while True:
+            design = columns[:, free] / fitted[:, None]
+            solution, covariance, _ = _gls(sin2 / fitted, design, m, allowed)
+            if len(free) == 1 or (solution > 0).all():
+                break
+            free = [int(np.argmax(solution * columns[-1]))]  # a term that would be negative is zero
+        previous = terms
+        terms, errors = np.zeros(2), np.zeros(2)
+        terms[free] = np.maximum(solution, 0)
+        errors[free] = np.sqrt(np.diag(covariance))
+        fitted = columns @ terms
+        if np.allclose(terms, previous, rtol=1e-12, atol=0):
+            break
+    return (float(terms[0]), float(terms[1])), (float(errors[0]), float(errors[1]))
+
+
+def _allowances(m: Floats, depth: int) -> Floats:
+    """beta^2 e e^T + beta^4/2 e2 e2^T + rounding: the part of V that is known beforehand."""
+    e = CURVATURE * m / depth
+    return np.outer(e, e) + np.outer(e**2, e**2) / 2 + _RELATIVE_ROUNDING**2 * np.eye(len(m))
+
+
+def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
+    """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0."""
+    walk = walk_covariance(m)
+
+    def solve(variance: float) -> tuple[float, Floats, Floats]:
+        chol = np.linalg.cholesky(variance * walk + allowed)
+        white = np.linalg.solve(chol, np.column_stack([design, y]))
+        x, target = white[:, :-1], white[:, -1]
+        normal = x.T @ x
+        solution = np.linalg.lstsq(x, target, rcond=None)[0]
+        misfit = float(np.sum((target - x @ solution) ** 2))
+        loss = 2 * np.sum(np.log(np.diag(chol))) + float(np.linalg.slogdet(normal)[1]) + misfit
+        return float(loss), solution, np.linalg.inv(normal)
+
+    exponents = np.linspace(-18, 2, 41)
+    losses = [solve(10.0**x)[0] for x in exponents]
+    best = exponents[int(np.argmin(losses))]
+    for width in (0.25, 0.125, 0.0625, 0.03125):
+        near = [best - width, best, best + width]
+        best = near[int(np.argmin([solve(10.0**x)[0] for x in near]))]
+    _, solution, covariance = solve(10.0**best)
+    return solution, covariance, 10.0**best
+
+
+def _student(freedom: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def _classify(order: float, interval: Interval, both: bool, star: float, m: Floats) -> Kind:
+    """Which law the order and the two terms speak for."""
+    near = {p: interval[0] - _ORDER_TOLERANCE <= p <= interval[1] + _ORDER_TOLERANCE for p in (2, 3)}
+    if both and m[0] < star < m[-1]:
+        return "crossover"
+    if near[2] and near[3]:
+        return "cubic" if order > 2.5 else "quadratic"
+    if near[3]:
+        return "cubic"
+    if near[2]:
+        return "quadratic"
+    return "crossover" if 2 < order < 3 else "neither"
+
+
+def _words(kind: Kind, order: float, interval: Interval, star: float, m: Floats) -> str:
+    measured = f"order {order:.3f}, {100 * LEVEL:.0f} % interval {interval[0]:.3f} to {interval[1]:.3f}"
+    if kind == "crossover":
+        return f"crossover at m* = {star:.3g}: order 2 below, 3 above ({measured})"
+    if kind == "neither":
+        return f"neither order 2 nor 3 ({measured})"
+    other = 3 if kind == "quadratic" else 2
+    if interval[0] <= other <= interval[1]:
+        return f"{kind} ({measured}, which does not exclude order {other}: take more horizons or seeds)"
+    return f"{kind} ({measured})"
+
+
+def _zero_fit(points: int, profiles: int) -> DecayFit:
+    nan, none = float("nan"), (float("nan"), float("nan"))
+    return DecayFit(
+        order=nan,
+        order_interval=none,
+        quadratic=0.0,
+        quadratic_interval=(0.0, 0.0),
+        cubic=0.0,
+        cubic_interval=(0.0, 0.0),
+        crossover=nan,
+        kind="neither",
+        verdict="neither: sin^2 is zero at every horizon, g_h and g_T are parallel",
+        scatter=0.0,
+        points=points,
+        profiles=profiles,
+    )
