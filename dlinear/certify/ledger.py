@@ -1,0 +1,94 @@
+"""From certificates to claims: the verdict is always the checker's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlinear.certify.check import check
+from dlinear.certify.terms import CertificateError
+from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+
+
+def outcome(
+    certificate: Mapping[str, Any], evidence: str = "", goal: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Runs the checker on a certificate; its verdict and nothing else becomes the outcome's.
+
+    Args:
+        certificate: data as `Proof.finish` or `refutation` returns it.
+        evidence: the line a reader needs; a counterexample describes itself.
+        goal: the statement that the certificate must be about.
+
+    Raises:
+        CertificateError: the checker rejects it.
+    """
+    found = check(certificate, goal)
+    if found.verdict == "refuted":
+        return Outcome(Verdict.REFUTED, "exact counterexample", found.evidence, certificate)
+    method = f"{found.steps} exact steps"
+    if found.verdict == "certified":
+        method = f"{found.steps} steps, ball arithmetic on {found.boxes} boxes"
+    return Outcome(Verdict(found.verdict), method, evidence, certificate)
+
+
+def attempt(
+    route: Callable[[Mapping[str, Any]], dict[str, Any]], goal: Mapping[str, Any], evidence: str = ""
+) -> Outcome:
+    """Outcome of a route that writes a certificate for a goal; a rejected step means undecided."""
+    try:
+        return outcome(route(goal), evidence, goal)
+    except CertificateError as error:
+        return Outcome(Verdict.UNDECIDED, "the checker rejects the route", str(error), None)
+
+
+def claim(
+    id: str,
+    reference: str,
+    form: Form,
+    statement: str,
+    relation: Relation,
+    expected: Verdict,
+    *,
+    goal: Mapping[str, Any],
+    route: Callable[[Mapping[str, Any]], dict[str, Any]],
+    twin_goal: Mapping[str, Any],
+    twin_statement: str,
+    evidence: str = "",
+    function: str = "",
+    test: str = "",
+    figure: str = "",
+) -> Claim:
+    """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
+
+    Args:
+        id: lower-case name, unique in the ledger.
+        reference: where it stands in the paper.
+        form: printed, repaired or new.
+        statement: one line of plain text.
+        relation: identity, tight, upper bound or asymptotic.
+        expected: the verdict that the ledger expects.
+        goal: formal statement, see `dlinear.certify`.
+        route: writes a certificate for a goal.
+        twin_goal: the wrong (or, for a refuted statement, the repaired) goal.
+        twin_statement: what the twin changes, in words.
+        evidence: what a reader should see; counterexamples describe themselves.
+        function: library function that computes the quantity.
+        test: pytest node beside the proof.
+        figure: stem of the figure.
+    """
+    return Claim(
+        id=id,
+        reference=reference,
+        form=form,
+        statement=statement,
+        relation=relation,
+        expected=expected,
+        prove=lambda: attempt(route, goal, evidence),
+        twin=lambda: attempt(route, twin_goal, evidence),
+        twin_statement=twin_statement,
+        goal=goal,
+        function=function,
+        test=test,
+        figure=figure,
+    )
