@@ -22,7 +22,7 @@ from dlinear.certify import axioms
 from dlinear.certify.balls import Tape, check_tree, precision
 from dlinear.certify.calculus import at_zero, derivative, falls_towards_zero
 from dlinear.certify.concrete import Model, model_text, rational
-from dlinear.certify.normal import Key, Normaliser, add, key, matrix_add, matrix_mul, mul, scale
+from dlinear.certify.normal import Key, Normaliser, add, key, matrix_add, matrix_mul, mul, scale, transpose
 from dlinear.certify.terms import (
     INTEGER_SORTS,
     SORTS,
@@ -551,18 +551,24 @@ class Kernel:
 
     # -- matrices, families, axioms --------------------------------------------------------------
     def _rule_matrix(self, step: Mapping[str, Any], premises: Sequence[Fact], conclusion: Tree) -> Fact:
-        """right - left = sum L_i (right_i - left_i) R_i in the free algebra with transposition."""
+        """right - left = sum L_i (right_i - left_i) R_i in the free algebra with transposition.
+
+        Premises whose position is listed under `transposed` are used in transposed form.
+        """
         normal = self.normal
         relation, left, right = conclusion
         if relation != "==" or not normal.is_matrix(left):
             raise CertificateError("matrix concludes an equation of matrices")
         rest = _minus(normal, right, left)
-        for fact, before, after in zip(premises, step.get("left", []), step.get("right", []), strict=True):
+        outer = zip(premises, step.get("left", []), step.get("right", []), strict=True)
+        for position, (fact, before, after) in enumerate(outer):
             if not normal.is_matrix(fact.formula[1]):
                 raise CertificateError("a premise is not an equation of matrices")
             term = _minus(normal, fact.formula[2], fact.formula[1])
-            outer = [normal.matrix(self._term(text, "matrix")) for text in (before, after)]
-            moved = matrix_mul(matrix_mul(outer[0], term), outer[1])
+            if position in step.get("transposed", []):
+                term = transpose(term)
+            first, last = (normal.matrix(self._term(text, "matrix")) for text in (before, after))
+            moved = matrix_mul(matrix_mul(first, term), last)
             rest = matrix_add(rest, {word: scale(value, -1) for word, value in moved.items()})
         if rest:
             raise CertificateError("the two sides do not have one normal form")

@@ -238,12 +238,22 @@ class Proof:
         return self.add("sum_step", f"{name}({at} + 1) == {name}({at}) + {text}", sides, sum=name, at=at)
 
     # -- matrices
-    def matrix(self, conclusion: str, premises: Mapping[int, tuple[str, str]] | None = None) -> int:
-        """Equation of matrices: right - left = sum L_i (right_i - left_i) R_i, by expansion."""
+    def matrix(
+        self,
+        conclusion: str,
+        premises: Mapping[int, tuple[str, str]] | None = None,
+        transposed: Sequence[int] = (),
+    ) -> int:
+        """Equation of matrices: right - left = sum L_i (right_i - left_i) R_i, by expansion.
+
+        `premises` maps a fact to (L_i, R_i); facts listed in `transposed` are used in transposed form.
+        """
         chosen = dict(premises or {})
         parameters: dict[str, Any] = {}
         if chosen:
             parameters = {"left": [a for a, _ in chosen.values()], "right": [b for _, b in chosen.values()]}
+        if transposed:
+            parameters["transposed"] = [list(chosen).index(fact) for fact in transposed]
         return self.add("matrix", conclusion, list(chosen), **parameters)
 
     def definite(self, fact: int, conclusion: str) -> int:

@@ -280,8 +280,8 @@ def read_context(data: Mapping[str, Any]) -> Context:
                 if check_names(condition, context, {index: "integer"}) != "formula":
                     raise CertificateError(f"a condition of {name} must be a comparison")
             cases.append((conditions, term))
-        if index in symbols or not cases:
-            raise CertificateError(f"definition of {name}: needs a fresh index and at least one case")
+        if not _NAME.match(index) or not cases:
+            raise CertificateError(f"definition of {name}: needs an index and at least one case")
         kinds = {check_names(term, context, {index: "integer"}) for _, term in cases}
         if len(kinds) != 1 or "formula" in kinds:
             raise CertificateError(f"the cases of {name} differ in kind")
@@ -290,7 +290,7 @@ def read_context(data: Mapping[str, Any]) -> Context:
     sums = {}
     for name, item in table("sums").items():
         index, term = item["index"], parse(item["term"])
-        if index in symbols or check_names(term, context, {index: "integer"}) != "scalar":
-            raise CertificateError(f"sum {name}: needs a fresh index and a number as term")
+        if not _NAME.match(index) or check_names(term, context, {index: "integer"}) != "scalar":
+            raise CertificateError(f"sum {name}: needs an index and a number as term")
         sums[name] = (index, term)
     return Context(symbols, families, products, definitions, sums)

@@ -1,0 +1,253 @@
+"""Theorem A (new; it replaces the proof of Theorem 3.4): a uniform, non-asymptotic bound.
+
+Problem. How far does the horizon gradient g_h point from the full gradient g_T?
+
+Statement. Let T > c >= 0, h >= 1, T = h + m, layers W(t) = I + D(t) with ||D(t)||_2 <= c/T, any n x n matrix Phi,
+residual R = W_0^T - Phi nonzero, g_h nonzero (otherwise the angle is undefined). Then g_T is nonzero and
+
+    sin^2(theta_h) <= K_A m(m+1)(2m+1)/(6 T^3) <= K_A (1 - h/T)^3,
+    K_A = c^2 e^{2c} (sqrt(n) e^c + ||R||_F)^2 / ((1 - c/T)^{2(T-1)} ||R||_F^2).
+
+Guarantee. Upper bound for every T; no limit is taken.
+
+Method. Exact steps. With s = t + h, k = T - s and U = W_s^T, expansion gives
+g_T(t) - g_h(t) = (W_{t+1}^s)^T [ (U - I)^T R + (U - I) W_0^s ] (W_0^t)^T; the norm axioms, Lemma C.4 and
+1 - a^{-k} <= ck/T (a = 1 + c/T) bound it by e^c (ck/T) (sqrt(n) e^c + ||R||_F). Inductions over t sum the squares
+and bound |g_T|^2 below. Last, |g_h|^2 |g_T - g_h|^2 - (|g_h|^2 |g_T|^2 - <g_h, g_T>^2) = (|g_h|^2 - <g_h, g_T>)^2.
+
+Reference. Theorem 3.4 and appendix C.2 of arXiv 2409.19561.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dlinear.certify import Proof, claim, lemmas
+from dlinear.certify.statements import RESIDUAL, network
+from dlinear.claims import Form, Relation, Verdict
+
+CONSTANT = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + {RESIDUAL})**2/((1 - c/T)**(2*(T-1))*{RESIDUAL}**2)"
+SIN2 = "1 - HT(T)**2/(HH(T)*TT(T))"
+STEP = "exp(c)*c/T*(sqrt(n)*exp(c) + r)"  # F(g_T(t) - g_h(t)) <= STEP*k
+FLOOR = "b**(2*(T-1))*r**2"  # the least share of one layer in |g_T|^2
+CUBES = "{0}*({0}+1)*(2*{0}+1)/6"  # 1 + 4 + ... + k^2
+GAP = "HH({0}) - 2*HT({0}) + TT({0})"  # |g_T - g_h|^2 over the first layers
+
+
+def statement(exact: str, cubic: str) -> dict[str, Any]:
+    """The goal, with the two forms of the dependence on m."""
+    return network(
+        ["0 < TT(T)", f"{SIN2} <= {CONSTANT}*{exact}", f"{SIN2} <= {CONSTANT}*{cubic}"],
+        ["c < T", "T == h + m", f"0 < {RESIDUAL}", "0 < HH(T)"],
+        sums=True,
+        m="natural",
+    )
+
+
+GOAL = statement("m*(m+1)*(2*m+1)/(6*T**3)", "(1 - h/T)**3")
+TWIN = statement("m*(m-1)*(2*m-1)/(6*T**3)", "(1 - h/T)**3")
+
+
+def difference(p: Proof, upper: int, depth: int, radius: int) -> int:
+    """F(g_T(t) - g_h(t)) <= a**(T-1-k)*(a**k - 1)*(sqrt(n)*a**(T-k) + r), for T == t + h + k."""
+    past = p.linear("0 <= h - 1", {p.sort("h"): "1"})
+    left, state, tail, before = "W(t+1, t+h)", "W(0, t+h)", "W(t+h, T)", "W(0, t)"
+    residual, gap = "(W(0, T) - Phi)", f"({tail} - I)"
+    middle = f"({gap}.T*{residual} + {gap}*{state})"
+    split = lemmas.split(p)
+    one = p.instantiate(split, [past], s0="t+1", i0="h-1", k0="k")
+    one = p.substitute(depth, one, f"W(t+1, T) == {tail}*{left}", reverse=True)
+    two = p.instantiate(split, s0="0", i0="t+h", k0="k")
+    two = p.substitute(depth, two, f"W(0, T) == {tail}*{state}", reverse=True)
+    near = p.definition("gh", "t", 0, [p.linear("t + h <= T", {depth: "-1"})])
+    full = p.definition("gT", "t")
+    shape = p.matrix(
+        f"gT(t) - gh(t) == {left}.T*{middle}*{before}.T",
+        {full: ("I", "I"), near: ("-I", "I"), one: ("I", f"{residual}*{before}.T"), two: (f"{left}.T", f"{before}.T")},
+        transposed=[one],
+    )  # fmt: skip
+    a1, a2, a3, a4 = (f"N({x})" for x in (f"{left}.T", f"{before}.T", f"{gap}.T", state))
+    x1, x2, x3 = (f"N({x})" for x in (left, before, gap))
+    norms = p.linear(
+        f"F({left}.T*{middle}*{before}.T) <= {x1}*{x2}*{x3}*(r + sqrt(n)*{a4})",
+        {
+            p.axiom("F_product_FN", f"{left}.T*{middle}", f"{before}.T"): "1",
+            p.axiom("F_product_NF", f"{left}.T", middle): a2,
+            p.axiom("F_triangle", f"{gap}.T*{residual}", f"{gap}*{state}"): f"{a1}*{a2}",
+            p.axiom("F_product_NF", f"{gap}.T", residual): f"{a1}*{a2}",
+            p.axiom("F_product_NF", gap, state): f"{a1}*{a2}",
+            p.axiom("F_below_N", state): f"{a1}*{a2}*{x3}",
+            radius: f"-{a1}*{a2}*{a3}",
+            p.axiom("N_transpose", left): f"{a2}*({a3}*r + {x3}*sqrt(n)*{a4})",
+            p.axiom("N_transpose", before): f"{x1}*({a3}*r + {x3}*sqrt(n)*{a4})",
+            p.axiom("N_transpose", gap): f"{x1}*{x2}*r",
+        },
+    )
+    norms = p.substitute(shape, norms, p.text(norms).replace(p.text(norms).split(" <= ")[0], "F(gT(t) - gh(t))"))
+    near_identity = p.substitute(
+        depth, lemmas.at(p, lemmas.near_identity(p, upper), "t+h", "k"), f"{x3} <= a**k - 1", reverse=True
+    )
+    bound = p.linear(
+        "F(gT(t) - gh(t)) <= a**(h-1)*a**t*(a**k - 1)*(sqrt(n)*a**(t+h) + r)",
+        {
+            norms: "1",
+            lemmas.at(p, upper, "t+1", "h-1", past): f"{x2}*{x3}*(r + sqrt(n)*{a4})",
+            lemmas.at(p, upper, "0", "t"): f"a**(h-1)*{x3}*(r + sqrt(n)*{a4})",
+            lemmas.at(p, upper, "0", "t+h"): f"a**(h-1)*a**t*{x3}*sqrt(n)",
+            near_identity: "a**(h-1)*a**t*(r + sqrt(n)*a**(t+h))",
+        },
+    )
+    back = p.linear("t == T - h - k", {depth: "-1"})
+    return p.substitute(back, bound, "F(gT(t) - gh(t)) <= a**(T-1-k)*(a**k - 1)*(sqrt(n)*a**(T-k) + r)")
+
+
+def one_layer(p: Proof, upper: int, depth: int, radius: int) -> int:
+    """F(g_T(t) - g_h(t))**2 <= STEP**2*k**2, for T == t + h + k."""
+    bound = difference(p, upper, depth, radius)
+    rate = p.assume(lemmas.UPPER)
+    grown = lemmas.growth(p)  # a**k0 <= exp(c*k0/T)
+    whole, part = (p.instantiate(grown, k0=x) for x in ("T", "k"))
+    # 1 - a**(-k) <= 1 - exp(-c*k/T) <= c*k/T
+    loss = p.linear(
+        "1 - a**(-k) <= c*k/T", {part: "a**(-k)*exp(-c*k/T)", lemmas.exponential(p, "-c*k/T"): "1"}
+    )
+    more = p.linear("1 <= a", {rate: "-1"})
+    first = p.linear(
+        "a**(T-1-k)*(a**k - 1) <= exp(c)*c*k/T",
+        {loss: "a**(T-1)", more: "a**(T-1)*c*k/T", whole: "c*k/T"},
+    )
+    above = lemmas.raise_to(p, more, "1", "a", "k")
+    second = p.linear(
+        "sqrt(n)*a**(T-k) + r <= sqrt(n)*exp(c) + r", {above: "sqrt(n)*a**(T-k)", whole: "sqrt(n)"}
+    )
+    size = p.linear(
+        f"F(gT(t) - gh(t)) <= {STEP}*k",
+        {bound: "1", first: "sqrt(n)*a**(T-k) + r", second: "exp(c)*c*k/T"},
+    )
+    return p.linear(f"F(gT(t) - gh(t))**2 <= ({STEP})**2*k**2", {size: f"{STEP}*k + F(gT(t) - gh(t))"})
+
+
+def gap(p: Proof, upper: int, depth: int, radius: int) -> int:
+    """|g_T - g_h|^2 <= STEP**2*CUBES(m) over all T layers, for T == h + m."""
+    layer = one_layer(p, upper, p.assume("T == t + h + k"), radius)
+    inside = p.assume("j + 1 <= m")
+    room = p.linear("0 <= m - j", {inside: "1"})
+    place = p.linear("T == j + h + (m - j)", {depth: "1"})
+    layer = p.cut(p.instantiate(layer, [room], t="j", k="m - j"), place)
+    square = p.axiom("F_square", "gT(j) - gh(j)")
+    sums = {name: p.sum_step(name, "j") for name in ("HH", "HT", "TT")}
+    claimed = f"{GAP.format('j')} <= ({STEP})**2*({CUBES.format('m')} - {CUBES.format('(m-j)')})"
+    before = p.assume(claimed)
+    zero = {p.sum_empty("HH"): "1", p.sum_empty("HT"): "-2", p.sum_empty("TT"): "1"}
+    step = p.linear(
+        claimed.replace("j", "(j+1)"),
+        {before: "1", layer: "1", square: "-1", sums["HH"]: "1", sums["HT"]: "-2", sums["TT"]: "1"},
+    )
+    early = p.induction("j", claimed, p.linear(claimed.replace("j", "0"), zero), step, upto="m")
+    early = p.cut(p.instantiate(early, j="m"), p.linear("m <= m"))
+    early = p.linear(f"{GAP.format('m')} <= ({STEP})**2*{CUBES.format('m')}", {early: "1"})
+    # from layer m on the two gradients agree
+    beyond = p.linear("T <= m + j + h", {depth: "1"})
+    near, full = p.definition("gh", "m+j", 1, [beyond]), p.definition("gT", "m+j")
+    equal = p.matrix("gh(m+j) == gT(m+j)", {near: ("I", "I"), full: ("-I", "I")})
+    x, y = "gh(m+j)", "gT(m+j)"
+    nothing = p.linear(f"ip({y}, {y}) - 2*ip({y}, {y}) + ip({y}, {y}) == 0")
+    nothing = p.substitute(equal, nothing, f"ip({x}, {x}) - 2*ip({x}, {y}) + ip({y}, {y}) == 0")
+    late = f"{GAP.format('(m+j)')} == {GAP.format('m')}"
+    sums = {name: p.sum_step(name, "m+j") for name in ("HH", "HT", "TT")}
+    step = p.linear(
+        late.replace("j", "(j+1)"),
+        {p.assume(late): "1", nothing: "1", sums["HH"]: "1", sums["HT"]: "-2", sums["TT"]: "1"},
+    )
+    late_fact = p.instantiate(p.induction("j", late, p.linear(late.replace("j", "0")), step), j="h")
+    late_fact = p.substitute(depth, late_fact, f"{GAP.format('T')} == {GAP.format('m')}", reverse=True)
+    return p.linear(f"{GAP.format('T')} <= ({STEP})**2*{CUBES.format('m')}", {early: "1", late_fact: "1"})
+
+
+def full(p: Proof, radius: int) -> int:
+    """T*FLOOR <= |g_T|^2."""
+    lower = lemmas.lower(p)
+    inside = p.assume("j + 1 <= T")
+    room = p.linear("0 <= T - 1 - j", {inside: "1"})
+    residual, after, before = "(W(0, T) - Phi)", "W(j+1, T)", "W(0, j)"
+    one, two = lemmas.at(p, lower, "j+1", "T-1-j", room), lemmas.at(p, lower, "0", "j")
+    s1, s2 = f"S({after}.T)", f"S({before}.T)"
+    norms = p.linear(
+        f"b**(T-1)*r <= F({after}.T*{residual}*{before}.T)",
+        {
+            p.axiom("F_product_FS", f"{after}.T*{residual}", f"{before}.T"): "1",
+            p.axiom("F_product_SF", f"{after}.T", residual): s2,
+            radius: f"{s1}*{s2}",
+            p.axiom("S_transpose", after): f"-r*{s2}",
+            p.axiom("S_transpose", before): f"-r*S({after})",
+            one: f"r*S({before})",
+            two: "r*b**(T-1-j)",
+        },
+    )
+    size = p.substitute(p.definition("gT", "j"), norms, "b**(T-1)*r <= F(gT(j))")
+    square = p.linear(f"{FLOOR} <= F(gT(j))**2", {size: "F(gT(j)) + b**(T-1)*r"})
+    claimed = f"j*{FLOOR} <= TT(j)"
+    step = p.linear(
+        f"(j+1)*{FLOOR} <= TT(j+1)",
+        {p.assume(claimed): "1", square: "1", p.axiom("F_square", "gT(j)"): "1", p.sum_step("TT", "j"): "-1"},
+    )
+    base = p.linear(f"0*{FLOOR} <= TT(0)", {p.sum_empty("TT"): "-1"})
+    whole = p.instantiate(p.induction("j", claimed, base, step, upto="T"), j="T")
+    return p.cut(whole, p.linear("T <= T"))
+
+
+def route(goal: dict[str, Any]) -> dict[str, Any]:
+    """The certificate."""
+    p = Proof(goal, **lemmas.SYMBOLS, r="positive", H="positive", G="positive", t="natural", k="natural", j="natural")
+    depth, radius = p.assume("T == h + m"), p.assume(f"r == {RESIDUAL}")
+    most, least = gap(p, lemmas.upper(p), depth, radius), full(p, radius)
+    positive = p.linear("0 < TT(T)", {least: "1"})
+    h, g = p.assume("H == HH(T)"), p.assume("G == TT(T)")
+    constant = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + r)**2/({FLOOR})"
+    sin2, exact = "1 - HT(T)**2/(H*G)", goal["conclusions"][1].removeprefix(f"{SIN2} <= {CONSTANT}*")
+    ratio = p.linear(
+        f"{sin2} <= {constant}*{exact}",
+        {most: "1/G", least: f"{constant}*{exact}/G", h: "1/G", g: f"1/G - {constant}*{exact}/G"},
+        squares=[("1/(H*G)", "H - HT(T)")],
+    )
+    grow = "m*(m+1)*(2*m+1) <= 6*m**3"
+    steps = p.linear(grow.replace("m", "(j+1)"), {p.assume(grow.replace("m", "j")): "1"})
+    cubes = p.induction("j", grow.replace("m", "j"), p.linear(grow.replace("m", "0")), steps)
+    cubes = p.instantiate(cubes, j="m")
+    cubic = p.linear(f"{sin2} <= {constant}*(m/T)**3", {ratio: "1", cubes: f"{constant}/(6*T**3)"})
+    short = p.linear("m == T - h", {depth: "-1"})
+    cubic = p.substitute(short, cubic, f"{sin2} <= {constant}*(1 - h/T)**3")
+    room = p.linear("0 < 1 - c/T", {p.assume("c < T"): "1/T"})
+    length = p.assume(f"0 < {RESIDUAL}")
+    facts = []
+    for fact in (positive, ratio, cubic):
+        closed = lemmas.close(p, fact, b="1 - c/T", r=RESIDUAL, b_side=str(room), r_side=str(length))
+        closed = lemmas.close(p, closed, a="1 + c/T")
+        facts.append(closed)
+    positive, ratio, cubic = facts
+    known = p.assume("0 < HH(T)")
+    ends = [
+        p.cut(lemmas.close(p, x, H="HH(T)", G="TT(T)", H_side=str(known), G_side=str(positive)))
+        for x in (ratio, cubic)
+    ]
+    return p.finish(positive, *ends)
+
+
+CLAIMS = (
+    claim(
+        "theorem_a",
+        "Theorem A, replaces the proof of Theorem 3.4",
+        Form.NEW,
+        "sin^2(theta_h) <= K_A m(m+1)(2m+1)/(6 T^3) <= K_A (1 - h/T)^3 for all T > c",
+        Relation.UPPER_BOUND,
+        Verdict.PROVED,
+        goal=GOAL,
+        route=route,
+        twin_goal=TWIN,
+        twin_statement="m(m-1)(2m-1) in place of m(m+1)(2m+1)",
+        evidence="every T > c, n, Phi and layers with ||W~||_2 <= c",
+        function="dlinear.bounds.theorem_a",
+        test="tests/test_bounds.py",
+        figure="theorem_a",
+    ),
+)
