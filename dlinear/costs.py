@@ -6,6 +6,9 @@ the decay. Exact work hands in fractions or sympy numbers: only arithmetic and o
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from dlinear.bounds import Interval
 from dlinear.errors import DomainError
 
 __all__ = [
+    "WindowRun",
     "block_vjps",
     "decay_model",
     "horizon_objective",
@@ -22,6 +26,7 @@ __all__ = [
     "interior_interval",
     "memory_model",
     "optimal_horizon",
+    "run_windows",
     "stored_blocks_eager",
     "stored_blocks_static",
 ]
@@ -173,3 +178,68 @@ def block_vjps(depth: Any, horizon: Any) -> Any:
     depth = as_depth(depth)
     horizon = as_horizon(horizon, depth)
     return (depth - horizon) * horizon + horizon
+
+
+@dataclass(frozen=True)
+class WindowRun:
+    """What an instrumented run of all windows used and computed.
+
+    Attributes:
+        gradients: (T, n, n), g_h.
+        stored_blocks: the largest number of block inputs that were alive at once.
+        block_vjps: vector-Jacobian products of single blocks.
+    """
+
+    gradients: np.ndarray[Any, np.dtype[np.float64]]
+    stored_blocks: int
+    block_vjps: int
+
+
+class _StoredInput:
+    """The input that a block keeps for its vector-Jacobian product; counted while something refers to it."""
+
+    def __init__(self, value: Any, living: weakref.WeakSet[_StoredInput]) -> None:
+        self.value = value
+        living.add(self)
+
+
+def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) -> WindowRun:
+    """g_h by one forward and one backward sweep per window, metered: a model of execution, not the fast path.
+
+    Storage is counted as living objects, not by a formula.
+
+    Args:
+        deviations: (T, n, n), W(t) = I + deviations[t].
+        phi: (n, n), the target map.
+        horizon: h in 1..T.
+        eager: windows slide, a stored input is dropped once its last window is done; otherwise every window
+            is a part of one static graph and keeps its own inputs.
+
+    Raises:
+        HorizonError: a horizon that is not an integer in 1..T.
+    """
+    depth, width, _ = np.shape(deviations)
+    horizon = as_horizon(horizon, depth)
+    weights = np.eye(width) + np.asarray(deviations, dtype=np.float64)
+    gradients = np.zeros_like(weights)
+    living: weakref.WeakSet[_StoredInput] = weakref.WeakSet()
+    graph: list[Any] = []  # what a static graph keeps alive
+    window: deque[_StoredInput] = deque()
+    head, largest, products = np.eye(width), 0, 0
+    for start in range(depth - horizon + 1):
+        for t in range(start + len(window), start + horizon):
+            window.append(_StoredInput(head, living))
+            head = weights[t] @ head
+        largest = max(largest, len(living))
+        back = head - phi
+        for t in reversed(range(start, start + horizon)):
+            own, back = back @ window[t - start].value.T, weights[t].T @ back
+            products += 1
+            if t == start or start == depth - horizon:
+                gradients[t] = own
+        if eager:
+            window.popleft()
+        else:
+            graph.append(list(window))
+            window = deque(_StoredInput(kept.value, living) for kept in list(window)[1:])
+    return WindowRun(gradients, largest, products)

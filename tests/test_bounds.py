@@ -236,6 +236,12 @@ def test_bounds_at_a_hand_computed_point():
     assert bounds.gradient_change(2, 1, 1, 4, 5) == pytest.approx(0.5 * (2 * 1.5 + 5))
     assert bounds.theorem_a_constant(2, 1, 4, 5) == pytest.approx(np.e**2 * (2 * np.e + 5) ** 2 / (0.25 * 25))
     assert bounds.theorem_a(2, 1, 1, 4, 5) == pytest.approx(bounds.theorem_a_constant(2, 1, 4, 5) / 8)
+    assert bounds.theorem_a_cubic(3, 1, 1, 4, 5) == pytest.approx(
+        bounds.theorem_a_constant(3, 1, 4, 5) * 8 / 27
+    )
+    assert bounds.theorem_a_per_layer(4, 3, 2, 4, 5) == pytest.approx(np.e**2 * 1.5 * (2 * np.e**2 + 5))
+    assert bounds.tail_deviation(2, 1, 1) == pytest.approx((0.5, np.exp(0.5) - 1))
+    assert bounds.tail_start(0.5, 2, 4) == pytest.approx(1 - np.log(1.25) / 2)
 
 
 # --------------------------------------------------------------------- false twins
@@ -585,7 +591,11 @@ BAD = [
     (lambda: bounds.cosine_lower(1.5), DomainError, "1.5"),
     (lambda: bounds.sgd_gap(-1, 1.0, 0.1, 1.0, 1.0, 1.0, 0.0), DomainError, "steps = -1"),
     (lambda: bounds.sgd_gap(1, -1.0, 0.1, 1.0, 1.0, 1.0, 0.0), DomainError, "gap = -1.0"),
-    (lambda: bounds.sgd_gap(1, 1.0, 3.0, 1.0, 1.0, 1.0, 0.0), DomainError, "allowed is at most 1"),
+    (
+        lambda: bounds.sgd_gap(1, 1.0, 1.1, 1.0, 1.0, 1.0, 0.0),
+        DomainError,
+        r"mu = 1\.1: allowed is at most 1",
+    ),
     (lambda: bounds.sgd_floor(0.0, 1.0, 1.0, 1.0, 0.0), DomainError, "step = 0.0"),
     (lambda: bounds.sgd_largest_step(1.0, 2.0, 1.0, 0.0), DomainError, "mu <= mu_g"),
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -17,66 +16,39 @@ from dlinear import costs
 from dlinear.errors import DomainError, HorizonError
 
 
-class Block:
-    """One linear block; counts its vector-Jacobian products."""
-
-    def __init__(self, weight, log):
-        self.weight, self.log = weight, log
-
-    def vjp(self, state, cotangent):
-        self.log["vjps"] += 1
-        return cotangent @ state.value.T, self.weight.T @ cotangent
-
-
-class State:
-    """The stored input of a block; the set of living ones is what memory holds."""
-
-    alive: weakref.WeakSet
-
-    def __init__(self, value, alive):
-        self.value = value
-        alive.add(self)
-
-
-def run(deviations, phi, horizon, sliding):
-    """g_h by explicit sweeps over stored block inputs, with the largest storage and the number of products.
-
-    sliding: windows are dropped once used (eager execution); otherwise each keeps its own states (static).
-    """
-    depth, width, _ = deviations.shape
-    log, alive, peak = {"vjps": 0}, weakref.WeakSet(), 0
-    blocks = [Block(np.eye(width) + d, log) for d in deviations]
-    gradients, kept = [None] * depth, []
-    stored, head = [], np.eye(width)  # inputs of the blocks of the present window; its output
-    for start in range(depth - horizon + 1):
-        if not sliding:  # a graph of its own: all inputs of this window once more
-            head, stored = reference.state(deviations, start), []
-        for k in range(start + len(stored), start + horizon):
-            stored.append(State(head, alive))
-            head = blocks[k].weight @ head
-        peak = max(peak, len(alive))
-        cotangent = head - phi
-        for k in range(start + horizon - 1, start - 1, -1):
-            own, cotangent = blocks[k].vjp(stored[k - start], cotangent)
-            if k == start or start == depth - horizon:
-                gradients[k] = own
-        if sliding:
-            stored.pop(0)
-        else:
-            kept.append(stored)
-    return np.array(gradients), peak, log["vjps"]
-
-
 @given(st.integers(1, 9), st.data())
 def test_counts_match_an_instrumented_run(depth, data):
     horizon = data.draw(st.integers(1, depth))
     case = build_case(data.draw(st.integers(0, 99)), depth, 2, 0.5, "dense")
     want = reference.gradients(case.deviations, case.phi, horizon)
-    for sliding, stored in ((True, costs.stored_blocks_eager), (False, costs.stored_blocks_static)):
-        got, peak, vjps = run(case.deviations, case.phi, horizon, sliding)
-        assert got == pytest.approx(want, rel=1e-12, abs=1e-12)  # the counted run computes the right thing
-        assert peak == stored(depth, horizon)
-        assert vjps == costs.block_vjps(depth, horizon)
+    for eager, stored in ((True, costs.stored_blocks_eager), (False, costs.stored_blocks_static)):
+        got = costs.run_windows(case.deviations, case.phi, horizon, eager=eager)
+        assert got.gradients == pytest.approx(want, rel=1e-12, abs=1e-12)  # the right thing is counted
+        assert got.stored_blocks == stored(depth, horizon)
+        assert got.block_vjps == costs.block_vjps(depth, horizon)
+
+
+@pytest.mark.parametrize(("depth", "horizon"), [(1, 1), (6, 1), (6, 2), (6, 5), (6, 6)])
+def test_eager_count_by_saved_tensors_of_torch(depth, horizon):
+    """A second route to the count: what autograd keeps for one window, weights apart."""
+    import torch
+
+    blocks = [torch.nn.Linear(3, 3, bias=False).double() for _ in range(depth)]
+    parameters = {p.data_ptr() for block in blocks for p in block.parameters()}
+    largest = 0
+    x = torch.ones(2, 3, dtype=torch.float64)
+    for start in range(depth - horizon + 1):
+        saved = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, saved=saved: saved.append(t) or t, lambda t: t
+        ):
+            head = x.clone().requires_grad_()
+            for block in blocks[start : start + horizon]:
+                head = block(head)
+        kept = {t.data_ptr() for t in saved} - parameters
+        largest = max(largest, len(kept))
+        x = blocks[start](x).detach()
+    assert largest == costs.stored_blocks_eager(depth, horizon)
 
 
 def test_counts_over_horizons():
@@ -155,6 +127,7 @@ def test_printed_interval_does_not_give_an_interior_optimum(depth, where):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (lambda: costs.run_windows(np.zeros((3, 2, 2)), np.eye(2), 4), HorizonError, "horizon = 4"),
         (lambda: costs.block_vjps(5, 6), HorizonError, "horizon = 6"),
         (lambda: costs.stored_blocks_eager(5, 0), HorizonError, "horizon = 0"),
         (lambda: costs.stored_blocks_static(5, 1.5), HorizonError, "horizon = 1.5"),

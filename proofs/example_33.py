@@ -1,0 +1,199 @@
+"""The example of section 3.3: where -r(h) + lambda M(h) is smallest, r(h) = 1 - c (1 - h/T)^3, M(h) = a h +
+b.
+
+**As printed**, h* = T (1 - sqrt(a lambda/(3c))), inside [2, T-1] for 3c/(aT^2) < lambda < 3c(T-2)^2/(aT^2).
+Both lack a factor T (they hold if memory is counted per fraction h/T). Counterexamples: T = 10, a = c = 1,
+lambda = 3/4, where the printed optimum h* = 5 costs 2.875 and h = 1 costs 0.479; and T = 4, lambda = 1/2
+inside the printed interval, where the best of the four horizons is 1.
+
+**Repaired.** With w = sqrt(a lambda T/(3c)) and h* = T(1 - w), for h = T(1 - x), x >= 0 (every h <= T)
+
+    f(h) - f(h*) = c (x - w)^2 (x + 2w) >= 0,
+
+so h* is the minimum over h <= T; and 2 <= h* <= T - 1 iff 3c/(aT^3) <= lambda <= 3c(T-2)^2/(aT^3), because
+the differences of both sides are positive multiples of each other.
+
+**Integers** (new). The best integer is neither 1 nor T iff c/(aT^3) < lambda < c(3T^2 - 9T + 7)/(aT^3), a
+wider interval: f is convex, so f(2) < f(1) and f(T-1) < f(T) decide; the steps below give the exact values
+of both differences and the secant inequalities f(h) - f(1) >= (h-1) (f(2) - f(1)), f(h) - f(T) >= (T-h)
+(f(T-1) - f(T))."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlinear.certify import Proof, claim, refutation
+from dlinear.claims import Form, Relation, Verdict
+
+
+def f(h: str) -> str:
+    """The objective at a horizon, as text."""
+    return f"(-(1 - c*(1 - ({h})/T)**3) + lam*(a*({h}) + b))"
+
+
+SYMBOLS = {**dict.fromkeys(["c", "a", "lam"], "positive"), "b": "nonneg", "T": "posint"}
+
+
+def printed(root: str) -> dict[str, Any]:
+    """The claim that T(1 - sqrt(root)) is optimal for weights in the printed interval."""
+    return {
+        "symbols": {**SYMBOLS, "h": "posint", "best": "real"},
+        "hypotheses": [
+            "3*c/(a*T**2) < lam",
+            "lam < 3*c*(T - 2)**2/(a*T**2)",
+            "h <= T",
+            f"best == T*(1 - sqrt({root}))",
+        ],
+        "conclusions": [f"{f('best')} <= {f('h')}"],
+    }
+
+
+def at_ten(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """T = 10, lambda = 3/4: printed optimum 5, better horizon 1."""
+    values = {"c": 1, "a": 1, "b": 0, "lam": "3/4", "T": 10, "h": 1, "best": 5}
+    return refutation(goal, values)
+
+
+def four_horizons(factor: str) -> dict[str, Any]:
+    """The claim that for T = 4 and weights in the interval (over `factor`) the horizon 1 is not the best."""
+    return {
+        "symbols": SYMBOLS,
+        "definitions": {"f": {"index": "t", "cases": [{"then": f("t")}]}},
+        "hypotheses": ["T == 4", f"3*c/(a*T**2*{factor}) < lam", f"lam < 3*c*(T - 2)**2/(a*T**2*{factor})"],
+        "conclusions": ["min(f(2), min(f(3), f(4))) < f(1)"],
+    }
+
+
+def at_four(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """T = 4, lambda = 1/2."""
+    return refutation(goal, {"c": 1, "a": 1, "b": 0, "lam": "1/2", "T": 4})
+
+
+STAR, OTHER = "T*(1 - w)", "T*(1 - x)"
+
+
+def repaired(scale: str) -> dict[str, Any]:
+    """Optimality of h* and the ends of the interval, with w^2 = a lambda scale/(3c)."""
+    return {
+        "symbols": {**SYMBOLS, "x": "nonneg", "w": "nonneg", "p": "posint"},
+        "hypotheses": [f"3*c*w**2 == a*lam*{scale}", "T == p + 2"],
+        "conclusions": [
+            f"{f(OTHER)} - {f(STAR)} == c*(x - w)**2*(x + 2*w)",
+            f"{f(STAR)} <= {f(OTHER)}",
+            f"lam - 3*c/(a*T**3) == 3*c/(a*T**2)*(w + 1/T)*(T - 1 - {STAR})",
+            f"3*c*p**2/(a*T**3) - lam == 3*c/(a*T**2)*(w + p/T)*({STAR} - 2)",
+        ],
+    }
+
+
+def prove_repaired(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """Expansion; a square times a non-negative factor."""
+    p = Proof(goal)
+    root, depth = (p.assume(text) for text in goal["hypotheses"])
+    gap, least, low, high = goal["conclusions"]
+    exact = p.linear(gap, {root: "x - w"})
+    return p.finish(
+        exact,
+        p.linear(least, {exact: "-1"}, squares=[("c*(x + 2*w)", "x - w")]),
+        p.linear(low, {root: "-1/(a*T)"}),
+        p.linear(high, {root: "1/(a*T)", depth: "-3*c/(a*T**2)*(w + p/T)"}),
+    )
+
+
+def integers(count: str) -> dict[str, Any]:
+    """Differences at both ends and the secant inequalities, for T = y + d + 2 and h = d + 2, T - h = y."""
+    return {
+        "symbols": {**SYMBOLS, "y": "natural", "d": "natural", "z": "natural"},
+        "hypotheses": ["T == y + d + 2"],
+        "conclusions": [
+            f"{f('1')} - {f('2')} == a*(c*({count})/(a*T**3) - lam)",
+            f"{f('T')} - {f('T - 1')} == a*(lam - c/(a*T**3))",
+            f"(d + 1)*({f('2')} - {f('1')}) <= {f('T - y')} - {f('1')}",
+            f"(z + 1)*({f('T - 1')} - {f('T')}) <= {f('T - z - 1')} - {f('T')}",
+        ],
+    }
+
+
+def prove_integers(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """Expansion; T is replaced by y + d + 2 only where the sign needs it."""
+    p = Proof(goal)
+    depth = p.assume("T == y + d + 2")
+    first, last, from_one, from_end = goal["conclusions"]
+    # the secant leaves c/T^3 (d+1) d (3y + 2d + 1) once T - 1 and T - 2 are written as y + d + 1 and y + d
+    whole = f"{f('T - y')} - {f('1')} - (d + 1)*({f('2')} - {f('1')})"
+    sides = ["T - 1 == y + d + 1", "T - 2 == y + d"]
+    shorter = [p.linear(text, {depth: "1"}) for text in sides]
+    cubes = "(y**3 - (T - 1)**3 - (d + 1)*((T - 2)**3 - (T - 1)**3))"
+    expand = p.linear(f"{whole} == c*{cubes}/T**3 + lam*a*(T - y - 2 - d)")
+    same = "c*(y**3 - (y + d + 1)**3 - (d + 1)*((y + d)**3 - (y + d + 1)**3))/T**3 + lam*a*(T - y - 2 - d)"
+    half = p.substitute(shorter[0], expand, f"{whole} == {same.replace('((y + d)**3', '((T - 2)**3')}")
+    moved = p.substitute(shorter[1], half, f"{whole} == {same}")
+    return p.finish(
+        p.linear(first),
+        p.linear(last),
+        p.linear(from_one, {moved: "-1", depth: "-a*lam"}),
+        p.linear(from_end),
+    )
+
+
+CLAIMS = (
+    claim(
+        id="example_33_printed",
+        reference="Section 3.3, example",
+        form=Form.PRINTED,
+        statement="h* = T(1 - sqrt(a lambda/(3c))) minimises -r(h) + lambda M(h)",
+        relation=Relation.IDENTITY,
+        expected=Verdict.REFUTED,
+        goal=printed("a*lam/(3*c)"),
+        route=at_ten,
+        twin_goal=printed("a*lam*T/(3*c)"),
+        twin_statement="h* with the factor T, which these values do not have",
+        function="dlinear.costs.optimal_horizon",
+        test="tests/test_costs.py::test_optimal_horizon_is_stationary",
+    ),
+    claim(
+        id="example_33_interval_printed",
+        reference="Section 3.3, example, interval",
+        form=Form.PRINTED,
+        statement="for 3c/(aT^2) < lambda < 3c(T-2)^2/(aT^2) the optimal horizon is neither 1 nor T",
+        relation=Relation.IDENTITY,
+        expected=Verdict.REFUTED,
+        goal=four_horizons("1"),
+        route=at_four,
+        twin_goal=four_horizons("T"),
+        twin_statement="the interval divided by T, which does not contain this weight",
+        function="dlinear.costs.integer_interior_interval",
+        test="tests/test_costs.py::test_printed_interval_does_not_give_an_interior_optimum",
+    ),
+    claim(
+        id="example_33_repaired",
+        reference="Section 3.3, example",
+        form=Form.REPAIRED,
+        statement="best h* = T(1 - sqrt(a lambda T/(3c))), in [2, T-1] iff 3c <= a lambda T^3 <= 3c(T-2)^2",
+        relation=Relation.IDENTITY,
+        expected=Verdict.PROVED,
+        goal=repaired("T"),
+        route=prove_repaired,
+        twin_goal=repaired("1"),
+        twin_statement="the printed h*, without the factor T",
+        evidence="f(h) - f(h*) = c (x - w)^2 (x + 2w), x = 1 - h/T, w = 1 - h*/T",
+        function="dlinear.costs.optimal_horizon",
+        test="tests/test_costs.py::test_optimal_horizon_is_the_best",
+    ),
+    claim(
+        id="example_33_integers",
+        reference="Section 3.3, example, whole horizons",
+        form=Form.NEW,
+        statement="the best integer horizon is neither 1 nor T iff c < a lambda T^3 < c(3T^2 - 9T + 7)",
+        relation=Relation.IDENTITY,
+        expected=Verdict.PROVED,
+        goal=integers("3*T**2 - 9*T + 7"),
+        route=prove_integers,
+        twin_goal=integers("3*T**2 - 12*T + 12"),
+        twin_statement="the interval of the continuous h* in place of the integers' one",
+        evidence="f convex, f(1) - f(2) = c(3T^2-9T+7)/T^3 - a lambda, f(T) - f(T-1) = a lambda - c/T^3",
+        function="dlinear.costs.integer_interior_interval",
+        test="tests/test_costs.py::test_interior_intervals",
+    ),
+)
