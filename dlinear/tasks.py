@@ -9,12 +9,14 @@ so that Phi is all a network ever sees of the data (section 3.3 of the paper). N
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dlinear.datasets import load
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 
 Array = NDArray[np.float64]
@@ -137,6 +139,31 @@ def random_task(
     waves = [f(k * np.pi * position) for k in (1, 2) for f in (np.cos, np.sin)]
     features = np.polynomial.legendre.legvander(position / 2.0, width - 1)
     return whitened_task(features, factor[:, None] * np.stack(waves, axis=1), width)
+
+
+def load_task(
+    name: str, width: int, *, seed: int = 0, folder: str | os.PathLike[str] | None = None
+) -> tuple[Task, str]:
+    """A whitened task by name, and the identity of its data for the record.
+
+    Args:
+        name: "random" (the paper's linear set), "trigonometric", or a data set of `dlinear.datasets.load`,
+            of which the training images and labels are taken.
+        width: n.
+        seed: of the two synthetic sets; the others ignore it.
+        folder: where to look for the data set first.
+
+    Returns:
+        The task, and the sha256 of the data (for a synthetic set its name, width and seed).
+
+    Raises:
+        DataError: an unknown name, or data that are missing or damaged; and the errors of `whitened_task`.
+    """
+    if name in ("random", "trigonometric"):
+        task = random_task(width, seed, kind="trigonometric" if name == "trigonometric" else "linear")
+        return task, f"{name} {width} {seed}"
+    data = load(name, folder)
+    return whitened_task(data.x_train, data.y_train, width), data.digest
 
 
 def _are_labels(targets: NDArray[Any]) -> bool:

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlinear.errors import DomainError, NonFiniteError, ShapeError
-from dlinear.tasks import random_task, whitened_task
+from dlinear import datasets
+from dlinear.errors import DataError, DomainError, NonFiniteError, ShapeError
+from dlinear.tasks import load_task, random_task, whitened_task
 
 
 def data(seed, samples, features, spread=1.0):
@@ -161,3 +162,24 @@ def test_trigonometric_targets_have_the_printed_columns():
 def test_random_task_refuses(change, words):
     with pytest.raises(DomainError, match=words):
         random_task(**({"width": 4, "seed": 0} | change))
+
+
+def test_load_task_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(datasets.VARIABLE, raising=False)
+    task, identity = load_task("digits", 10)
+    data = datasets.load("digits")
+    assert identity == data.digest
+    assert np.array_equal(task.phi, whitened_task(data.x_train, data.y_train, 10).phi)
+    assert 0.1 < np.linalg.norm(task.phi) < 1.0
+    assert np.array_equal(load_task("random", 4, seed=3)[0].phi, random_task(4, 3).phi)
+    wave = random_task(4, 3, kind="trigonometric")
+    assert np.array_equal(load_task("trigonometric", 4, seed=3)[0].phi, wave.phi)
+    assert (
+        len({load_task(name, 4, seed=seed)[1] for name in ("random", "trigonometric") for seed in (1, 2)})
+        == 4
+    )
+    with pytest.raises(DataError, match="imagenet"):
+        load_task("imagenet", 4)
+    with pytest.raises(DataError, match="mnist not found"):
+        load_task("mnist", 4, folder=tmp_path)

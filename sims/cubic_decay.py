@@ -1,0 +1,183 @@
+"""Does sin^2(theta_h) fall as (1 - h/T)^3, and with the predicted constant? (Theorem 3.4, Theorems B and C)
+
+    python -m sims.cubic_decay                                  # digits, width 10, under a minute
+    python -m sims.cubic_decay --data mnist --data-folder data
+    python -m sims.cubic_decay --data random --depths 100 1000 --seeds 3 --workers 1
+
+Layers W(t) = I + D(t) over four ensembles: smooth in depth, D = A(t/T)/T with A(s) = A_0 cos s + A_1 s;
+Gaussian and orthogonal, D = sigma Xi_t/T with independent Xi_t; mixed, smooth plus Gaussian, the latter so
+large that the order changes from 2 to 3 at a shortfall of `crossover`. The target is Phi of whitened data.
+One cell is one network; its profile of sin^2 over shortfalls m = T - h goes to results/cubic_decay.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+import dlinear
+from dlinear import limits, profiles, records, report, sweeps
+from dlinear.tasks import load_task
+
+Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
+Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
+
+ORDERS = {"smooth": (3.0, 0.05), "gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15)}  # target, tolerance
+QUANTITIES = {  # what is compared: the attribute of the fit, its symbol, the theorem that predicts it
+    "smooth": ("cubic", "C", "B"),
+    "gaussian": ("quadratic", "q", "C"),
+    "orthogonal": ("quadratic", "q", "C"),
+    "mixed": ("crossover", "m*", "C"),
+}
+CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
+SHARED = ("width", "data", "points", "largest", "sigma", "crossover")  # knobs that every cell takes over
+JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems are about large T
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to run."""
+
+    data: Data = "digits"  # the images bundled with scikit-learn need no download
+    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
+    width: int = 10  # the paper's; the labels of ten classes fill it exactly
+    depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # three decades show that the order does not drift
+    ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # all of them
+    seeds: int = 10  # enough for a Student interval on a noisy constant
+    points: int = 20  # shortfalls, evenly in ratio
+    largest: float = 0.02  # of T: beyond it the next order in 1 - h/T is seen in the constant
+    sigma: float = 1.0  # of the Gaussian and orthogonal layers; the law is in sigma^2
+    crossover: float = 30.0  # shortfall at which the mixed layers change their order; inside every range
+    results: str = "results"  # records go to <results>/cubic_decay
+    workers: int | None = None  # processes; one per core by default, 0 or 1 for none
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network."""
+
+    ensemble: str
+    depth: int
+    seed: int
+    data_identity: str
+    width: int
+    data: str
+    points: int
+    largest: float
+    sigma: float
+    crossover: float
+    edition: int = 1  # raise it when the meaning of a cell changes
+
+
+def smooth_path(width: int, seed: int) -> Callable[[Any], np.ndarray]:
+    """A(s) = A_0 cos s + A_1 s with entries of variance 1/n; s a number or an array."""
+    a0, a1 = np.random.default_rng([seed, width]).normal(scale=width**-0.5, size=(2, width, width))
+
+    def path(s: Any) -> np.ndarray:
+        position = np.asarray(s, dtype=float)[..., None, None]
+        return a0 * np.cos(position) + a1 * position
+
+    return path
+
+
+def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayConstants]:
+    """The network of a cell and what Theorems B and C predict for it."""
+    depth, width, seed = cell.depth, cell.width, cell.seed
+    if cell.ensemble in ("gaussian", "orthogonal"):
+        kind = dlinear.GaussianNetwork if cell.ensemble == "gaussian" else dlinear.OrthogonalNetwork
+        net = kind(depth=depth, width=width, sigma=cell.sigma, seed=seed)
+        return net, limits.rough_constants(None, cell.sigma, phi, depth)
+    path = smooth_path(width, seed if cell.ensemble == "smooth" else 0)  # mixed: many draws about one mean
+    if cell.ensemble == "smooth":
+        net = dlinear.SmoothNetwork(path, depth=depth, vectorized=True)
+        return net, limits.DecayConstants(0.0, limits.cubic_constant(path, phi))
+    unit = limits.rough_constants(path, 1.0, phi, depth)
+    sigma = ((cell.crossover + 0.5) / (limits.crossover(*unit, depth) + 0.5)) ** 0.5
+    mixed = dlinear.MixedNetwork(path, depth=depth, sigma=sigma, seed=seed, vectorized=True)
+    return mixed, limits.rough_constants(path, sigma, phi, depth)
+
+
+@functools.cache
+def target(data: str, width: int, folder: str | None) -> tuple[np.ndarray, str]:
+    """Phi and the identity of the data, read once in each process."""
+    task, identity = load_task(data, width, folder=folder)
+    return task.phi, identity
+
+
+def compute(cell: Cell, folder: str | None = None) -> sweeps.Arrays:
+    """The profile of one network beside its predicted constants."""
+    phi, _ = target(cell.data, cell.width, folder)
+    net, law = build(cell, phi)
+    m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
+    profile = dlinear.alignment(net, phi, cell.depth - m)
+    return {
+        **profiles.as_arrays(profile),
+        "predicted_quadratic": ((), law.quadratic),
+        "predicted_cubic": ((), law.cubic),
+    }
+
+
+def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.Answer]]:
+    """One row of the table and the verdicts, from the records alone."""
+    found = profiles.from_records(data, ensemble=ensemble, depth=depth)
+    fit = dlinear.fit_decay(found)
+    part = data.sel(ensemble=ensemble, depth=depth)
+    laws = {name: part[f"predicted_{name}"].dropna("seed").values for name in ("quadratic", "cubic")}
+    name, symbol, theorem = QUANTITIES[ensemble]
+    mean_law = [float(law.mean()) for law in laws.values()]
+    predicted = mean_law[list(laws).index(name)] if name in laws else limits.crossover(*mean_law, depth)
+    measured = getattr(fit, name)
+    low, high = fit.order_interval
+    row = [ensemble, str(depth), f"{fit.order:.3f}", f"[{low:.3f}, {high:.3f}]", symbol]
+    row += [f"{measured:.4g}", f"{predicted:.4g}", f"{measured / predicted:.3f}", fit.kind]
+    if depth < JUDGED_FROM or len(found) < 2:
+        return row, []
+    answers = []
+    if ensemble in ORDERS:
+        wanted, tolerance = ORDERS[ensemble]
+        close = abs(fit.order - wanted) <= tolerance
+        question = f"{ensemble} layers, T = {depth}: order {wanted:g} +- {tolerance:g}"
+        answers.append(report.Answer(question, close, f"{fit.order:.3f} [{low:.3f}, {high:.3f}]"))
+    question = f"{ensemble} layers, T = {depth}: Theorem {theorem}, measured/predicted"
+    if ensemble == "smooth":
+        each = [dlinear.fit_decay(one).cubic for one in found] / laws["cubic"]
+        ratio = profiles.mean_interval(each, profiles.JUDGED)
+        answers.append(report.Answer(question, abs(ratio.value - 1) <= CONSTANT, f"{ratio:.4f} (99.7 %)"))
+    else:  # the theorem is about the expectation: each seed gives one number, its mean over the curve
+        curve = zip(found, *laws.values(), strict=True)
+        each = [
+            float(np.mean(one.sin2 / limits.decay_law(q, c, one.shortfall, depth))) for one, q, c in curve
+        ]
+        ratio = profiles.mean_interval(each, profiles.JUDGED)
+        answers.append(report.Answer(question, 1.0 in ratio, f"{ratio:.3f} (99.7 %)"))
+    return row, answers
+
+
+def main(knobs: Knobs) -> int:
+    """Run the missing cells, print the table and the verdicts; 0 iff every verdict holds."""
+    _, identity = target(knobs.data, knobs.width, knobs.data_folder)
+    shared = {name: getattr(knobs, name) for name in SHARED}
+    cells = [
+        Cell(ensemble, depth, seed, data_identity=identity, **shared)
+        for depth in sorted(knobs.depths, reverse=True)
+        for ensemble in knobs.ensembles
+        for seed in range(knobs.seeds)
+    ]
+    folder = f"{knobs.results}/cubic_decay"
+    run = functools.partial(compute, folder=knobs.data_folder)
+    sweep = sweeps.run(folder, cells, run, workers=knobs.workers)
+    data = records.load(folder, sweep.keys)
+    judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
+    print(f"{knobs.data}, width {knobs.width}, mean over {knobs.seeds} seeds; {sweep}")
+    header = ("ensemble", "T", "order", "95 % interval", "", "measured", "predicted", "ratio", "verdict")
+    print(report.table(header, [row for row, _ in judged]))
+    return report.finish([answer for _, answers in judged for answer in answers]) or bool(sweep.failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
