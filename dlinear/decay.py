@@ -40,6 +40,7 @@ Interval = tuple[float, float]
 LEVEL = 0.95  # of every interval
 CURVATURE = 5.0  # beta: size of the relative corrections, per unit of m/T
 _RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
+_NUGGET = 1e-4  # share of s^2 without correlation; ten times as much already narrows the intervals too far
 _ORDER_TOLERANCE = 0.05  # an order this close to 2 or 3 counts as it, however narrow its interval
 _DIRECT_TERMS = 64  # terms of the sum taken one by one before Euler-Maclaurin
 
@@ -102,8 +103,7 @@ def fit_decay(
     order_interval = (order - reach * order_error, order + reach * order_error)
     star = crossover(q, c, depth)
     q_interval, c_interval = (
-        (max(0.0, value - reach * error), value + reach * error)
-        for value, error in zip((q, c), errors, strict=True)
+        _positive_interval(value, reach * error) for value, error in zip((q, c), errors, strict=True)
     )
     kind = _classify(order, order_interval, q_interval[0] > 0 and c_interval[0] > 0, star, m)
     return DecayFit(
@@ -209,12 +209,16 @@ def _fit_two_terms(
 def _allowances(m: Floats, depth: int) -> Floats:
     """beta^2 e e^T + beta^4/2 e2 e2^T + rounding: the part of V that is known beforehand."""
     e = CURVATURE * m / depth
-    return np.outer(e, e) + np.outer(e**2, e**2) / 2 + _RELATIVE_ROUNDING**2 * np.eye(len(m))
+    known = np.expm1(np.outer(e, e))
+    discrete = CURVATURE / (4 * depth * m)  # sums over layers are not integrals
+    # The last term keeps the factorisation that follows safe from rounding.
+    known += np.diag(discrete**2 + _RELATIVE_ROUNDING**2 + 1e-14 * np.trace(known))
+    return known
 
 
 def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
     """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0."""
-    walk = walk_covariance(m)
+    walk = walk_covariance(m) + _NUGGET * np.eye(len(m))
 
     def solve(variance: float) -> tuple[float, Floats, Floats]:
         chol = np.linalg.cholesky(variance * walk + allowed)
@@ -226,7 +230,7 @@ def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats,
         loss = 2 * np.sum(np.log(np.diag(chol))) + float(np.linalg.slogdet(normal)[1]) + misfit
         return float(loss), solution, np.linalg.inv(normal)
 
-    exponents = np.linspace(-18, 2, 41)
+    exponents = np.linspace(-18, 1, 39)
     losses = [solve(10.0**x)[0] for x in exponents]
     best = exponents[int(np.argmin(losses))]
     for width in (0.25, 0.125, 0.0625, 0.03125):
@@ -234,6 +238,12 @@ def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats,
         best = near[int(np.argmin([solve(10.0**x)[0] for x in near]))]
     _, solution, covariance = solve(10.0**best)
     return solution, covariance, 10.0**best
+
+
+def _positive_interval(value: float, reach: float) -> Interval:
+    """A scale's error is relative: a walk that came out short looks precise, so upwards it counts in logs."""
+    above = value * float(np.exp(reach / value)) if 0 < reach < 2 * value else value + reach
+    return max(0.0, value - reach), max(above, value + reach)
 
 
 def _student(freedom: int) -> float:

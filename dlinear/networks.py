@@ -229,8 +229,8 @@ class OrthogonalNetwork:
         q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop))
         # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
         q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
-        q *= random_scale(self.scale, self.depth, self.sigma)
         layers: Layers = q
+        layers *= random_scale(self.scale, self.depth, self.sigma)
         return layers
 
 
