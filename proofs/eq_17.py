@@ -81,6 +81,7 @@ CLAIMS = (
         twin_goal=chosen("a*h <= a*k"),
         twin_statement="min in place of max",
         function="dlinear.costs.memory_model",
+        test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),
     claim(
         id="eq_17_repaired",
@@ -95,5 +96,6 @@ CLAIMS = (
         twin_statement="max in place of min",
         evidence="and every horizon above a feasible one is feasible, since (T - h)^3 falls in h",
         function="dlinear.costs.decay_model",
+        test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),
 )

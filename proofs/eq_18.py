@@ -72,6 +72,7 @@ CLAIMS = (
         twin_goal=chosen(f"{objective('h')} <= {objective('k')}"),
         twin_statement="min in place of max",
         function="dlinear.costs.horizon_objective",
+        test="tests/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
     ),
     claim(
         id="eq_18_repaired",
@@ -86,5 +87,6 @@ CLAIMS = (
         twin_statement="max in place of min",
         evidence="d cheaper costs at least lambda d of accuracy; e more accurate costs at least e/lambda",
         function="dlinear.costs.horizon_objective",
+        test="tests/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
     ),
 )

@@ -116,6 +116,18 @@ def test_gradient_norm_bounds(drawn):
     assert gradient_envelopes(*drawn)
 
 
+@given(cases())
+def test_gradient_domination(case):
+    """2T b^{2(T-1)} J <= ||grad J||^2 <= 2T a^{2(T-1)} J (repair of eq. (14)): Lemma C.3 over all layers."""
+    depth, loss = case.depth, 0.5 * case.residual_norm**2
+    size = np.sum(reference.gradients(case.deviations, case.phi, depth) ** 2)
+    layer = bounds.gradient_norm_bounds(depth, depth, case.c, case.residual_norm)
+    assert leq(depth * layer.lower**2, size, 1e-3)
+    assert leq(size, depth * layer.upper**2, 1e-3)
+    assert layer.lower**2 == pytest.approx(2 * loss * (1 - case.c / depth) ** (2 * depth - 2))
+    assert layer.upper**2 == pytest.approx(2 * loss * (1 + case.c / depth) ** (2 * depth - 2))
+
+
 @given(cases_with_window())
 def test_tail_and_window_changes(drawn):
     case, start, end = drawn
@@ -437,6 +449,22 @@ def sgd_route(problem, formula=bounds.sgd_gap, fraction=1.0, steps=12):
     gaps = quadratic_gaps(step=step, steps=steps, **problem)
     bound = formula(np.arange(steps + 1), gaps[0], step, c, smooth, mu, problem["noise"])
     return leq(gaps, bound, 1e-3)
+
+
+def test_expected_gap_by_enumeration_of_the_noise():
+    """The recursion of `quadratic_gaps` and the counterexample to (63): all sign sequences, exactly."""
+    step, steps = Fraction(1, 2), 3
+    total = Fraction(0)
+    for signs in itertools.product((-1, 1), repeat=steps):
+        u = Fraction(1)
+        for sign in signs:
+            u -= step * (u + sign)  # J = u^2/2, unit noise
+        total += u**2 / 2 / 2**steps
+    assert total == Fraction(11, 64)
+    got = quadratic_gaps(np.ones(1), np.ones(1), [1.0], 0.5, 1.0, 0.0, steps)[-1]
+    assert got == pytest.approx(float(total))
+    assert total > (1 - step) ** (steps - 1) / 2  # what (63) claims as printed
+    assert total <= bounds.sgd_gap(steps, 0.5, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 
 @given(quadratics(), st.sampled_from([1e-3, 0.3, 1.0]))

@@ -93,6 +93,40 @@ def test_interior_intervals(depth, coefficient, slope, where):
     assert inside == (low <= weight <= high)
 
 
+@given(st.integers(1, 30), fractions, fractions, st.fractions(0, 1, max_denominator=50))
+def test_least_cost_is_the_smallest_feasible_horizon(depth, coefficient, slope, epsilon):
+    """Eq. (17), repaired; as printed (max) it always ends at h = T."""
+    horizons = range(1, depth + 1)
+    feasible = [h for h in horizons if costs.decay_model(depth, h, coefficient) >= 1 - epsilon]
+    assert feasible == list(range(feasible[0], depth + 1))  # T is always feasible
+
+    def cost(h):
+        return costs.memory_model(h, slope, Fraction(3))
+
+    assert min(feasible, key=cost) == feasible[0]
+    assert max(feasible, key=cost) == depth
+
+
+@given(st.integers(1, 20), fractions, fractions, st.integers(1, 7))
+def test_minimiser_of_the_weighted_objective_is_not_dominated(depth, coefficient, weight, node):
+    """Eq. (18), repaired, under the ladder cost; as printed (max) a dominated horizon can win."""
+    points = {h: (costs.decay_model(depth, h, coefficient), -(-h // node)) for h in range(1, depth + 1)}
+
+    def objective(h):
+        rate, cost = points[h]
+        return -rate + weight * cost
+
+    def dominated(h):
+        rate, cost = points[h]
+        return any(r >= rate and k <= cost and (r, k) != (rate, cost) for r, k in points.values())
+
+    best, worst = min(map(objective, points)), max(map(objective, points))
+    assert not any(dominated(h) for h in points if objective(h) == best)
+    if 1 < depth <= node:  # every horizon costs one node: the printed form picks the slowest
+        assert [h for h in points if objective(h) == worst] == [1]
+        assert dominated(1)
+
+
 def test_interval_ends_are_the_extreme_horizons():
     low, high = costs.interior_interval(10, Fraction(2), Fraction(3))
     one, two = (
