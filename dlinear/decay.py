@@ -10,12 +10,14 @@ fits best; it is free of that bias at any m, and 5 for the degenerate scalar cas
 
 Errors. Two known kinds, so the fit is generalised least squares with their covariance
 
-    V = s^2 M + beta^2 e e^T + (beta^4/2) e2 e2^T + tiny,        e_i = m_i/T, e2_i = (m_i/T)^2
+    V(a, b) = s^2 M(a, b) + exp(e_a e_b) - 1 + (beta/T)^2 + small,        e_a = beta m_a/T
 
 - M: rough layers make B(W~) a random walk w_k, and sin^2(m) ~ sum_{k<=m} |w_k|^2; its relative covariance is
   2/d times M(a, b) = sum_{j<=a, k<=b} min(j, k)^2 / (S1(a) S1(b)), d the effective dimension. s^2 is
   estimated from the residuals (restricted maximum likelihood), so smooth layers give s ~ 0.
-- e, e2: the next terms of the expansion in m/T, with coefficients of size up to about beta = 5.
+- e: the next terms of the expansion in m/T, b_1 e + b_2 e^2/sqrt(2) + ... with independent standard normal
+  b_i, that is relative corrections of size up to about beta = 5 per unit of m/T; likewise beta/T for the
+  constants, which are limits.
 
 Intervals are 95 %, Student's t with (points - 2) degrees of freedom.
 """
@@ -38,7 +40,7 @@ Kind = Literal["cubic", "quadratic", "crossover", "neither"]
 Interval = tuple[float, float]
 
 LEVEL = 0.95  # of every interval
-CURVATURE = 5.0  # beta: size of the relative corrections, per unit of m/T
+CURVATURE = 5.0  # beta
 _RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
 _NUGGET = 1e-4  # share of s^2 without correlation; ten times as much already narrows the intervals too far
 _ORDER_TOLERANCE = 0.05  # an order this close to 2 or 3 counts as it, however narrow its interval
@@ -190,16 +192,14 @@ def _fit_two_terms(
     terms, errors = np.zeros(2), np.zeros(2)
     for _ in range(20):
         free = [0, 1]
-        while True:
-            design = columns[:, free] / fitted[:, None]
-            solution, covariance, _ = _gls(sin2 / fitted, design, m, allowed)
-            if len(free) == 1 or (solution > 0).all():
-                break
-            free = [int(np.argmax(solution * columns[-1]))]  # a term that would be negative is zero
-        previous = terms
-        terms, errors = np.zeros(2), np.zeros(2)
-        terms[free] = np.maximum(solution, 0)
-        errors[free] = np.sqrt(np.diag(covariance))
+        solution, covariance, _ = _gls(sin2 / fitted, columns / fitted[:, None], m, allowed)
+        if not (solution > 0).all():  # the term that would be negative is zero
+            free = [int(np.argmax(solution * columns[-1]))]
+            solution, covariance, _ = _gls(sin2 / fitted, columns[:, free] / fitted[:, None], m, allowed)
+        previous, terms, errors = terms, np.zeros(2), np.zeros(2)
+        terms[free], errors[free] = solution, np.sqrt(np.diag(covariance))
+        if not (terms > 0).any():  # no law of order 2 or 3 is near: the one that misses least
+            terms[free] = np.exp(np.mean(np.log(sin2 / columns[:, free[0]])))
         fitted = columns @ terms
         if np.allclose(terms, previous, rtol=1e-12, atol=0):
             break
@@ -207,9 +207,9 @@ def _fit_two_terms(
 
 
 def _allowances(m: Floats, depth: int) -> Floats:
-    """beta^2 e e^T + beta^4/2 e2 e2^T + rounding: the part of V that is known beforehand."""
+    """exp(e_a e_b) - 1 and the effects of discrete layers and rounding: what is known of V beforehand."""
     e = CURVATURE * m / depth
-    known = np.expm1(np.outer(e, e))
+    known = np.expm1(np.outer(e, e)) + (CURVATURE / depth) ** 2
     discrete = CURVATURE / (4 * depth * m)  # sums over layers are not integrals
     # The last term keeps the factorisation that follows safe from rounding.
     known += np.diag(discrete**2 + _RELATIVE_ROUNDING**2 + 1e-14 * np.trace(known))
