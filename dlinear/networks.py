@@ -203,7 +203,9 @@ class MixedNetwork:
         rough = GaussianNetwork(
             depth=self.depth, width=smooth.width, scale=self.scale, sigma=self.sigma, seed=self.seed
         )
-        return smooth.deviations(start, stop) + rough.deviations(start, stop)
+        layers = smooth.deviations(start, stop)
+        layers += rough.deviations(start, stop)
+        return layers
 
 
 @dataclass(frozen=True)
