@@ -328,6 +328,7 @@ def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
     """Least cosine of the angle between u and v when ||u - v|| <= r ||v|| with r <= 1 (eq. (42)).
 
     sqrt(1 - r^2): u lies in a ball around v that is seen from the origin under the angle arcsin(r). Attained.
+    Its own inverse: also the largest r that guarantees a given cosine, the form that the paper uses.
 
     Args:
         relative_deviation: r in [0, 1].
