@@ -131,7 +131,8 @@ def _block_length(deviations: np.ndarray) -> int:
     A block's total multiplies as I + total; if its layers contracted strongly, digits would be lost there.
     """
     k, n, _ = deviations.shape
-    coherent = k * n * float(np.abs(deviations).max(initial=0.0))  # bounds the sum of ||D||_2
+    largest = max(float(deviations.max(initial=0.0)), -float(deviations.min(initial=0.0)))
+    coherent = k * n * largest  # bounds the sum of ||D||_2
     length = math.isqrt(k) if coherent <= 0.5 else min(math.isqrt(k), int(0.5 * k / coherent))
     return max(1, length)
 
