@@ -2,8 +2,9 @@
 
 Problem. How far does the horizon gradient g_h point from the full gradient g_T?
 
-Statement. Let T > c >= 0, h >= 1, T = h + m, layers W(t) = I + D(t) with ||D(t)||_2 <= c/T, any n x n matrix Phi,
-residual R = W_0^T - Phi nonzero, g_h nonzero (otherwise the angle is undefined). Then g_T is nonzero and
+Statement. Let T > c >= 0, h >= 1, T = h + m, layers W(t) = I + D(t) with ||D(t)||_2 <= c/T, any n x n
+matrix Phi, residual R = W_0^T - Phi nonzero, g_h nonzero (otherwise the angle is undefined). Then g_T is
+nonzero and
 
     sin^2(theta_h) <= K_A m(m+1)(2m+1)/(6 T^3) <= K_A (1 - h/T)^3,
     K_A = c^2 e^{2c} (sqrt(n) e^c + ||R||_F)^2 / ((1 - c/T)^{2(T-1)} ||R||_F^2).
@@ -12,8 +13,9 @@ Guarantee. Upper bound for every T; no limit is taken.
 
 Method. Exact steps. With s = t + h, k = T - s and U = W_s^T, expansion gives
 g_T(t) - g_h(t) = (W_{t+1}^s)^T [ (U - I)^T R + (U - I) W_0^s ] (W_0^t)^T; the norm axioms, Lemma C.4 and
-1 - a^{-k} <= ck/T (a = 1 + c/T) bound it by e^c (ck/T) (sqrt(n) e^c + ||R||_F). Inductions over t sum the squares
-and bound |g_T|^2 below. Last, |g_h|^2 |g_T - g_h|^2 - (|g_h|^2 |g_T|^2 - <g_h, g_T>^2) = (|g_h|^2 - <g_h, g_T>)^2.
+1 - a^{-k} <= ck/T (a = 1 + c/T) bound it by e^c (ck/T) (sqrt(n) e^c + ||R||_F). Inductions over t sum the
+squares and bound |g_T|^2 below. Last, |g_h|^2 |g_T - g_h|^2 - (|g_h|^2 |g_T|^2 - <g_h, g_T>^2) = (|g_h|^2
+- <g_h, g_T>)^2.
 
 Reference. Theorem 3.4 and appendix C.2 of arXiv 2409.19561.
 """
@@ -45,7 +47,7 @@ def statement(exact: str, cubic: str) -> dict[str, Any]:
 
 
 GOAL = statement("m*(m+1)*(2*m+1)/(6*T**3)", "(1 - h/T)**3")
-TWIN = statement("m*(m-1)*(2*m-1)/(6*T**3)", "(1 - h/T)**3")
+TWIN = statement("m*(m+1)*(2*m+1)/(6*T**4)", "(1 - h/T)**4")
 
 
 def difference(p: Proof, upper: int, depth: int, radius: int) -> int:
@@ -63,7 +65,8 @@ def difference(p: Proof, upper: int, depth: int, radius: int) -> int:
     full = p.definition("gT", "t")
     shape = p.matrix(
         f"gT(t) - gh(t) == {left}.T*{middle}*{before}.T",
-        {full: ("I", "I"), near: ("-I", "I"), one: ("I", f"{residual}*{before}.T"), two: (f"{left}.T", f"{before}.T")},
+        {full: ("I", "I"), near: ("-I", "I"), one: ("I", f"{residual}*{before}.T")}
+        | {two: (f"{left}.T", f"{before}.T")},
         transposed=[one],
     )  # fmt: skip
     a1, a2, a3, a4 = (f"N({x})" for x in (f"{left}.T", f"{before}.T", f"{gap}.T", state))
@@ -83,7 +86,9 @@ def difference(p: Proof, upper: int, depth: int, radius: int) -> int:
             p.axiom("N_transpose", gap): f"{x1}*{x2}*r",
         },
     )
-    norms = p.substitute(shape, norms, p.text(norms).replace(p.text(norms).split(" <= ")[0], "F(gT(t) - gh(t))"))
+    norms = p.substitute(
+        shape, norms, p.text(norms).replace(p.text(norms).split(" <= ")[0], "F(gT(t) - gh(t))")
+    )
     near_identity = p.substitute(
         depth, lemmas.at(p, lemmas.near_identity(p, upper), "t+h", "k"), f"{x3} <= a**k - 1", reverse=True
     )
@@ -198,7 +203,16 @@ def full(p: Proof, radius: int) -> int:
 
 def route(goal: dict[str, Any]) -> dict[str, Any]:
     """The certificate."""
-    p = Proof(goal, **lemmas.SYMBOLS, r="positive", H="positive", G="positive", t="natural", k="natural", j="natural")
+    p = Proof(
+        goal,
+        **lemmas.SYMBOLS,
+        r="positive",
+        H="positive",
+        G="positive",
+        t="natural",
+        k="natural",
+        j="natural",
+    )
     depth, radius = p.assume("T == h + m"), p.assume(f"r == {RESIDUAL}")
     most, least = gap(p, lemmas.upper(p), depth, radius), full(p, radius)
     positive = p.linear("0 < TT(T)", {least: "1"})
@@ -244,7 +258,7 @@ CLAIMS = (
         goal=GOAL,
         route=route,
         twin_goal=TWIN,
-        twin_statement="m(m-1)(2m-1) in place of m(m+1)(2m+1)",
+        twin_statement="T^4 in place of T^3 (order 4)",
         evidence="every T > c, n, Phi and layers with ||W~||_2 <= c",
         function="dlinear.bounds.theorem_a",
         test="tests/test_bounds.py",

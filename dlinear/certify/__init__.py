@@ -6,6 +6,7 @@
         "symbols": {"c": "nonneg", "T": "posint", "b": "positive", "A": "matrix", "n": "posint"},
         "families": {"D": "c/T"},            # D(t), t integer, with N(D(t)) <= c/T (or null: no bound)
         "products": {"W": "D"},              # W(a, b) = (I + D(b-1)) ... (I + D(a)), W(a, a) = I
+        "sequences": ["L"],                  # L(t), an arbitrary real for every integer t
         "definitions": {"g": {"index": "t", "cases": [{"if": ["t <= T"], "then": "W(t, T)*A"}]}},
         "sums": {"G": {"index": "t", "term": "ip(g(t), g(t))"}},     # G(j) = sum over 0 <= t < j
         "exists": ["C"],                     # only to refute "there is a real C such that ..."
@@ -28,21 +29,23 @@ at once if the checker would refuse the step::
         g = p.instantiate(f, u="-x")                             # symbols are universally quantified
         return p.finish(p.linear("1 - x <= exp(-x)", {g: "1"}))  # one fact per conclusion
 
-The work horse is `linear(conclusion, {fact: multiplier}, squares=[(weight, expr)])`: right - left must equal the
-multiples of (right - left) of the premises, plus weighted squares, plus terms that are manifestly non-negative
-from the sorts. `ball(conclusion, {"c": ("1/4", "1"), ...}, bits=64)` proves an inequality over a rational box (it
-keeps lo <= x, x <= hi as hypotheses: put them in the goal). Others: assume, cut, cases, instantiate, induction,
-product, antisymmetry, reciprocal, root, substitute, taylor, ftc, phi_step, axiom, sort, layer, window_empty,
-window_step, definition, sum_empty, sum_step, matrix, definite, discrete, absurd (docstrings in `Proof`).
+The work horse is `linear(conclusion, {fact: multiplier}, squares=[(weight, expr)])`: right - left must
+equal the multiples of (right - left) of the premises, plus weighted squares, plus terms that are
+manifestly non-negative from the sorts. `ball(conclusion, {"c": ("1/4", "1"), ...}, bits=64)` proves an
+inequality over a rational box (it keeps lo <= x, x <= hi as hypotheses: put them in the goal). Others:
+assume, cut, cases, instantiate, induction, product, antisymmetry, reciprocal, root, substitute, taylor,
+ftc, phi_step, axiom, sort, layer, window_empty, window_step, definition, sum_empty, sum_step, matrix,
+definite, discrete, absurd (docstrings in `Proof`).
 
 **Refute**: `refutation(goal, {"c": "1", "T": 10, "D": {0: [["1/2"]]}}, fails=0)`.
 
-**Decide**: `check(certificate, goal)` -> `Checked(verdict, steps, boxes, evidence)`; `outcome(certificate)` turns it
-into an `Outcome`; `claim(id=..., goal=..., route=..., twin_goal=..., ...)` makes a `Claim` whose twin takes the same
-route to `twin_goal`. A verdict "certified" means that some step is ball arithmetic; "proved" that none is.
+**Decide**: `check(certificate, goal)` -> `Checked(verdict, steps, boxes, evidence)`;
+`outcome(certificate)` turns it into an `Outcome`; `claim(id=..., goal=..., route=..., twin_goal=..., ...)`
+makes a `Claim` whose twin takes the same route to `twin_goal`. A verdict "certified" means that some step
+is ball arithmetic; "proved" that none is.
 
-The trusted part is check, terms, normal, calculus, balls, concrete and axioms; proof, search, lemmas and ledger
-only write what these accept.
+The trusted part is check, terms, normal, calculus, balls, concrete and axioms; proof, search, lemmas and
+ledger only write what these accept.
 """
 
 from dlinear.certify.check import Checked, check, read

@@ -49,8 +49,6 @@ TEMPLATES: dict[str, tuple[dict[str, str], str]] = {
     "min_right": ({"x": "scalar", "y": "scalar"}, "min(x, y) <= y"),
     "max_left": ({"x": "scalar", "y": "scalar"}, "x <= max(x, y)"),
     "max_right": ({"x": "scalar", "y": "scalar"}, "y <= max(x, y)"),
-    "min_max": ({"x": "scalar", "y": "scalar"}, "min(x, y) + max(x, y) == x + y"),
-    "min_max_product": ({"x": "scalar", "y": "scalar"}, "min(x, y)*max(x, y) == x*y"),
     "floor_below": ({"x": "scalar"}, "floor(x) <= x"),
     "floor_above": ({"x": "scalar"}, "x < floor(x) + 1"),
     "phi_zero": ({"x": "scalar"}, "phi(0, x) == exp(x)"),

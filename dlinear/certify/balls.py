@@ -186,7 +186,7 @@ def halves(box: Box, axis: int) -> tuple[Box, Box]:
 
 
 def check_tree(tape: Tape, box: Box, tree: str, strict: bool) -> int:
-    """Re-evaluates every leaf; returns the number of leaves, or raises if one fails or the tree is malformed."""
+    """Re-evaluates every leaf; returns their number, or raises if one fails or the tree is malformed."""
     if not isinstance(tree, str) or len(tree) > MAX_CELLS:
         raise CertificateError("the subdivision tree must be a string of bounded length")
     stack, leaves = [box], 0

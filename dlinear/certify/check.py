@@ -39,7 +39,8 @@ from dlinear.certify.terms import (
 
 FORMAT = "dlinear-certificate/1"
 STATEMENT_KEYS = {
-    "symbols", "families", "products", "definitions", "sums", "exists", "hypotheses", "conclusions",
+    "symbols", "families", "products", "sequences", "definitions", "sums",
+    "exists", "hypotheses", "conclusions",
 }  # fmt: skip
 MAX_STEPS = 5000
 MAX_BYTES = 64_000_000
@@ -406,7 +407,7 @@ class Kernel:
         one, two = (fact.formula for fact in premises)
         if "==" in (one[0], two[0]):
             raise CertificateError("product is for inequalities")
-        relation, left, _ = conclusion
+        relation, _, _ = conclusion
         value = mul(self.normal.difference(one), self.normal.difference(two))
         if relation == "==" or (relation == "<" and not one[0] == two[0] == "<"):
             raise CertificateError("the rule does not give this relation")
@@ -431,6 +432,19 @@ class Kernel:
         if relation != "<" or not self.normal.integer(self.normal.difference(fact.formula)):
             raise CertificateError("discrete needs a strict inequality between integers")
         return self._expect(("<=", ("add", left, ("num", rational(1))), right), conclusion, fact.hypotheses)
+
+    def _rule_order(self, step: Mapping[str, Any], premises: Sequence[Fact], conclusion: Tree) -> Fact:
+        """From x <= y: min(x, y) == x and max(x, y) == y, with the arguments in either order."""
+        [fact] = premises
+        relation, x, y = fact.formula
+        if relation == "==" or self.normal.is_matrix(x):
+            raise CertificateError("order needs an inequality of numbers")
+        pairs = ((x, y), (y, x))
+        allowed: list[Tree] = [("==", ("call", "min", *pair), x) for pair in pairs]
+        allowed += [("==", ("call", "max", *pair), y) for pair in pairs]
+        if not any(self._same(conclusion, tree) for tree in allowed):
+            raise CertificateError("the rule does not give this conclusion")
+        return Fact(fact.hypotheses, conclusion)
 
     def _rule_reciprocal(self, step: Mapping[str, Any], premises: Sequence[Fact], conclusion: Tree) -> Fact:
         """From 0 < e or e < 0: e * (1/e) == 1."""
@@ -483,7 +497,7 @@ class Kernel:
         return visit(tree)
 
     def _rule_taylor(self, step: Mapping[str, Any], premises: Sequence[Fact], conclusion: Tree) -> Fact:
-        """0 <= f for u >= 0 (all real u if the order is even) from f(0) = f'(0) = ... = 0 and 0 <= f^(order)."""
+        """0 <= f for u >= 0 (all real u, even order) from f(0) = f'(0) = ... = 0 and 0 <= f^(order)."""
         name, order = step["variable"], step["order"]
         sort = self.context.symbols.get(name)
         if (

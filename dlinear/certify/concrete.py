@@ -50,10 +50,11 @@ class Model:
 
     def __init__(self, context: Context, values: Mapping[str, Any], exists: Sequence[str]) -> None:
         self.context = context
-        self.width: int | None = None
+        self.width: int | None = self._given(values.get("n"))
         self.numbers: dict[str, Any] = {}
         self.matrices: dict[str, Rows] = {}
         self.layers: dict[str, dict[int, Rows]] = {}
+        self.sequences: dict[str, dict[int, Fraction]] = {}
         for name, sort in context.symbols.items():
             if sort == "matrix":
                 self.matrices[name] = self._rows(values.get(name))
@@ -69,20 +70,25 @@ class Model:
                 if sort != "real":
                     raise CertificateError(f"{name}: only a real can be left open")
                 self.numbers[name] = flint.arb(0, flint.arb.pos_inf())
-            elif name == "n" and name not in values and self.width is not None:
+            elif name == "n" and name not in values and self.width:
                 self.numbers[name] = Fraction(self.width)
             elif name in values:
                 self.numbers[name] = self._sorted(name, sort, rational(values[name]))
             else:
                 raise CertificateError(f"no value for {name}")
-        if "n" in self.numbers and self.width is not None and self.numbers["n"] != self.width:
-            raise CertificateError("n differs from the width of the matrices")
-        if self.width is None and "n" in self.numbers:
-            self.width = int(self.numbers["n"])
-        unknown = set(values) - set(context.symbols) - set(context.families)
+        for name, (_, _, cases) in context.definitions.items():
+            if not cases:
+                table = values.get(name, {})
+                self.sequences[name] = {self._index(k): rational(v) for k, v in table.items()}
+        unknown = set(values) - set(context.symbols) - set(context.families) - set(self.sequences)
         if unknown:
             raise CertificateError(f"values for undeclared names: {', '.join(sorted(unknown))}"[:200])
         self._check_bounds()
+
+    def _given(self, width: Any) -> int | None:
+        if width is None or self.context.symbols.get("n") != "posint":
+            return None
+        return int(self._sorted("n", "posint", rational(width)))
 
     @staticmethod
     def _index(text: Any) -> int:
@@ -170,6 +176,8 @@ class Model:
                     exact = isinstance(total, Fraction) and isinstance(value, Fraction)
                     total = total + value if exact else lift(total) + lift(value)
                 return total
+            case ("call", name, a) if name in self.sequences:
+                return self.sequences[name].get(self._whole(a), Fraction(0))
             case ("call", name, a) if name in self.context.definitions:
                 return self.number(self._case(name, self._whole(a)))
         raise CertificateError(f"no exact evaluation of {str(tree[:2])[:60]}")
@@ -322,7 +330,7 @@ def product(x: Rows, y: Rows) -> Rows:
 
 
 def spectral(x: Rows, *, largest: bool) -> Any:
-    """Largest or smallest singular value: exact if X^T X is diagonal, otherwise from its characteristic polynomial."""
+    """Extreme singular value: exact if X^T X is diagonal, else by its characteristic polynomial."""
     gram = product([list(c) for c in zip(*x, strict=True)], x)
     diagonal = [gram[i][i] for i in range(len(gram))]
     if all(gram[i][j] == 0 for i in range(len(gram)) for j in range(len(gram)) if i != j):
@@ -330,7 +338,8 @@ def spectral(x: Rows, *, largest: bool) -> Any:
     entries = [[flint.fmpq(v.numerator, v.denominator) for v in row] for row in gram]
     poly = flint.fmpq_mat(entries).charpoly()
     integer = flint.fmpz_poly([int(c * poly.denom()) for c in poly.coeffs()])
-    values = [value.real for value, _ in integer.complex_roots()]
+    pairs: Any = integer.complex_roots()
+    values = [value.real for value, _ in pairs]
     best = values[0]
     for value in values[1:]:
         best = best.max(value) if largest else best.min(value)

@@ -1,8 +1,8 @@
 """Lemmas that several proofs share, as steps: nothing here is trusted.
 
-They speak of a context with `c` nonneg, `T` posint, a family D with N(D(t)) <= c/T and its product W, and use the
-auxiliary symbols of `SYMBOLS`. The factors a = 1 + c/T and b = 1 - c/T are positive symbols with these equations as
-hypotheses; `close` replaces them by their values at the end.
+They speak of a context with `c` nonneg, `T` posint, a family D with N(D(t)) <= c/T and its product W, and
+use the auxiliary symbols of `SYMBOLS`. The factors a = 1 + c/T and b = 1 - c/T are positive symbols with
+these equations as hypotheses; `close` replaces them by their values at the end.
 """
 
 from __future__ import annotations
@@ -49,9 +49,7 @@ def split(p: Proof) -> int:
     """W(s0, s0+i0+k0) == W(s0+i0, s0+i0+k0)*W(s0, s0+i0)."""
     first = "W(s0, s0+i0)"
     formula = f"W(s0, s0+i0+k0) == W(s0+i0, s0+i0+k0)*{first}"
-    base = p.matrix(
-        formula.replace("k0", "0"), {p.window_empty("W", "s0+i0"): ("-I", first)}
-    )
+    base = p.matrix(formula.replace("k0", "0"), {p.window_empty("W", "s0+i0"): ("-I", first)})
     before = p.assume(formula)
     whole, part = (p.window_step("W", start, "s0+i0+k0") for start in ("s0", "s0+i0"))
     step = p.matrix(
@@ -149,6 +147,65 @@ def growth(p: Proof) -> int:
     rate = p.assume(UPPER)
     below = p.linear("a <= exp(c/T)", {exponential(p, "c/T"): "1", rate: "1"})
     return raise_to(p, below, "a", "exp(c/T)", "k0")
+
+
+def gradient_bounds(p: Proof, layer: str, end: str, inner: str, *sides: int) -> tuple[int, int, int]:
+    """Bounds of G = W(t+1, s)^T (W(0, s) - Phi) W(0, t)^T for t = `layer`, s = `end`, s - t - 1 = `inner`.
+
+    a**inner*a**t*(sqrt(n)*a**s + F(Phi)) above, b**inner*b**t*F(W(0, s) - Phi) and
+    b**inner*b**t*sqrt(n)*(b**s - N(Phi)) below, as three facts about F(G); `sides` show 0 <= inner.
+    """
+    after, state, before = f"W({layer}+1, {end})", f"W(0, {end})", f"W(0, {layer})"
+    loss, rate = f"({state} - Phi)", f"b**({inner})*b**({layer})"
+    whole = f"F({after}.T*{loss}*{before}.T)"
+    turned = {kind: [p.axiom(f"{kind}_transpose", x) for x in (after, before)] for kind in "NS"}
+    high = upper(p)
+    one, two, three = (
+        at(p, high, start, length, *sides)
+        for start, length in ((f"{layer}+1", inner), ("0", layer), ("0", end))
+    )
+    size = f"(sqrt(n)*N({state}) + F(Phi))"
+    above = p.linear(
+        f"{whole} <= a**({inner})*a**({layer})*(sqrt(n)*a**({end}) + F(Phi))",
+        {
+            p.axiom("F_product_FN", f"{after}.T*{loss}", f"{before}.T"): "1",
+            p.axiom("F_product_NF", f"{after}.T", loss): f"N({before}.T)",
+            p.axiom("F_triangle", state, "-Phi"): f"N({after}.T)*N({before}.T)",
+            p.axiom("F_negative", "Phi"): f"N({after}.T)*N({before}.T)",
+            p.axiom("F_below_N", state): f"N({after}.T)*N({before}.T)",
+            turned["N"][0]: f"N({before}.T)*{size}",
+            turned["N"][1]: f"N({after})*{size}",
+            one: f"N({before})*{size}",
+            two: f"a**({inner})*{size}",
+            three: f"a**({inner})*a**({layer})*sqrt(n)",
+        },
+    )
+    low = lower(p)
+    one, two, three = (
+        at(p, low, start, length, *sides)
+        for start, length in ((f"{layer}+1", inner), ("0", layer), ("0", end))
+    )
+    below = p.linear(
+        f"{rate}*F{loss} <= {whole}",
+        {
+            p.axiom("F_product_FS", f"{after}.T*{loss}", f"{before}.T"): "1",
+            p.axiom("F_product_SF", f"{after}.T", loss): f"S({before}.T)",
+            turned["S"][0]: f"-S({before}.T)*F{loss}",
+            turned["S"][1]: f"-S({after})*F{loss}",
+            one: f"S({before})*F{loss}",
+            two: f"b**({inner})*F{loss}",
+        },
+    )
+    least = p.linear(
+        f"{rate}*sqrt(n)*(b**({end}) - N(Phi)) <= {whole}",
+        {
+            below: "1",
+            p.axiom("F_above_S", f"{state} - Phi"): rate,
+            p.axiom("S_difference", state, "Phi"): f"{rate}*sqrt(n)",
+            three: f"{rate}*sqrt(n)",
+        },
+    )
+    return above, below, least
 
 
 def close(p: Proof, fact: int, **values: str) -> int:

@@ -145,6 +145,10 @@ class Proof:
         """a + 1 <= b from a < b between integers."""
         return self.add("discrete", conclusion, [fact])
 
+    def order(self, fact: int, conclusion: str) -> int:
+        """min(x, y) == x or max(x, y) == y from x <= y."""
+        return self.add("order", conclusion, [fact])
+
     def reciprocal(self, of: str, *sides: int) -> int:
         """e*(1/e) == 1, with a fact 0 < e or e < 0 unless e is manifestly positive."""
         return self.add("reciprocal", f"({of})*(1/({of})) == 1", sides, of=of)

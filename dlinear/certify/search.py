@@ -1,4 +1,4 @@
-"""Search for a subdivision that proves an inequality over a box (untrusted: the checker repeats every leaf)."""
+"""Search for a subdivision that proves an inequality over a box (untrusted: leaves are checked again)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def subdivide(
     names = list(box)
     tape = Tape(("add", right, minus), names)
     start: Box = tuple((rational(box[x][0]), rational(box[x][1])) for x in names)
-    stack, marks = [start], []
+    stack = [start]
+    marks: list[str] = []
     with precision(bits):
         while stack:
             cell = stack.pop()

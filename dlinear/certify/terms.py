@@ -44,6 +44,7 @@ class Context:
         families: name -> bound text or None; `D(t)` is a matrix for every integer t, N(D(t)) <= bound.
         products: name -> family; W(a, a) = I and W(a, b+1) = (I + D(b)) W(a, b) for a <= b.
         definitions: name -> (index, kind, cases); each case is (conditions, term): name(index) == term.
+            A sequence is an arbitrary real function of an integer: a definition without cases.
         sums: name -> (index, term); G(0) = 0, G(j+1) = G(j) + term(j) for j >= 0.
     """
 
@@ -253,6 +254,7 @@ def read_context(data: Mapping[str, Any]) -> Context:
     names: list[str] = [*symbols]
     for key in ("families", "products", "definitions", "sums"):
         names += [*table(key)]
+    names += data.get("sequences", [])
     reserved = {"I", *SCALAR_FUNCTIONS, *MATRIX_FUNCTIONS}
     for name in names:
         if not _NAME.match(name) or name in reserved or names.count(name) > 1:
@@ -271,6 +273,9 @@ def read_context(data: Mapping[str, Any]) -> Context:
         if bound is not None and check_names(bound, context) != "scalar":
             raise CertificateError("the bound of a family must be a number")
     definitions: dict[str, Any] = {}
+    for name in data.get("sequences", []):
+        definitions[name] = ("t", "scalar", ())
+    context = Context(symbols, families, products, dict(definitions))
     for name, item in table("definitions").items():
         index = item["index"]
         cases = []
