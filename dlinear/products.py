@@ -133,8 +133,9 @@ def _block_length(deviations: np.ndarray) -> int:
     k, n, _ = deviations.shape
     largest = max(float(deviations.max(initial=0.0)), -float(deviations.min(initial=0.0)))
     coherent = k * n * largest  # bounds the sum of ||D||_2
-    length = math.isqrt(k) if coherent <= 0.5 else min(math.isqrt(k), int(0.5 * k / coherent))
-    return max(1, length)
+    if coherent > 0.5:  # false for NaN, which is reported elsewhere
+        return max(1, min(math.isqrt(k), int(0.5 * k / coherent)))
+    return max(1, math.isqrt(k))
 
 
 def _block_totals(blocks: np.ndarray) -> np.ndarray:

@@ -1,0 +1,223 @@
+"""sin^2(theta_h) against 60 digits, its undefined cases, and depths that only the difference form reaches."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from strategies import KINDS, build_case, cases_with_horizon
+
+import dlinear
+from dlinear import truncation
+from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
+
+
+def relative_error(deviations, phi, horizon):
+    """Of sin^2 against 60 digits, and sin^2; None where the exact angle is undefined or zero."""
+    try:
+        exact = reference.alignment_60(deviations, phi, horizon)
+    except ZeroDivisionError:
+        return None
+    if exact == 0:
+        return None
+    got = dlinear.alignment(dlinear.DenseNetwork(deviations), phi, horizon).sin2[0]
+    with mpmath.workdps(60):
+        return float(abs(mpmath.mpf(float(got)) / exact - 1)), float(exact)
+
+
+def test_sixty_digits_over_random_cases(capsys):
+    """At least 200 cases: depth, width, scale of the deviations (1e-12 to 1), structure, target, horizon."""
+    rng = np.random.default_rng(2024)
+    errors, smallest, skipped = [], 1.0, 0
+    kinds = [kind for kind in KINDS if kind != "zero"]
+    for i in range(330):
+        depth, width = int(rng.integers(2, 41)), int(rng.integers(1, 5))
+        c = min(0.9 * depth, 3.0) * 10.0 ** -rng.choice([0, 0.3, 1, 3, 7, 12])
+        phi_kind = ["random", "small", "large", "identity", "near"][i % 5]
+        case = build_case(i, depth, width, c, kinds[i % len(kinds)], phi_kind)
+        horizon = int(rng.integers(1, depth)) if i % 3 else depth - int(rng.integers(1, min(depth, 4)))
+        found = relative_error(case.deviations, case.phi, horizon)
+        if found is None:
+            skipped += 1
+            continue
+        errors.append(found[0])
+        smallest = min(smallest, found[1])
+    with capsys.disabled():
+        print(
+            f"\nsin^2 against 60 digits: worst relative error {max(errors):.1e} over {len(errors)} cases "
+            f"({skipped} parallel or undefined), smallest sin^2 {smallest:.1e}"
+        )
+    assert len(errors) >= 200
+    assert smallest < 1e-25
+    assert max(errors) <= 1e-9
+
+
+@given(case_and_horizon=cases_with_horizon(min_depth=2))
+def test_equals_the_definition_in_float64(case_and_horizon):
+    case, horizon = case_and_horizon
+    net = dlinear.DenseNetwork(case.deviations)
+    got = dlinear.alignment(net, case.phi, horizon, undefined="nan")
+    a = reference.gradients(case.deviations, case.phi, horizon).ravel()
+    b = reference.gradients(case.deviations, case.phi, case.depth).ravel()
+    if got.undefined[0]:
+        assert min(np.linalg.norm(a), np.linalg.norm(b)) <= 1e-12 * max(1, np.linalg.norm(case.phi))
+        return
+    cos = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+    if np.linalg.norm(b) > 1e-9 * np.linalg.norm(case.phi):  # the definition itself has digits left
+        assert abs(got.cos[0] - cos) < 1e-5
+        assert abs(got.sin2[0] - (1 - cos**2)) < 1e-5
+        assert got.norm_ratio[0] == pytest.approx(np.linalg.norm(a) / np.linalg.norm(b), rel=1e-5)
+    assert 0 <= got.sin2[0] <= 1 + 1e-12
+    assert got.cos[0] ** 2 + got.sin2[0] == pytest.approx(1, abs=1e-12)
+
+
+def test_both_ways_to_the_windows_agree():
+    """Shortfalls up to T/2 go by the separable form, larger ones by window scans: compare on the same m."""
+    rng = np.random.default_rng(0)
+    for depth in (2, 9, 40):
+        net = dlinear.DenseNetwork(rng.normal(size=(depth, 3, 3)) / depth)
+        phi = rng.normal(size=(3, 3))
+        near = truncation.scaled_sweep(net, phi, depth // 2)
+        far = truncation.scaled_sweep(net, phi, depth)
+        separable, windowed = truncation.separable_delta(net, near), truncation.windowed_delta(net, far)
+        for m in range(1, depth // 2 + 1):
+            a = np.concatenate([delta for _, delta in separable(m)])
+            b = np.concatenate([delta for _, delta in windowed(m)])
+            gradients = dlinear.horizon_gradients(net, phi, depth - m) - dlinear.horizon_gradients(
+                net, phi, depth
+            )
+            assert np.allclose(a, b, rtol=1e-12, atol=1e-14)
+            assert np.allclose(-a, gradients[:m], rtol=1e-9, atol=1e-12)
+
+
+def test_streaming_in_chunks_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    net = dlinear.DenseNetwork(rng.normal(size=(300, 3, 3)) / 300)
+    phi, horizons = rng.normal(size=(3, 3)), [1, 20, 149, 150, 151, 260, 299, 300]
+    whole = dlinear.alignment(net, phi, horizons)
+    for numbers in (9, 70, 400):
+        monkeypatch.setattr(truncation, "_CHUNK_NUMBERS", numbers)
+        parts = dlinear.alignment(net, phi, horizons)
+        assert np.allclose(parts.sin2, whole.sin2, rtol=1e-12)
+        assert np.allclose(parts.cos, whole.cos, rtol=1e-13)
+
+
+def test_profile_keeps_the_order_and_repeats_of_the_horizons():
+    net, phi = dlinear.GaussianNetwork(depth=30, width=2, seed=1), np.diag([2.0, -1.0])
+    profile = dlinear.alignment(net, phi, [30, 5, 28, 5])
+    assert profile.horizons.tolist() == [30, 5, 28, 5]
+    assert profile.shortfall.tolist() == [0, 25, 2, 25]
+    assert profile.sin2[0] == 0
+    assert profile.cos[0] == pytest.approx(1, abs=1e-15)
+    assert profile.sin2[1] == profile.sin2[3] > profile.sin2[2] > 0
+    assert profile.undefined == ("", "", "", "")
+
+
+def test_scalar_network_follows_its_own_closed_form_at_great_depth():
+    """n = 1: g_h(t) is phi(min(t + h, T)), so sin^2 is a ratio of sums known without the engine."""
+    depth, c, y = 100_000, 0.7, 0.3
+    net = dlinear.ConstantNetwork(np.array([[c]]), depth)
+    powers = np.exp(np.arange(depth + 1) * np.log1p(c / depth))
+    for m in (1, 10, 1000, 70_000):
+        s = np.minimum(np.arange(depth) + depth - m, depth)
+        gap = powers[s - 1] * (powers[s] - y) - powers[depth - 1] * (powers[depth] - y)
+        mean = gap.mean()
+        want = np.sum((gap - mean) ** 2) / np.sum((powers[s - 1] * (powers[s] - y)) ** 2)
+        got = dlinear.alignment(net, np.array([[y]]), depth - m).sin2[0]
+        assert got == pytest.approx(want, rel=1e-9 if m > 1 else 1e-6)
+
+
+def test_deep_network_far_below_float64_of_one_minus_cos_squared():
+    """T = 2e5, m = 1: sin^2 is near 1e-16 / T and still follows Theorem B's constant."""
+    rng = np.random.default_rng(4)
+    a, phi = rng.normal(size=(2, 3, 3))
+    depth = 200_000
+    got = dlinear.alignment(dlinear.ConstantNetwork(a, depth), phi, depth - 1).sin2[0]
+    constant = dlinear.limits.cubic_constant(lambda s: a, phi)
+    assert got == pytest.approx(dlinear.limits.decay_law(0, constant, 1, depth), rel=1e-3)
+    assert got < 1e-14
+
+
+ROTATION = np.array([[0.0, -1.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("deviations", "phi", "reason"),
+    [
+        (np.zeros((6, 2, 2)), np.eye(2), "g_T = 0"),
+        (np.tile(-np.eye(2), (6, 1, 1)), 0.3 * np.eye(2), "g_T = 0"),
+        (np.tile(ROTATION - np.eye(2), (4, 1, 1)), np.eye(2), "g_T = 0"),
+    ],
+)
+def test_a_vanishing_true_gradient_has_a_name(deviations, phi, reason):
+    net = dlinear.DenseNetwork(deviations)
+    with pytest.raises(UndefinedAngleError, match=f"horizon 2: {reason}"):
+        dlinear.alignment(net, phi, [2, 3])
+    profile = dlinear.alignment(net, phi, [2, 3], undefined="nan")
+    assert profile.undefined == (reason, reason)
+    assert np.isnan(profile.sin2).all()
+    assert np.isnan(profile.cos).all()
+
+
+def test_a_vanishing_horizon_gradient_has_a_name():
+    """Singular layers can stop g_2 everywhere while g_T(0) = -W_1^T W_2^T [0, e_2] is not zero."""
+    weights = np.array([np.diag([1.0, 0.0]), np.diag([1.0, 0.0]), [[1.0, 0.0], [1.0, 1.0]]])
+    net, phi = dlinear.DenseNetwork.from_weights(weights), np.array([[1.0, 0.0], [1.0, 1.0]])
+    assert not reference.gradients(weights - np.eye(2), phi, 2).any()
+    assert reference.gradients(weights - np.eye(2), phi, 3).any()
+    with pytest.raises(UndefinedAngleError, match="horizon 2: g_h = 0"):
+        dlinear.alignment(net, phi, 2)
+    profile = dlinear.alignment(net, phi, [2, 3], undefined="nan")
+    assert profile.undefined == ("g_h = 0", "")
+    assert np.isnan(profile.sin2[0])
+    assert profile.sin2[1] == 0
+
+
+def test_a_trained_network_keeps_digits_of_a_tiny_residual():
+    rng = np.random.default_rng(5)
+    deviations = rng.normal(size=(30, 3, 3)) / 30
+    final = reference.state(deviations, 30)
+    for size in (1e-4, 1e-6, 1e-8):
+        error, _ = relative_error(deviations, final + size * rng.normal(size=(3, 3)), 25)
+        assert error <= 1e-9
+
+
+def test_gradients_whose_squares_leave_float64_are_rescaled():
+    rng = np.random.default_rng(6)
+    deviations = rng.normal(size=(20, 2, 2)) / 20
+    phi = rng.normal(size=(2, 2))
+    for factor in (1e180, 1e-3):
+        error, _ = relative_error(deviations, factor * phi, 11)
+        assert error < 1e-12
+    shrinking = np.tile((1e-9 - 1) * np.eye(2), (30, 1, 1))
+    error, _ = relative_error(shrinking, np.eye(2), 28)
+    assert error < 1e-6  # 1e-9 - 1 itself keeps eight digits of the layer
+
+
+def test_faults_are_named():
+    rng = np.random.default_rng(7)
+    deviations, phi = rng.normal(size=(20, 2, 2)) / 20, np.eye(2)
+    net = dlinear.DenseNetwork(deviations)
+    deviations[13, 0, 1] = np.nan  # after construction: found when the layers are read
+    with pytest.raises(NonFiniteError, match="layer 13 "):
+        dlinear.alignment(net, phi, 5)
+    with pytest.raises(NonFiniteError, match="products leave the range"):
+        dlinear.alignment(dlinear.DenseNetwork(np.full((400, 2, 2), 1e3)), phi, 5)
+    good = dlinear.GaussianNetwork(depth=20, width=2)
+    for bad in (0, 21, 1.5, [3, 25], [], "all horizons"):
+        with pytest.raises(HorizonError, match=r"1\.\.20"):
+            dlinear.alignment(good, phi, bad)
+    with pytest.raises(ShapeError, match=r"\(2, 3\)"):
+        dlinear.alignment(good, np.ones((2, 3)), 5)
+
+
+def test_the_naive_formula_would_fail():
+    """False twin: 1 - cos^2 in float64 misses the accuracy that the difference form has."""
+    rng = np.random.default_rng(8)
+    deviations, phi = rng.normal(size=(30, 2, 2)) * 1e-7, rng.normal(size=(2, 2))
+    exact = float(reference.alignment_60(deviations, phi, 29))
+    naive = reference.sin2(deviations, phi, 29)
+    assert abs(naive / exact - 1) > 1e-3
+    assert relative_error(deviations, phi, 29)[0] < 1e-12
