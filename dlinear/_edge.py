@@ -21,6 +21,13 @@ def lift(x: Any, xp: Any) -> Any:
     return x * xp.exp(0) if isinstance(x, int) and xp is not np else x
 
 
+def received(name: str, x: Any, values: Any = None, inside: Any = None) -> str:
+    """One short line about what was received; of an array the first value outside the domain."""
+    if values is not None and values.ndim and values.size:
+        return f"{name} holds {values[~inside].flat[0]!s} ({values.size} values)"
+    return f"{name} = {' '.join(f'{x!r}'.split())[:80]}"
+
+
 def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bool = False) -> Any:
     """A non-negative (strict: positive) finite number or array; symbols and balls unchanged."""
     if not is_plain(x):
@@ -28,10 +35,10 @@ def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bo
     try:
         values = np.asarray(x if x is not None else "none", dtype=np.float64)
     except (TypeError, ValueError):
-        raise DomainError(f"{name} = {x!r}: allowed is {allowed}") from None
-    inside = values > 0 if strict else values >= 0
-    if values.size == 0 or not np.all(inside & np.isfinite(values)):
-        raise DomainError(f"{name} = {x!r}: allowed is {allowed}")
+        raise DomainError(f"{received(name, x)}: allowed is {allowed}") from None
+    inside = (values > 0 if strict else values >= 0) & np.isfinite(values)
+    if values.size == 0 or not np.all(inside):
+        raise DomainError(f"{received(name, x, values, inside)}: allowed is {allowed}")
     return x if isinstance(x, int) else values if values.ndim else float(values)
 
 
@@ -46,13 +53,13 @@ def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]
     except ValueError:  # ragged lists
         values = np.empty(0)
     if values.size == 0 or values.dtype.kind not in "iuf":
-        raise error(f"{name} = {x!r}: allowed is {allowed}")
+        raise error(f"{received(name, x)}: allowed is {allowed}")
     # NaN fails the first comparison, infinities the last
     inside = (values == np.floor(values)) & (values >= low) & np.isfinite(values)
     if top is not None:
         inside &= values <= top
     if not np.all(inside):
-        raise error(f"{name} = {x!r}: allowed is {allowed}")
+        raise error(f"{received(name, x, values, inside)}: allowed is {allowed}")
     return values.astype(np.float64) if values.ndim else int(values)
 
 
@@ -80,6 +87,7 @@ def as_scale(c: Any, depth: Any, xp: Any) -> Any:
     if not is_plain(c):
         return c
     c = as_real("c", c)
-    if is_plain(depth) and not np.all(np.asarray(c) < depth):
-        raise DomainError(f"c = {c!r} with depth {depth!r}: allowed is 0 <= c < depth")
+    if is_plain(depth) and not np.all(below := np.asarray(c) < depth):
+        received = received("c", c, np.asarray(c), below)
+        raise DomainError(f"{received} with depth {depth}: allowed is 0 <= c < depth")
     return lift(c, xp)

@@ -26,6 +26,7 @@ from dlinear._edge import (
     as_scale,
     as_width,
     is_plain,
+    received,
 )
 from dlinear.errors import DomainError
 
@@ -279,7 +280,7 @@ def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any 
     depth = as_depth(depth)
     start, end = (as_integer(k, v, 0, depth, DomainError) for k, v in (("start", start), ("end", end)))
     if is_plain(start) and is_plain(end) and np.any(np.asarray(start) > end):
-        raise DomainError(f"start = {start!r}, end = {end!r}: allowed is start <= end")
+        raise DomainError(f"{received('start', start)}, {received('end', end)}: allowed is start <= end")
     window = product_frobenius_bounds(depth, end - start, c, width, xp).upper
     return tail_deviation(depth, depth - end, c, xp).power * window
 
@@ -339,7 +340,9 @@ def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
     """
     r = as_real("relative_deviation", relative_deviation, "a number in [0, 1]")
     if is_plain(r) and np.any(np.asarray(r) > 1):
-        raise DomainError(f"relative_deviation = {relative_deviation!r}: allowed is a number in [0, 1]")
+        raise DomainError(
+            f"{received('relative_deviation', relative_deviation)}: allowed is a number in [0, 1]"
+        )
     return xp.sqrt(1 - r**2)
 
 
@@ -454,7 +457,7 @@ def sgd_largest_step(smoothness: Any, mu: Any, mu_g: Any, noise_slope: Any) -> A
     mu = as_real("mu", mu, POSITIVE, strict=True)
     mu_g, noise_slope = as_real("mu_g", mu_g), as_real("noise_slope", noise_slope)
     if is_plain(mu) and is_plain(mu_g) and np.any(np.asarray(mu) > mu_g):
-        raise DomainError(f"mu = {mu!r}, mu_g = {mu_g!r}: allowed is mu <= mu_g")
+        raise DomainError(f"{received('mu', mu)}, {received('mu_g', mu_g)}: allowed is mu <= mu_g")
     return mu / (smoothness * (noise_slope + mu_g**2))
 
 
@@ -499,5 +502,5 @@ def sgd_gap(steps: Any, gap: Any, step: Any, convexity: Any, smoothness: Any, mu
     gap, floor = as_real("gap", gap), sgd_floor(step, convexity, smoothness, mu, noise)
     contraction = 1 - step * convexity * mu
     if is_plain(contraction) and np.any(np.asarray(contraction) < 0):
-        raise DomainError(f"step * convexity * mu = {1 - contraction!r}: allowed is at most 1")
+        raise DomainError(f"{received('step * convexity * mu', 1 - contraction)}: allowed is at most 1")
     return floor + contraction**steps * (gap - floor)

@@ -1,4 +1,4 @@
-"""The time of horizon h, which the paper does not state: (T - h) h + h = (T - h + 1) h block products.
+"""The time of horizon h (not in the paper): (T - h) h + h = (T - h + 1) h block products.
 
 A window of h blocks costs h vector-Jacobian products of blocks. Each of the first T - h layers has a window
 of its own; the last h layers share the one that ends at T (its backward sweep passes all of them). So V(T -
@@ -70,7 +70,7 @@ def counted(expected: Callable[[int, int], int]) -> Outcome:
 CLAIMS = (
     claim(
         id="time_count",
-        reference="not stated in the paper",
+        reference="Time, not in the paper",
         form=Form.NEW,
         statement="g_h takes (T-h) h + h = (T-h+1) h block vector-Jacobian products, at most (T+1)^2/4",
         relation=Relation.IDENTITY,
@@ -85,7 +85,7 @@ CLAIMS = (
     ),
     Claim(
         id="time_measured",
-        reference="not stated in the paper",
+        reference="Time, not in the paper",
         form=Form.NEW,
         statement="a metered run of all windows makes (T-h+1) h block products",
         relation=Relation.IDENTITY,
