@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dlinear.records import replacing
 
 WIDTH = 3.3  # inches: one column
 HEIGHT = 2.7
+LINE = 58  # characters of a verdict that fit the column
 COLOURS = {
     "black": "#000000",
     "orange": "#E69F00",
@@ -104,8 +106,17 @@ def interval(
 
 
 def verdict(figure: Figure, text: str) -> None:
-    """The conclusion in words, above the axes."""
-    figure.suptitle(text, fontsize=7.5, x=0.02, ha="left")
+    """The conclusion in words, above the axes, on as many lines as it needs."""
+    figure.suptitle("\n".join(textwrap.wrap(text, LINE)), fontsize=7.5, x=0.02, ha="left")
+
+
+def depth_label(depth: int) -> str:
+    """A depth for a legend: "$T=10^{5}$", "$T=3\\times10^{4}$" or "$T=300$"."""
+    digits = str(depth).rstrip("0")
+    power = len(str(depth)) - len(digits)
+    if power < 4 or len(digits) > 1:
+        return f"$T={depth}$"
+    return f"$T=10^{power}$" if digits == "1" else f"$T={digits}\\times10^{power}$"
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:

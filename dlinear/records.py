@@ -247,6 +247,21 @@ def latest(folder: Folder) -> list[str]:
     return [str(item) for item in keys]
 
 
+def load_latest(folder: Folder) -> xarray.Dataset:
+    """`load` of the cells of the latest complete run.
+
+    Raises:
+        RecordError: no complete run, or some of its cells are missing or unreadable.
+    """
+    keys = latest(folder)
+    data = load(folder, keys)
+    if data.attrs["cells"] != len(set(keys)):
+        raise RecordError(
+            f"{data.attrs['cells']} of the {len(set(keys))} cells of the latest run are in {folder}"
+        )
+    return data
+
+
 def load(folder: Folder, keys: Iterable[str] | None = None) -> xarray.Dataset:
     """The records of results/<experiment> as one labelled dataset, float64, NaN where no cell has a value.
 

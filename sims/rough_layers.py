@@ -146,14 +146,19 @@ def judge_crossover(found: dict[int, Profiles], predicted: float) -> tuple[list[
     def logs(some: tuple[int, ...]) -> np.ndarray:
         seeds = np.concatenate([groups[i] for i in some])
         stars = [dlinear.fit_decay([of_depth[i] for i in seeds]).crossover for of_depth in found.values()]
-        return np.log((np.array(stars) + 0.5) / (predicted + 0.5))
+        with np.errstate(divide="ignore"):  # m* + 1/2 is 0 where only the cubic term was found
+            return np.log((np.array(stars) + 0.5) / (predicted + 0.5))
 
-    level = profiles.jackknife(lambda some: logs(tuple(some)).mean(), range(len(groups)), profiles.JUDGED)
+    every = tuple(range(len(groups)))
+    stars = [f"{star:.1f}" for star in np.exp(logs(every)) * (predicted + 0.5) - 0.5]
+    question = "crossover: m* of Theorem C, measured/predicted"
+    if not np.isfinite([logs(every), *(logs(every[:i] + every[i + 1 :]) for i in every)]).all():
+        return stars, [report.Answer(question, False, "one of the two terms was not seen: take more seeds")]
+    level = profiles.jackknife(lambda some: logs(tuple(some)).mean(), every, profiles.JUDGED)
     centred = np.log(depths) - np.mean(np.log(depths))
     slope = profiles.jackknife(
-        lambda some: logs(tuple(some)) @ centred / (centred @ centred), range(len(groups)), profiles.JUDGED
+        lambda some: logs(tuple(some)) @ centred / (centred @ centred), every, profiles.JUDGED
     )
-    stars = [f"{star:.1f}" for star in np.exp(logs(tuple(range(len(groups))))) * (predicted + 0.5) - 0.5]
     ratio = profiles.Mean(*np.exp(level))
     return stars, [
         report.Answer(

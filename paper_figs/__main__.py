@@ -1,0 +1,57 @@
+"""Draw the figures of the paper from records.
+
+    python -m paper_figs                        # all of them
+    python -m paper_figs decay k_map            # some
+    python -m paper_figs --results results --figures figures
+
+Nothing is computed here beyond closed forms: a figure whose records are missing names the command that
+makes them. Exit status 0 iff every figure asked for was drawn.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dlinear.errors import RecordError
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to draw."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # figures; all by default
+    results: str = "results"  # where the simulations put their records
+    figures: str = "figures"  # where PDF and PNG go
+
+
+def main(knobs: Knobs) -> int:
+    """Draw, say what was written and what is missing."""
+    unknown = [name for name in knobs.names if name not in NAMES]
+    if unknown:
+        print(f"unknown figure {', '.join(unknown)}; the names are {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    missing = 0
+    for name in knobs.names or NAMES:
+        figure = importlib.import_module(f"paper_figs.{name}")
+        start = time.perf_counter()
+        try:
+            paths = figure.draw(knobs.results, knobs.figures)
+        except RecordError as error:
+            missing += 1
+            print(f"{name}: not drawn: {error}; run: {figure.NEEDS}", file=sys.stderr)
+            continue
+        print(f"{name}: {', '.join(map(str, paths))} ({time.perf_counter() - start:.1f} s)")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))

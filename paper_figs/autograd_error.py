@@ -1,0 +1,33 @@
+"""Eq. (27') against autograd: relative error over the horizon, at the size of rounding.
+
+python -m paper_figs autograd_error         # after: python -m sims.autograd_error
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dlinear import plotting, records
+
+NEEDS = "python -m sims.autograd_error"
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+def draw(results: str, figures: str) -> list[Path]:
+    """Draw from results/autograd_error."""
+    data = records.load_latest(Path(results) / "autograd_error")
+    error = data["error"].max([dim for dim in data["error"].dims if dim not in ("depth", "horizon")])
+    with plotting.style():
+        figure, axes = plotting.column(height=2.9)
+        for number, depth in enumerate(data["depth"].values.tolist()):
+            part = error.sel(depth=depth).dropna("horizon")
+            plotting.measured(axes, part["horizon"] / depth, part, plotting.depth_label(depth), number)
+            plotting.predicted(axes, [0, 1], [depth * EPSILON] * 2, r"$T\,\epsilon$", number)
+        axes.set(yscale="log", xlabel="$h/T$", ylabel="largest relative error", xlim=(0, 1.02))
+        worst = (error / data["depth"]).max().item() / EPSILON
+        words = "is autograd's gradient" if worst < 16 else "is NOT autograd's gradient"
+        plotting.verdict(figure, f"Eq. (27') {words}: error at most {worst:.2g} $T\\epsilon$")
+        plotting.legend(figure, axes, columns=3)
+        return list(plotting.save(figure, "autograd_error", figures))

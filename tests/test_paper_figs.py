@@ -1,0 +1,137 @@
+"""Every figure from toy records: drawn, readable, the same bytes; missing records name the command."""
+
+import importlib
+import itertools
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+
+from dlinear import plotting
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
+TOY = {
+    "cubic_decay": "--data random --width 3 --depths 300 --seeds 2 --points 8",
+    "rough_layers": "--data random --width 3 --depths 300 1000 --seeds 3 --points 6 --largest 30",
+    "oscillating_limit": "--depths 20000 --points 20",
+    "theorem_a": "--depth 30 --width 2 --seeds 2 --points 6",
+    "autograd_error": "--depths 3 5 --points 3 --seeds 1",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    sys.path.insert(0, str(ROOT))
+    try:
+        for name, words in TOY.items():
+            sim = importlib.import_module(f"sims.{name}")
+            sim.main(tyro.cli(sim.Knobs, args=[*words.split(), "--results", str(folder), "--workers", "0"]))
+    finally:
+        sys.path.remove(str(ROOT))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+
+
+@pytest.fixture(scope="module")
+def drawn(results, tmp_path_factory):
+    """Each figure drawn once: its files, and the figure object itself."""
+    folder, figures, save = tmp_path_factory.mktemp("figures"), {}, plotting.save
+
+    def keep(figure, stem, place):
+        figures[stem] = figure
+        return save(figure, stem, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        patch.setattr(plotting, "save", keep)
+        for name in FIGURES:
+            paths = importlib.import_module(f"paper_figs.{name}").draw(str(results), str(folder))
+            assert [path.name for path in paths] == [f"{name}.pdf", f"{name}.png"]
+    return folder, figures
+
+
+def test_at_least_seven_figures():
+    assert len(FIGURES) >= 7
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_readable_at_one_column(name, drawn):
+    figure = drawn[1][name]
+    with plotting.style():
+        figure.draw_without_rendering()
+    assert figure.get_figwidth() == pytest.approx(3.3)
+    verdict, page = figure._suptitle, figure.bbox
+    assert len(verdict.get_text()) > 15
+    labels = [axis.label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+    for part in [verdict, *figure.legends, *labels]:
+        box = part.get_window_extent()
+        assert min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1) >= -1, part
+    axes = figure.axes[0].get_window_extent()
+    assert not any(legend.get_window_extent().overlaps(axes) for legend in figure.legends)
+    assert not verdict.get_window_extent().overlaps(axes)
+    for part in figure.axes:  # tick labels are large enough and do not run into each other
+        ticks = [text for text in part.get_xticklabels() if text.get_text()]
+        assert all(text.get_fontsize() >= 7 for text in ticks)
+        boxes = sorted((text.get_window_extent() for text in ticks), key=lambda box: box.x0)
+        assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"k_map"}))
+def test_predictions_lie_over_measured_points(name, drawn):
+    lines = drawn[1][name].axes[0].lines
+    points = [line for line in lines if line.get_linestyle() == "None"]
+    curves = [line for line in lines if line.get_linestyle() == "-"]
+    assert points
+    assert curves
+    assert max(line.get_zorder() for line in points) < min(line.get_zorder() for line in curves)
+    assert all(np.isfinite(line.get_ydata()).all() for line in [*points, *curves])
+
+
+def run(args):
+    main = importlib.import_module("paper_figs.__main__")
+    return main.main(tyro.cli(main.Knobs, args=args))
+
+
+def test_all_by_one_command_the_same_bytes_again(results, drawn, tmp_path, capsys):
+    assert run(["--results", str(results), "--figures", str(tmp_path)]) == 0
+    names = sorted(os.listdir(tmp_path))
+    assert names == sorted(f"{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png"))
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (drawn[0] / name).read_bytes(), name
+    said = capsys.readouterr().out
+    assert all(f"{name}: " in said for name in FIGURES)
+
+
+def test_missing_records_name_the_command_and_the_rest_is_drawn(tmp_path, capsys):
+    assert run(["--results", str(tmp_path / "none"), "--figures", str(tmp_path / "figures")]) == 1
+    said = capsys.readouterr().err
+    for name in FIGURES:
+        needs = importlib.import_module(f"paper_figs.{name}").NEEDS
+        drawn = (tmp_path / "figures" / f"{name}.png").exists()
+        assert drawn == (not needs)
+        if needs:
+            assert re.search(rf"^{name}: not drawn: .*run: {re.escape(needs)}$", said, re.MULTILINE)
+
+
+def test_unknown_figure(capsys):
+    assert run(["nothing"]) == 2
+    assert "decay" in capsys.readouterr().err
+
+
+def test_a_lost_cell_is_noticed(results, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(results, tmp_path / "results")
+    next((tmp_path / "results" / "theorem_a" / "cells").iterdir()).unlink()
+    assert run(["theorem_a", "--results", str(tmp_path / "results"), "--figures", str(tmp_path)]) == 1
+    assert "7 of the 8 cells of the latest run" in capsys.readouterr().err

@@ -1,0 +1,146 @@
+"""Every simulation at toy size, by its real command line, twice: the second run computes nothing."""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+
+from dlinear import records
+
+ROOT = Path(__file__).resolve().parents[1]
+SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py"))
+TOY = {
+    "cubic_decay": "--data random --width 4 --depths 100 1000 --seeds 3 --points 10",
+    "rough_layers": "--data random --width 3 --depths 300 1000 --seeds 4 --points 8 --largest 30",
+    "oscillating_limit": "--depths 1000 200000 --points 30",
+    "theorem_a": "--depth 40 --width 3 --seeds 2 --points 8",
+    "autograd_error": "--depths 3 6 --widths 2 3 --points 4 --seeds 2",
+}
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def run(name, words, folder):
+    sim = importlib.import_module(f"sims.{name}")
+    return sim.main(tyro.cli(sim.Knobs, args=[*words.split(), "--results", str(folder), "--workers", "0"]))
+
+
+def test_every_sim_has_a_toy():
+    assert sorted(TOY) == SIMS
+
+
+@pytest.mark.parametrize("name", SIMS)
+def test_toy_run_resumes_with_nothing_and_says_the_same(name, tmp_path, capsys):
+    first = run(name, TOY[name], tmp_path)
+    before = capsys.readouterr()
+    again = run(name, TOY[name], tmp_path)
+    after = capsys.readouterr()
+    assert first == again
+    assert " 0 computed" in after.out
+    assert before.out.splitlines()[1:] == after.out.splitlines()[1:]
+    last = after.out.splitlines()[-1]
+    assert last.startswith(("supported: ", "NOT SUPPORTED: ", "no verdict"))
+    assert first == ("NOT SUPPORTED" in after.out)
+    assert "FAILED" not in after.out
+    assert os.listdir(tmp_path) == [name]
+    data = records.load_latest(tmp_path / name)
+    assert data.attrs["cells"] == len(list((tmp_path / name / "cells").iterdir()))
+
+
+@pytest.mark.parametrize("name", SIMS)
+def test_command_lines_in_the_docstring_are_accepted(name):
+    sim = importlib.import_module(f"sims.{name}")
+    lines = re.findall(rf"^    python -m sims\.{name}(.*)$", sim.__doc__, re.MULTILINE)
+    assert len(lines) >= 3
+    for line in lines:
+        tyro.cli(sim.Knobs, args=line.partition("#")[0].split())
+
+
+@pytest.mark.parametrize("name", SIMS)
+def test_every_knob_has_a_reason(name):
+    source = (ROOT / "sims" / f"{name}.py").read_text()
+    body = re.search(r"class Knobs:\n(.*?)\n\n\n", source, re.DOTALL).group(1)
+    knobs = [line for line in body.splitlines() if re.match(r"    \w+: ", line)]
+    assert knobs
+    for line in knobs:
+        assert re.search(r"  # \S", line), line
+
+
+def test_help_from_a_shell():
+    command = [sys.executable, "-m", "sims.theorem_a", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--seeds" in done.stdout
+    assert "python -m sims.theorem_a" in done.stdout
+
+
+def test_digits_smooth_order_and_constant(tmp_path, capsys):
+    """The main claim on real data, with fewer seeds: order 3 within 0.05, Theorem B's constant within 3 %."""
+    words = "--ensembles smooth --depths 10000 --seeds 2"
+    assert run("cubic_decay", words, tmp_path) == 0
+    said = capsys.readouterr().out
+    order = float(re.search(r"order 3 \+- 0\.05: ([\d.]+)", said).group(1))
+    ratio = float(re.search(r"measured/predicted: ([\d.]+)", said).group(1))
+    assert abs(order - 3) < 0.01
+    assert abs(ratio - 1) < 0.005
+
+
+def test_digits_gaussian_order(tmp_path, capsys):
+    assert run("cubic_decay", "--ensembles gaussian --depths 10000 --seeds 6", tmp_path) == 0
+    order = float(re.search(r"order 2 \+- 0\.15: ([\d.]+)", capsys.readouterr().out).group(1))
+    assert abs(order - 2) < 0.15
+
+
+def test_a_wrong_law_is_not_supported(tmp_path, capsys, monkeypatch):
+    """False twin: Theorem B with a constant 10 % too large, Theorem C with sigma^2 doubled."""
+    from dlinear import limits
+
+    sim = importlib.import_module("sims.cubic_decay")
+    build = sim.build
+
+    def wrong(cell, phi):
+        net, law = build(cell, phi)
+        return net, limits.DecayConstants(2.0 * law.quadratic, 1.1 * law.cubic)
+
+    monkeypatch.setattr(sim, "build", wrong)
+    words = "--data random --width 4 --ensembles smooth gaussian --depths 3000 --seeds 8"
+    assert run("cubic_decay", words, tmp_path) == 1
+    said = capsys.readouterr().out
+    assert len(re.findall("^NOT SUPPORTED: .* Theorem [BC]", said, re.MULTILINE)) == 2
+    assert len(re.findall("^supported: .* order", said, re.MULTILINE)) == 2
+
+
+def test_the_printed_equation_27_is_not_autograds_gradient(tmp_path, capsys):
+    assert run("autograd_error", "--depths 5 --printed", tmp_path) == 1
+    assert "NOT SUPPORTED" in capsys.readouterr().out
+
+
+def test_constant_layers_have_a_limit(tmp_path, capsys):
+    assert run("oscillating_limit", "--depths 200000 --b 0", tmp_path) == 1
+    assert "NOT SUPPORTED: T = 200000: sin^2/(1 - h/T)^3 swings" in capsys.readouterr().out
+
+
+def test_a_bound_that_is_too_small_is_noticed(tmp_path, monkeypatch):
+    sim = importlib.import_module("sims.theorem_a")
+    bound = sim.bounds.theorem_a
+    monkeypatch.setattr(sim.bounds, "theorem_a", lambda *words: bound(*words) / 50)
+    assert run("theorem_a", TOY["theorem_a"], tmp_path) == 1
+
+
+def test_spawned_workers_give_the_same_numbers(tmp_path):
+    words = "--data random --width 3 --depths 100 --seeds 2 --points 5 --ensembles smooth mixed"
+    command = [sys.executable, "-m", "sims.cubic_decay", *words.split(), "--workers", "2"]
+    subprocess.run([*command, "--results", str(tmp_path / "a")], cwd=ROOT, check=True, capture_output=True)
+    run("cubic_decay", words, tmp_path / "b")
+    a, b = (records.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
+    for name in a.data_vars:
+        assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)
