@@ -88,6 +88,6 @@ def as_scale(c: Any, depth: Any, xp: Any) -> Any:
         return c
     c = as_real("c", c)
     if is_plain(depth) and not np.all(below := np.asarray(c) < depth):
-        received = received("c", c, np.asarray(c), below)
-        raise DomainError(f"{received} with depth {depth}: allowed is 0 <= c < depth")
+        what = received("c", c, np.asarray(c), below)
+        raise DomainError(f"{what} with depth {depth}: allowed is 0 <= c < depth")
     return lift(c, xp)

@@ -339,10 +339,9 @@ def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
         DomainError: r outside [0, 1].
     """
     r = as_real("relative_deviation", relative_deviation, "a number in [0, 1]")
-    if is_plain(r) and np.any(np.asarray(r) > 1):
-        raise DomainError(
-            f"{received('relative_deviation', relative_deviation)}: allowed is a number in [0, 1]"
-        )
+    if is_plain(r) and not np.all(inside := np.asarray(r) <= 1):
+        what = received("relative_deviation", r, np.asarray(r), inside)
+        raise DomainError(f"{what}: allowed is a number in [0, 1]")
     return xp.sqrt(1 - r**2)
 
 
