@@ -35,12 +35,12 @@ from dlinear.certify.statements import RESIDUAL, network
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 
-def convex(point: str) -> dict[str, Any]:
+def convex(*hypotheses: str) -> dict[str, Any]:
     """Eq. (61a) with c = 0 at (x, y) and (u, v), which every c > 0 implies."""
     line = "(x*y - 1)*y*(u - x) + (x*y - 1)*x*(v - y)"
     return {
         "symbols": dict.fromkeys(["x", "y", "u", "v"], "real"),
-        "hypotheses": [point],
+        "hypotheses": list(hypotheses),
         "conclusions": [f"(x*y - 1)**2/2 + {line} <= (u*v - 1)**2/2"],
     }
 
@@ -263,7 +263,7 @@ CLAIMS = (
         statement="the loss J of a deep linear net is strongly convex (so that Theorem C.8 applies)",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.REFUTED,
-        goal=convex("0 <= 1"),
+        goal=convex(),
         route=saddle,
         twin_goal=convex("x == u"),
         twin_statement="convex in the second layer alone, which is true",
