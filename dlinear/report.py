@@ -36,6 +36,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def finish(answers: Sequence[Answer]) -> int:
     """Print the verdict lines; the exit status, 0 iff every one holds."""
-    for answer in answers or ["no verdict: too few seeds or too shallow networks to judge"]:
-        print(answer)
+    lines = [str(answer) for answer in answers]
+    print("\n".join(lines or ["no verdict: too few seeds or too shallow networks to judge"]))
     return 0 if all(answer.holds for answer in answers) else 1
