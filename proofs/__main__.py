@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from dlinear.certify import CertificateError, check, read
+from dlinear.certify.ledger import confirm as recheck
 from dlinear.claims import Claim, Outcome, Verdict
 
 FOLDER = Path(__file__).resolve().parent
@@ -88,7 +89,7 @@ def confirm(claim: Claim, outcome: Outcome) -> Outcome:
     if outcome.certificate is None:
         return Outcome(Verdict.UNDECIDED, outcome.method, "a verdict without a certificate", None)
     try:
-        found = check(outcome.certificate, claim.goal).verdict
+        found = recheck(outcome.certificate, claim.goal).verdict
     except CertificateError as error:
         return Outcome(Verdict.UNDECIDED, outcome.method, f"certificate rejected: {error}", None)
     if found != outcome.verdict:

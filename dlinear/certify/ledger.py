@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from dlinear.certify.check import check
+from dlinear.certify.check import Checked, check
 from dlinear.certify.terms import CertificateError
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+
+
+@lru_cache(maxsize=256)
+def _checked(certificate: str, goal: str) -> Checked:
+    return check(json.loads(certificate), json.loads(goal))
+
+
+def confirm(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None = None) -> Checked:
+    """`check`, remembered for data already checked in this process (the checker is deterministic)."""
+    return _checked(json.dumps(certificate), json.dumps(goal, sort_keys=True))
 
 
 def outcome(
@@ -23,7 +35,7 @@ def outcome(
     Raises:
         CertificateError: the checker rejects it.
     """
-    found = check(certificate, goal)
+    found = confirm(certificate, goal)
     if found.verdict == "refuted":
         return Outcome(Verdict.REFUTED, "exact counterexample", found.evidence, certificate)
     method = f"{found.steps} exact steps"

@@ -58,7 +58,7 @@ class Proof:
         self.statement = statement
         self.auxiliary = auxiliary
         symbols = {**statement.get("symbols", {}), **auxiliary}
-        self.kernel = Kernel(read_context({**statement, "symbols": symbols}))
+        self.kernel = Kernel(read_context({**statement, "symbols": symbols}), evaluate=False)
         self.steps: list[dict[str, Any]] = []
         self._fresh = itertools.count()
 

@@ -25,7 +25,7 @@ def subdivide(
     """
     relation, left, right = parse(conclusion)
     minus: Tree = ("mul", parse("-1"), left)
-    names = list(box)
+    names = sorted(box)
     tape = Tape(("add", right, minus), names)
     start: Box = tuple((rational(box[x][0]), rational(box[x][1])) for x in names)
     stack = [start]
@@ -50,7 +50,7 @@ def subdivide(
 
 def _widest(tape: Tape, cell: Box) -> int:
     """Axis along which the expression varies most."""
-    slopes = tape.gradient([interval(lo, hi) for lo, hi in cell])
+    slopes = tape.gradient(tape.values([interval(lo, hi) for lo, hi in cell]))
     widths = [hi - lo for lo, hi in cell]
     spans = [
         float(s.abs_upper()) * float(w) if s.is_finite() else float("inf") if w else 0.0
