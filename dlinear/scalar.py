@@ -42,6 +42,7 @@ __all__ = [
     "constant5",
     "constant_commuting",
     "degeneracy",
+    "entire_moments",
     "limit_at_zero",
     "remark_c7",
     "series_coefficients",
@@ -122,6 +123,27 @@ def remark_c7(c: Any, y: Any, xp: Any) -> tuple[Any, Any]:
     j1, j2, _ = closed_form_integrals(0, c, y, xp)
     x, root = xp.exp(c), xp.sqrt(j2)
     return j1 / root, y * (x - 1) ** 4 * (x + 1 - y) / (12 * c * root**3)
+
+
+def entire_moments(c: Any, z: Any, eps: Any, phi: Callable[[int, Any], Any]) -> tuple[Any, Any]:
+    """(j1, j2), entire: int_alpha^1 psi = e^{2c} c eps^2 j1, int_alpha^1 psi^2 = e^{4c} c^2 eps^3 j2.
+
+    So I1 = e^{2c} (g + c eps^2 j1), I2 = e^{4c} (g^2 + 2 g c eps^2 j1 + c^2 eps^3 j2) and
+    I2 - I1^2 = e^{4c} c^2 eps^3 (j2 - eps j1^2), g = 1 - z: Lemma C.5 without a division by eps or c.
+
+    Args:
+        c, z, eps: z = y e^{-c}; any arithmetic.
+        phi: phi(k, x) = sum_j x^j/(j+k)!, the remainders of the exponential series, for k = 2 and 3.
+    """
+    x = c * eps
+    j1 = z * phi(2, -x) - 2 * phi(2, -2 * x)
+    j2 = (
+        16 * phi(3, -4 * x)
+        - 8 * phi(3, -2 * x)
+        - 2 * z * (9 * phi(3, -3 * x) - 4 * phi(3, -2 * x) - phi(3, -x))
+        + z**2 * (4 * phi(3, -2 * x) - 2 * phi(3, -x))
+    )
+    return j1, j2
 
 
 def constant5(c: Any) -> Any:

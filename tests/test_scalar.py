@@ -141,6 +141,22 @@ def test_series_is_exact_arithmetic_over_rationals_and_symbols():
     assert scalar.constant5(Fraction(3)) == Fraction(81, 5)
 
 
+@pytest.mark.parametrize("eps", [1.0, 1e-3])
+@pytest.mark.parametrize(("c", "y"), [(1.0, 0.5), (-2.0, 3.0)])
+def test_entire_moments_are_the_closed_form(c, y, eps):
+    c, y, eps = mpmath.mpf(c), mpmath.mpf(y), mpmath.mpf(eps)
+    w = mpmath.exp(c)
+    z = y / w
+
+    def phi(k, x):
+        return mpmath.hyp1f1(1, k + 1, x) / mpmath.factorial(k)
+
+    j1, j2 = scalar.entire_moments(c, z, eps, phi)
+    i1, i2, _ = scalar.closed_form_integrals(1 - eps, c, y, mpmath)
+    assert abs(w**2 * (1 - z + c * eps**2 * j1) / i1 - 1) < mpmath.mpf(10) ** -100
+    assert abs(w**4 * c**2 * eps**3 * (j2 - eps * j1**2) / (i2 - i1**2) - 1) < mpmath.mpf(10) ** -100
+
+
 # ---------------------------------------------------------------- constants and degenerate cases
 
 
@@ -278,3 +294,21 @@ def test_commuting_constant_and_one_eigenvalue():
         scalar.constant(1.0, 0.2), rel=1e-14
     )
     assert scalar.sin2_commuting(0.3, a[2:], p[2:]) == pytest.approx(scalar.sin2(0.3, 40.0, 1e17), rel=1e-14)
+
+
+# ---------------------------------------------------------------- the box of the certified bound
+
+
+@pytest.mark.parametrize("name", ["below", "above"])
+def test_certified_bound(name):
+    """The bound of `proofs/lemma_c5.py` holds on a grid, is not far from tight, and fails at a quarter of M."""
+    from proofs.lemma_c5 import BOXES
+
+    ends, bound = BOXES[name]
+    c, y, eps = np.meshgrid(
+        *[np.linspace(float(Fraction(lo)), float(Fraction(hi)), 22) for lo, hi in ends], indexing="ij"
+    )
+    inside = eps > 0
+    gap = scalar.sin2_of_gap(eps, c, y)[inside] - (scalar.constant(c, y) * eps**3)[inside]
+    worst = np.max(np.abs(gap) / eps[inside] ** 4)
+    assert float(Fraction(bound)) / 4 < worst <= float(Fraction(bound))

@@ -2,7 +2,7 @@
 
 An equation that holds modulo known equations is proved by `linear` once the multiplier of each is known. Here
 every transcendental atom (exp(c), phi(3, -2*c*eps), an integral, ...) is a sympy symbol with a text, and the
-equations are divided out one after the other, each by the atom it defines.
+equations are divided out one after the other, each by the atom that it defines.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ class Atoms:
         import sympy
 
         if text not in self._symbols:
-            name = text if text.isidentifier() else f"atom{len(self._symbols)}_"
-            self._symbols[text] = sympy.Symbol(name)
+            self._symbols[text] = sympy.Symbol(text if text.isidentifier() else f"atom{len(self._symbols)}_")
         return self._symbols[text]
+
+    def symbols(self) -> list[Any]:
+        """All symbols so far."""
+        return list(self._symbols.values())
 
     def text(self, expr: Any) -> str:
         """Expression of the certificate language."""
@@ -40,14 +43,13 @@ class Atoms:
 
         class Printer(StrPrinter):  # type: ignore[misc]
             def _print_Symbol(self, expr: Any) -> str:
-                text = names.get(expr, expr.name)
-                return text if text.isidentifier() or text.endswith(")") else f"({text})"
+                return names.get(expr, str(expr.name))
 
         return str(Printer().doprint(sympy.sympify(expr)))
 
 
 Rule = tuple[int, Any, Any]
-"""A fact, the atom that it defines, and right - left of the fact as an expression."""
+"""A fact that is an equation, the atom that it defines, and its right - left."""
 
 
 def equation(
@@ -56,37 +58,53 @@ def equation(
     left: Any,
     right: Any,
     rules: Sequence[Rule],
-    premises: Mapping[int, Any] | None = None,
+    premises: Mapping[int, tuple[Any, Any]] | None = None,
     *,
     relation: str = "==",
 ) -> int:
-    """A fact `left relation right` that follows from equations.
+    """A fact `left relation right` that follows from equations by `Proof.linear`.
 
     Args:
         proof: where the step is added.
         atoms: texts of the symbols.
-        left, right: sympy expressions.
-        rules: equations to divide out, in this order.
-        premises: facts (equations or inequalities) with multipliers already known, as pairs
-            (multiplier, right - left of the fact).
+        left, right: sympy polynomials in the atoms.
+        rules: equations to divide out, in this order; right - left is linear in the atom.
+        premises: facts (equations or inequalities) with known multipliers: (multiplier, right - left).
         relation: "==", "<=" or "<".
 
     Raises:
-        CertificateError: something is left after the last rule.
+        CertificateError: a division is not exact, or something is left after the last rule.
     """
-    import sympy
+    from sympy import QQ
+    from sympy.polys.orderings import lex
+    from sympy.polys.polyerrors import ExactQuotientFailed
+    from sympy.polys.rings import PolyRing
 
-    rest = sympy.expand(right - left)
+    ring = PolyRing(atoms.symbols(), QQ, lex)
+    rest = ring.from_expr(right) - ring.from_expr(left)
     multipliers: dict[int, str] = {}
     for fact, (factor, gap) in (premises or {}).items():
-        rest = sympy.expand(rest - factor * gap)
+        rest = rest - ring.from_expr(factor) * ring.from_expr(gap)
         multipliers[fact] = atoms.text(factor)
     for fact, atom, gap in rules:
-        if not rest.has(atom):
-            continue
-        quotient, rest = sympy.div(sympy.Poly(rest, atom), sympy.Poly(gap, atom))
-        rest = sympy.expand(sympy.cancel(rest.as_expr()))
-        multipliers[fact] = atoms.text(sympy.cancel(quotient.as_expr()))
-    if sympy.cancel(rest) != 0:
-        raise CertificateError(f"the equations leave a remainder: {atoms.text(sympy.cancel(rest))}"[:300])
+        x = ring.from_expr(atom)
+        divisor = ring.from_expr(gap)
+        lead = divisor.diff(x)
+        quotient = ring.zero
+        while (degree := rest.degree(x)) > 0:
+            index = ring.gens.index(x)
+            top = ring.zero
+            for exponents, value in rest.terms():
+                if exponents[index] == degree:
+                    lowered = (*exponents[:index], degree - 1, *exponents[index + 1 :])
+                    top = top + ring.from_dict({lowered: value})
+            try:
+                part = top.exquo(lead)
+            except ExactQuotientFailed as error:
+                raise CertificateError(f"{atoms.text(atom)} cannot be divided out") from error
+            quotient, rest = quotient + part, rest - part * divisor
+        if quotient:
+            multipliers[fact] = atoms.text(quotient.as_expr())
+    if rest:
+        raise CertificateError(f"the equations leave a remainder: {atoms.text(rest.as_expr())}"[:300])
     return proof.linear(f"{atoms.text(left)} {relation} {atoms.text(right)}", multipliers)
