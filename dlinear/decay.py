@@ -219,25 +219,25 @@ def _allowances(m: Floats, depth: int) -> Floats:
 def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
     """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0."""
     walk = walk_covariance(m) + _NUGGET * np.eye(len(m))
+    columns = np.column_stack([design, y])
 
-    def solve(variance: float) -> tuple[float, Floats, Floats]:
-        chol = np.linalg.cholesky(variance * walk + allowed)
-        white = np.linalg.solve(chol, np.column_stack([design, y]))
-        x, target = white[:, :-1], white[:, -1]
-        normal = x.T @ x
-        solution = np.linalg.lstsq(x, target, rcond=None)[0]
-        misfit = float(np.sum((target - x @ solution) ** 2))
-        loss = 2 * np.sum(np.log(np.diag(chol))) + float(np.linalg.slogdet(normal)[1]) + misfit
-        return float(loss), solution, np.linalg.inv(normal)
+    def solve(exponents: Floats) -> tuple[Floats, Floats, Floats]:
+        """For each s^2 = 10^exponent: twice the negative log likelihood, the solution, its covariance."""
+        chol = np.linalg.cholesky(10.0 ** exponents[:, None, None] * walk + allowed)
+        white = np.linalg.solve(chol, np.broadcast_to(columns, (len(exponents), *columns.shape)))
+        x, target = white[..., :-1], white[..., -1:]
+        normal = np.swapaxes(x, 1, 2) @ x
+        solution = np.linalg.solve(normal, np.swapaxes(x, 1, 2) @ target)
+        misfit = np.sum((target - x @ solution) ** 2, axis=(1, 2))
+        scale = 2 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
+        return scale + np.linalg.slogdet(normal)[1] + misfit, solution[..., 0], np.linalg.inv(normal)
 
-    exponents = np.linspace(-18, 1, 39)
-    losses = [solve(10.0**x)[0] for x in exponents]
-    best = exponents[int(np.argmin(losses))]
-    for width in (0.25, 0.125, 0.0625, 0.03125):
-        near = [best - width, best, best + width]
-        best = near[int(np.argmin([solve(10.0**x)[0] for x in near]))]
-    _, solution, covariance = solve(10.0**best)
-    return solution, covariance, 10.0**best
+    exponents, spacing = np.linspace(-18.0, 1.0, 39), 0.5
+    best = float(exponents[np.argmin(solve(exponents)[0])])
+    near = np.linspace(best - spacing, best + spacing, 33)
+    loss, solution, covariance = solve(near)
+    i = int(np.argmin(loss))
+    return solution[i], covariance[i], float(10.0 ** near[i])
 
 
 def _positive_interval(value: float, reach: float) -> Interval:
