@@ -1,0 +1,139 @@
+"""The rules that keep the tree readable: direction of imports, folders, a light import, a small wheel."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("proofs", "sims", "paper_figs")
+LIBRARY = sorted(p for p in (ROOT / "dlinear").rglob("*.py") if "__pycache__" not in p.parts)
+
+# Each stage may use the stages before it, never those after.
+STAGES = ("networks", "products", "truncation", "alignment", "decay")
+HEAVY = ("torch", "matplotlib", "sympy", "flint", "scipy", "sklearn", "xarray", "tyro", "tqdm", "pooch")
+
+
+def imports(path: Path, *, everywhere: bool = True) -> set[str]:
+    """Dotted names that a file imports; without `everywhere`, only those that run on import of the file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found: set[str] = set()
+
+    def visit(node: ast.AST, inside: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import) and (everywhere or not inside):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and (everywhere or not inside):
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside or isinstance(node, ast.FunctionDef | ast.Lambda))
+
+    visit(tree, False)
+    return found
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_the_top_level_is_the_agreed_one():
+    folders = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    made = {"results", "figures", "data", "build", "dist", "shared"}
+    assert folders - made <= {"dlinear", "proofs", "sims", "tests", "paper_figs", "benchmarks", "docs"}
+
+
+def test_script_folders_are_not_packages():
+    for folder in (*SCRIPTS, "tests"):
+        assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_library_never_imports_scripts_or_tests(path):
+    assert not roots(imports(path)) & {*SCRIPTS, "tests", "reference", "strategies", "benchmarks"}
+    if "bridge" not in path.parts:
+        names = imports(path)
+        assert not any(name.startswith("dlinear.bridge") for name in names)
+        assert "torch" not in roots(names)
+
+
+def test_stages_import_only_what_comes_before():
+    for i, stage in enumerate(STAGES):
+        later = {f"dlinear.{name}" for name in STAGES[i + 1 :]}
+        assert not imports(ROOT / "dlinear" / f"{stage}.py") & later, stage
+
+
+def test_formulas_do_not_import_the_engine():
+    for name in ("claims", "bounds", "scalar", "limits"):
+        assert not imports(ROOT / "dlinear" / f"{name}.py") & {f"dlinear.{stage}" for stage in STAGES}, name
+
+
+def test_only_plotting_imports_matplotlib():
+    for path in LIBRARY:
+        if path.name != "plotting.py":
+            assert "matplotlib" not in roots(imports(path)), path
+
+
+@pytest.mark.parametrize("folder", SCRIPTS)
+def test_scripts_import_the_library_and_never_each_other(folder):
+    for path in (ROOT / folder).glob("*.py"):
+        assert not roots(imports(path)) & ({*SCRIPTS, "tests"} - {folder}), path
+
+
+def test_the_checker_imports_nothing_of_the_prover():
+    """A certificate is re-checked by code that does not know how it was made."""
+    checker = ROOT / "dlinear" / "certify" / "check.py"
+    seen, todo = set(), [checker]
+    while todo:
+        path = todo.pop()
+        seen.add(path.name)
+        for name in imports(path):
+            part = name.split(".")
+            if part[:2] == ["dlinear", "certify"] and len(part) > 2:
+                near = ROOT / "dlinear" / "certify" / f"{part[2]}.py"
+                if near.exists() and near.name not in seen:
+                    todo.append(near)
+    assert not seen & {"proof.py", "search.py", "lemmas.py", "ledger.py"}, seen
+    for name in seen:
+        assert "sympy" not in roots(imports(checker.parent / name)), name
+
+
+def test_importing_dlinear_loads_nothing_heavy():
+    code = f"import sys, dlinear; print([m for m in {HEAVY!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+def test_public_names_exist_and_are_documented():
+    import dlinear
+
+    for name in dlinear.__all__:
+        assert getattr(dlinear, name).__doc__, name
+    assert callable(dlinear.alignment), "the function, also after `import dlinear.alignment`"
+
+
+def test_the_wheel_holds_the_library_alone(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"dlinear"}
+    packed = {name for name in names if name.endswith(".py")}
+    assert packed == {str(p.relative_to(ROOT)) for p in LIBRARY}
+    assert "dlinear/py.typed" in names
