@@ -125,13 +125,13 @@ def response(x: Any, residual: Any, layer: Any) -> Any:
     return x.T @ (layer @ x + flipped @ residual)
 
 
-def response_variance(x: Floats, residual: Floats) -> float:
+def response_variance(x: Any, residual: Any) -> Any:
     """v = E||B(Xi)||_F^2 for i.i.d. entries of mean 0, variance 1/n; Theorem C.
 
-    (||X||^4 + ||X||^2 ||R||^2 + 2 tr(X^T X X^T R))/n, Frobenius norms.
+    (||X||^4 + ||X||^2 ||R||^2 + 2 tr(X^T X X^T R))/n, Frobenius norms. Arrays of any numbers, (n, n).
     """
-    xx, rr = float(np.sum(x**2)), float(np.sum(residual**2))
-    return (xx**2 + xx * rr + 2 * float(np.trace(x.T @ x @ x.T @ residual))) / len(x)
+    xx, rr = np.sum(x**2), np.sum(residual**2)
+    return (xx**2 + xx * rr + 2 * np.trace(x.T @ x @ x.T @ residual)) / len(x)
 
 
 # ---------------------------------------------------------------- depth limit
@@ -291,7 +291,8 @@ def realised_constants(
 def _constants(x: Floats, residual: Floats, energy: float, rho: float, last: Floats) -> DecayConstants:
     """Theorem C with rho = (standard deviation of a layer) sqrt(T)."""
     return DecayConstants(
-        float(rho) ** 2 * response_variance(x, residual) / (2 * energy), _cubic(x, residual, last, energy)
+        float(rho) ** 2 * float(response_variance(x, residual)) / (2 * energy),
+        _cubic(x, residual, last, energy),
     )
 
 

@@ -301,7 +301,7 @@ def test_commuting_constant_and_one_eigenvalue():
 
 @pytest.mark.parametrize("name", ["below", "above"])
 def test_certified_bound(name):
-    """The bound of `proofs/lemma_c5.py` holds on a grid, is not far from tight, and fails at a quarter of M."""
+    """The bound of `proofs/lemma_c5.py` holds on a grid, and fails there at a quarter of M."""
     from proofs.lemma_c5 import BOXES
 
     ends, bound = BOXES[name]
@@ -312,3 +312,13 @@ def test_certified_bound(name):
     gap = scalar.sin2_of_gap(eps, c, y)[inside] - (scalar.constant(c, y) * eps**3)[inside]
     worst = np.max(np.abs(gap) / eps[inside] ** 4)
     assert float(Fraction(bound)) / 4 < worst <= float(Fraction(bound))
+
+
+def test_profiles_between_envelopes():
+    """Eq. (45): the family with |lambda| <= 1/100 stays below 1/1000, the profile 1 then 2 reaches 1/10."""
+    c, y = np.meshgrid(np.linspace(-0.01, 0.01, 9), np.linspace(-1, 0, 9))
+    assert scalar.sin2(0.5, c, y).max() < 1e-3
+    eps = np.array([0.5, 1e-2, 1e-3])
+    profile = 1 - (eps * 2 + (1 - eps) * 4) ** 2 / ((eps + (1 - eps) * 4) * 4)
+    np.testing.assert_allclose(profile, eps * (1 - eps) / (4 - 3 * eps), rtol=1e-9)
+    assert profile[0] == pytest.approx(0.1)

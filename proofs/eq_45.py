@@ -1,0 +1,131 @@
+"""Eq. (45): from envelopes on the norms to a bound on the angle, and from c1 < 1 to c1 = 1.
+
+Problem. Lemmas C.2 and C.3 put the norms ||g_h(beta T)|| between the members (lambda_1, y_1) and
+(lambda_2, y_2) of the family g(.; c, y) of eq. (32). Eq. (45) concludes that 1 - cos^2 lies between the
+smallest and the largest 1 - f^2(alpha; lambda, y) of the family, and lets c1 -> 1 after alpha -> 1.
+
+Verdict. Both steps are gaps.
+
+1. A profile between two envelopes is not a member of the family. lambda_1 = lambda_2 = 0, y_1 = 0, y_2 = -1:
+   the envelopes are the constants 1 and 2, every member is constant (1 - f^2 = 0), but the profile that is 1
+   on the window (measure eps = 1 - alpha) and 2 after has 1 - cos^2 = eps (1 - eps)/(4 - 3 eps): 1/10 at
+   alpha = 1/2, of order 1, not 3, as alpha -> 1. The gap survives an interval of lambdas: for
+   |lambda| <= 1/100, -1 <= y <= 0 every member has 1 - f^2 <= 1/1000 at alpha = 1/2 (ball arithmetic).
+2. At fixed c1 < 1, (c1 - cos^2)/(1 - alpha)^3 -> -infinity whenever cos -> 1: the bound says nothing, and
+   does not pass to c1 = 1. Example: 1 - cos^2 = u^2, u = 1 - alpha.
+
+Theorem A replaces this part of the proof.
+
+Reference. Eqs. (29), (30), (45), (46) of arXiv 2409.19561.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+
+from dlinear.certify import Proof, claim, refutation
+from dlinear.certify.eliminate import equation
+from dlinear.certify.scalar_case import Language, bench, statement
+from dlinear.claims import Form, Relation, Verdict
+
+# a profile that is p on the window (measure eps) and q after; g_T = q
+SIN2 = "1 - (eps*p*q + (1 - eps)*q**2)**2/((eps*p**2 + (1 - eps)*q**2)*q**2)"
+
+ENVELOPES: dict[str, Any] = {
+    "symbols": {name: "real" for name in ("p", "q", "y1", "y2", "eps")},
+    "hypotheses": [
+        "0 < eps",
+        "eps < 1",
+        "0 < 1 - y1",
+        *[f"1 - y1 <= {g}" for g in "pq"],
+        *[f"{g} <= 1 - y2" for g in "pq"],
+    ],
+    "conclusions": [f"{SIN2} <= 0"],
+}
+
+LIMITS: dict[str, Any] = {
+    "symbols": {name: "real" for name in ("u", "c1", "cos2", "C")},
+    "hypotheses": ["0 < u", "c1 < 1", "0 <= C", "c1 - cos2 <= C*u**3"],
+    "conclusions": ["1 - cos2 <= C*u**3"],
+}
+
+BOX = {"c": ("-1/100", "1/100"), "y": ("-1", "0")}
+EPS = sympy.Rational(1, 2)
+
+
+def gap_goal(size: str) -> dict[str, Any]:
+    """Members of the family have 1 - f^2 <= size at eps = 1/2; a profile between the envelopes has more."""
+    profile = SIN2.replace("eps", "(1/2)").replace("p", "1").replace("q", "2")
+    return statement(
+        [f"I2 - I1**2 <= {size}*I2", f"{size} < {profile}"],
+        ["eps == 1/2", *[t for k, (lo, hi) in BOX.items() for t in (f"{lo} <= {k}", f"{k} <= {hi}")]],
+    )
+
+
+def gap_route(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """I2^ - I1^^2 <= size I2^ with entire functions, by ball arithmetic."""
+    p = Proof(goal)
+    b = bench(p, Language())
+    lang, at = b.lang, b.lang.at
+    size = sympy.Rational(goal["conclusions"][0].split("<= ")[1].split("*")[0])
+    one, two = lang.hats()
+    room = size * two - (two - one**2)
+    fixed = p.assume("eps == 1/2")
+    low, high = p.linear("1/2 <= eps", {fixed: "-1"}), p.linear("eps <= 1/2", {fixed: "1"})
+    j1, j2 = lang.moments()
+    shape = size * two - lang.c**2 * lang.eps**3 * (j2 - lang.eps * j1**2)
+    ball = p.ball(f"0 <= {at.text(shape)}", {**BOX, "eps": ("1/2", "1/2")}, max_boxes=2_000)
+    clear = p.cut(ball, low, high)
+    left, right = lang["I2"] - lang["I1"] ** 2, size * lang["I2"]
+    family = equation(p, at, left, right, b.moments, {clear: (lang.w**4, room)}, relation="<=")
+    return p.finish(family, p.linear(goal["conclusions"][1]))
+
+
+CLAIMS = [
+    claim(
+        "eq_45_family_printed",
+        "Eq. (45)",
+        Form.PRINTED,
+        "norms between the envelopes (0, y1), (0, y2) give 1 - cos^2 <= max over the family of 1 - f^2 = 0",
+        Relation.UPPER_BOUND,
+        Verdict.REFUTED,
+        goal=ENVELOPES,
+        route=lambda goal: refutation(goal, {"p": "1", "q": "2", "y1": "0", "y2": "-1", "eps": "1/2"}),
+        twin_goal={**ENVELOPES, "hypotheses": [*ENVELOPES["hypotheses"], "p == q"]},
+        twin_statement="profiles of the family itself (p = q): there the example does not count",
+        function="dlinear.bounds.theorem_a",
+        test="tests/test_scalar.py::test_profiles_between_envelopes",
+    ),
+    claim(
+        "eq_45_gap",
+        "Eq. (45)",
+        Form.NEW,
+        "|lambda| <= 1/100, -1 <= y <= 0, alpha = 1/2: 1 - f^2 <= 1/1000 in the family, 1/10 outside it",
+        Relation.UPPER_BOUND,
+        Verdict.CERTIFIED,
+        goal=gap_goal("1/1000"),
+        route=gap_route,
+        twin_goal=gap_goal("1/5"),
+        twin_statement="1/5 instead of 1/1000",
+        evidence="1/1000 < 1/10; lambda = 0 gives 1 - f^2 = 0",
+        function="dlinear.scalar.sin2",
+        test="tests/test_scalar.py::test_profiles_between_envelopes",
+    ),
+    claim(
+        "eq_45_limits_printed",
+        "Eqs. (45), (46)",
+        Form.PRINTED,
+        "c1 - cos^2 <= C u^3 for c1 < 1 gives 1 - cos^2 <= C u^3 (u = 1 - alpha, c1 -> 1 after alpha -> 1)",
+        Relation.UPPER_BOUND,
+        Verdict.REFUTED,
+        goal=LIMITS,
+        route=lambda goal: refutation(goal, {"u": "1/10", "c1": "99/100", "cos2": "99/100", "C": "1"}),
+        twin_goal={**LIMITS, "hypotheses": [h.replace("c1 < 1", "c1 == 1") for h in LIMITS["hypotheses"]]},
+        twin_statement="c1 = 1: there the example does not count",
+        function="dlinear.bounds.theorem_a",
+        test="tests/test_scalar.py::test_profiles_between_envelopes",
+    ),
+]
