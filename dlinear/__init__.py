@@ -4,7 +4,7 @@ Importing this needs numpy alone: the modules that use scipy, sympy, python-flin
 them when a function is called.
 """
 
-from dlinear import bounds, errors, limits, scalar
+from dlinear import bounds, costs, errors, limits, scalar
 from dlinear.alignment import AlignmentProfile, alignment
 from dlinear.decay import DecayFit, fit_decay
 from dlinear.gradients import horizon_gradients
@@ -34,6 +34,7 @@ __all__ = [
     "Task",
     "alignment",
     "bounds",
+    "costs",
     "errors",
     "fit_decay",
     "horizon_gradients",
