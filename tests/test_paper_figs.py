@@ -76,7 +76,7 @@ def test_figure_is_readable_at_one_column(name, drawn):
     for part in [verdict, *figure.legends, *labels]:
         box = part.get_window_extent()
         assert min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1) >= -1, part
-    axes = figure.axes[0].get_window_extent()
+    axes = figure.axes[0].get_tightbbox()  # with its labels
     assert not any(legend.get_window_extent().overlaps(axes) for legend in figure.legends)
     assert not verdict.get_window_extent().overlaps(axes)
     for part in figure.axes:  # tick labels are large enough and do not run into each other

@@ -46,7 +46,7 @@ def test_prediction_lies_over_the_points_and_the_legend_off_the_data():
     assert line.get_zorder() > points.get_zorder()
     with plotting.style():
         figure.draw_without_rendering()
-    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_window_extent())
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_tightbbox())
 
 
 def test_style_leaves_the_callers_settings():

@@ -30,6 +30,8 @@ def compute(cell):
         raise ZeroDivisionError("two\nlines")
     if cell.mode == "dies":
         os._exit(3)
+    if cell.mode == "slow":
+        time.sleep(0.3)
     threads = float(os.environ.get("OPENBLAS_NUM_THREADS", "0"))
     return {"square": ([], cell.seed**2), "threads": ([], threads), "process": ([], os.getpid())}
 
@@ -49,7 +51,8 @@ def cells(trace, count, **modes):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers):
+def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     folder, asked = tmp_path / "exp", cells(trace, 4)
     sweep = sweeps.run(folder, asked, compute, workers=workers)
     assert (sweep.computed, sweep.resumed, dict(sweep.failed)) == (4, 0, {})
@@ -94,7 +97,8 @@ def test_a_failing_cell_is_reported_and_the_rest_complete(tmp_path, trace, worke
 
 
 def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
-    asked = cells(trace, 4, s1="dies")
+    """The others, running or waiting when it dies, are tried again."""
+    asked = cells(trace, 4, s0="slow", s1="dies", s2="slow", s3="slow")
     sweep = sweeps.run(tmp_path / "exp", asked, compute, workers=2)
     assert list(sweep.failed) == [records.key(asked[1])]
     assert "BrokenProcessPool" in capsys.readouterr().err

@@ -147,6 +147,11 @@ def test_trigonometric_targets_have_the_printed_columns():
     assert np.allclose(np.mean(task.y[:, :4] ** 2, axis=0), 0.5 * (1 + 0.03**2), rtol=0.02)
     assert np.mean(np.sum(task.y**2, axis=1)) == pytest.approx(2.0 * (1 + 0.03**2), rel=2e-3)
     assert not task.y[:, 4:].any()
+    cos1, sin1, cos2, sin2 = task.y[:, :4].T
+    factor = np.hypot(cos1, sin1)  # 1 + eps, one for each sample
+    assert np.std(factor) == pytest.approx(0.03, rel=0.02)
+    assert np.allclose(factor * cos2, cos1**2 - sin1**2, atol=1e-12)
+    assert np.allclose(factor * sin2, 2 * sin1 * cos1, atol=1e-12)
 
 
 @pytest.mark.parametrize(
