@@ -42,7 +42,9 @@ def local(slope: str) -> dict[str, Any]:
 
 def full(least: str) -> dict[str, Any]:
     """The full horizon."""
-    return network(["gh(t) == gT(t)"], [f"{least} <= t + h"], bound=None, gradients=True, t="natural")
+    return network(
+        ["gh(t) == gT(t)"], [f"{least} <= t + h", "t + 1 <= T"], bound=None, gradients=True, t="natural"
+    )
 
 
 def forward(goal: dict[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,19 @@ def _inverse_factorial(j: int) -> Any:
     return flint.fmpq(1, factorial(j))
 
 
+def whole_power(x: Any, e: int) -> Any:
+    """x ** e; around 0, where Arb gives up, from the largest absolute value."""
+    if e == 0:
+        return flint.arb(1)
+    if e < 0 or not x.contains(0):
+        return x**e
+    top = abs(x).upper()
+    high = flint.arb(1)
+    for _ in range(e):
+        high *= top
+    return flint.arb(0).union(high) if e % 2 == 0 else (-high).union(high)
+
+
 class Tape:
     """Straight-line program of one expression in the given variables.
 
@@ -133,9 +146,9 @@ class Tape:
                 case ("add", a, b):
                     v.append(v[a] + v[b])
                 case ("mul", a, b):
-                    v.append(v[a] ** 2 if a == b else v[a] * v[b])
+                    v.append(whole_power(v[a], 2) if a == b else v[a] * v[b])
                 case ("pow", a, e):
-                    v.append(v[a] ** e)
+                    v.append(whole_power(v[a], e))
                 case ("exp", a):
                     v.append(v[a].exp())
                 case ("log", a):
@@ -164,7 +177,7 @@ class Tape:
                     slope[a] += s * v[b]
                     slope[b] += s * v[a]
                 case ("pow", a, e) if e:
-                    slope[a] += s * e * v[a] ** (e - 1)
+                    slope[a] += s * e * whole_power(v[a], e - 1)
                 case ("exp", a):
                     slope[a] += s * v[at]
                 case ("log", a):

@@ -13,7 +13,7 @@ from typing import Any
 
 import flint
 
-from dlinear.certify.balls import ball, phi
+from dlinear.certify.balls import ball, phi, whole_power
 from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse, substitute
 
 Rows = list[list[Fraction]]
@@ -309,7 +309,7 @@ def power(x: Any, e: Any) -> Any:
     if isinstance(e, Fraction) and e.denominator == 1 and abs(e) <= 100_000:
         if isinstance(x, Fraction):
             return Fraction(0) if x == 0 and e < 0 else x ** int(e)
-        return Fraction(1) if e == 0 else x ** int(e)
+        return whole_power(x, int(e))
     base = lift(x)
     if not bool(base > 0):
         raise CertificateError("a broken power needs a positive base")

@@ -1,0 +1,397 @@
+"""The ledger: every claim reaches its verdict, every twin fails, damaged certificates are rejected."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+
+from dlinear import bounds
+from dlinear.certify import CertificateError, check
+from dlinear.certify.concrete import Model
+from dlinear.certify.terms import parse, read_context
+from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from proofs import __main__ as ledger
+
+LEDGER = ledger.discover()
+CLAIMS = {claim.id: claim for claims in LEDGER.values() for claim in claims}
+FORMAL = [name for name, claim in CLAIMS.items() if claim.expected in ledger.CHECKED]
+
+
+@cache
+def outcome(name):
+    """Outcome of a claim, confirmed by the checker."""
+    return ledger.confirm(CLAIMS[name], CLAIMS[name].prove())
+
+
+@cache
+def text(name):
+    """Certificate of a claim, as the file holds it."""
+    row = ledger.Row(CLAIMS[name], outcome(name), outcome(name), 0.0)
+    data = {**row.outcome.certificate, "claim": name, "verdict": str(row.outcome.verdict)}
+    return json.dumps(data)
+
+
+def verify(tmp_path, data):
+    path = tmp_path / "certificate.json"
+    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    return ledger.verify(path, CLAIMS.values())
+
+
+# -- verdicts -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", CLAIMS)
+def test_each_claim_reaches_its_expected_verdict(name):
+    found = outcome(name)
+    assert found.verdict == CLAIMS[name].expected, found.evidence
+    assert found.method
+    assert found.evidence
+    if found.verdict in ledger.CHECKED:
+        assert check(found.certificate, CLAIMS[name].goal).verdict == found.verdict
+    else:
+        assert found.verdict is Verdict.SUPPORTED
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_each_false_twin_fails(name):
+    claim = CLAIMS[name]
+    twin = claim.twin()
+    assert twin.verdict != claim.expected
+    assert claim.twin_statement
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_each_claim_is_well_described(name):
+    claim = CLAIMS[name]
+    assert re.fullmatch(r"[a-z0-9_]+", name)
+    assert claim.reference
+    assert claim.statement
+    assert isinstance(claim.form, Form)
+    assert isinstance(claim.relation, Relation)
+    if claim.expected in ledger.CHECKED:
+        assert claim.goal["conclusions"]
+    if claim.expected is Verdict.PROVED:
+        assert "exists" not in claim.goal
+
+
+def test_the_rows_of_the_paper_are_all_there():
+    references = " ".join(claim.reference for claim in CLAIMS.values())
+    for part in ("C.1, eqs. (22)-(25)", "(9)", "(13)", "(10)", "(27)", "(47)", "(50)", "(51)", "C.2", "C.3", "(59)", "(37)",
+                 "(42)", "C.5", "Theorem A", "C.8", "(17)", "(18)", "3.3", "(14)", "(11)", "Fixed points"):  # fmt: skip
+        assert part in references, part
+
+
+def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
+    claim = CLAIMS["eq_13"]
+    bare = Outcome(Verdict.PROVED, "by assertion", "trust me", None)
+    assert ledger.confirm(claim, bare).verdict is Verdict.UNDECIDED
+    other = Outcome(Verdict.PROVED, "another proof", "", json.loads(text("eq_25")))
+    assert ledger.confirm(claim, other).verdict is Verdict.UNDECIDED
+    louder = Outcome(Verdict.CERTIFIED, "", "", json.loads(text("eq_13")))
+    assert ledger.confirm(claim, louder).verdict is Verdict.UNDECIDED
+
+
+# -- statements on numbers ----------------------------------------------------------------------------------
+def sample(rng, context):
+    """Random values for the symbols and layers of a statement about networks."""
+    n = int(rng.integers(1, 4))
+    quarter = lambda low, high: Fraction(int(rng.integers(4 * low, 4 * high + 1)), 4)  # noqa: E731
+    matrix = lambda size: [
+        [str(size * Fraction(int(v), 8)) for v in row] for row in rng.integers(-8, 9, size=(n, n))
+    ]  # noqa: E731
+    values = {"n": n} if "n" in context.symbols else {}
+    depth = int(rng.integers(1, 7))
+    draw = {
+        "real": lambda: str(quarter(-2, 2)), "nonneg": lambda: str(quarter(0, 2)), "positive": lambda: str(quarter(1, 3)),
+        "integer": lambda: int(rng.integers(-2, 3)), "natural": lambda: int(rng.integers(0, depth + 1)),
+        "posint": lambda: int(rng.integers(1, depth + 1)), "matrix": lambda: matrix(Fraction(1)),
+    }  # fmt: skip
+    for name, sort in context.symbols.items():
+        if name != "n":
+            values[name] = depth if name == "T" else draw[sort]()
+    if {"h", "m", "T"} <= set(context.symbols):
+        values["m"] = depth - values["h"]
+    for name in context.families:
+        size = Fraction(values.get("c", 2)) / depth / n
+        values[name] = {str(t): matrix(size) for t in range(-3, 14)}
+    for name, (_, _, cases) in context.definitions.items():
+        if not cases:
+            values[name] = {str(t): str(quarter(-2, 2)) for t in range(-2, 9)}
+    return values
+
+
+@cache
+def models(name):
+    """Models of the hypotheses of a claim, from random values: none of them may violate a conclusion."""
+    goal = CLAIMS[name].goal
+    context = read_context(goal)
+    found = []
+    rng = np.random.default_rng(7)
+    for _ in range(400):
+        try:
+            model = Model(context, sample(rng, context), ())
+            if all(model.decide(parse(text)) is True for text in goal["hypotheses"]):
+                found.append(model)
+        except (CertificateError, ArithmeticError):
+            continue
+        if len(found) >= 12:
+            break
+    return found
+
+
+NUMERIC = ["theorem_a", "lemma_c1_upper", "lemma_c1_lower", "lemma_c1_frobenius", "lemma_c2", "lemma_c3", "lemma_c4",
+           "eq_37", "eq_27", "eq_10_forward", "eq_10_backward", "eq_9", "eq_42"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_proved_statements_hold_on_random_networks_and_are_not_vacuous(name):
+    assert len(models(name)) >= 3
+    for model in models(name):
+        for text in CLAIMS[name].goal["conclusions"]:
+            formula = parse(text)
+            if formula[0] == "==" and not model._is_matrix(formula[1]):
+                left, right = (float(_mid(model.number(side))) for side in formula[1:])
+                assert left == pytest.approx(right, rel=1e-12, abs=1e-12)
+            elif formula[0] != "==":
+                left, right = (float(_mid(model.number(side))) for side in formula[1:])
+                assert left <= right + 1e-12 * (1 + abs(right)), text
+            else:
+                assert model.decide(formula) is True, text
+
+
+def _mid(value):
+    return value if isinstance(value, Fraction) else value.mid()
+
+
+def test_theorem_a_states_the_bound_of_the_library():
+    exact, cubic = (text.split(" <= ")[1] for text in CLAIMS["theorem_a"].goal["conclusions"][1:])
+    for model in models("theorem_a"):
+        get = {name: float(value) for name, value in model.numbers.items()}
+        radius = float(_mid(model.number(parse("F(W(0, T) - Phi)"))))
+        depth, horizon, width = (int(get[x]) for x in ("T", "h", "n"))
+        for side, function in ((exact, bounds.theorem_a), (cubic, bounds.theorem_a_cubic)):
+            mine = float(_mid(model.number(parse(side))))
+            assert float(function(depth, horizon, get["c"], width, radius)) == pytest.approx(mine, rel=1e-12)
+
+
+# -- damaged certificates -----------------------------------------------------------------------------------
+def edit(function):
+    def change(data):
+        function(data)
+        return data
+
+    return change
+
+
+def first(data, rule):
+    return next(step for step in data["steps"] if step["rule"] == rule)
+
+
+TAMPERINGS = {
+    "constant of the goal": edit(lambda d: d["statement"]["conclusions"].__setitem__(1, d["statement"]["conclusions"][1].replace("6*T**3", "7*T**3"))),
+    "weaker hypothesis": edit(lambda d: d["statement"]["hypotheses"].remove("c < T")),
+    "extra hypothesis": edit(lambda d: d["statement"]["hypotheses"].append("c <= 0")),
+    "stronger sort": edit(lambda d: d["statement"]["symbols"].update(c="positive")),
+    "larger layers": edit(lambda d: d["statement"]["families"].update(D="2*c/T")),
+    "another gradient": edit(lambda d: d["statement"]["definitions"]["gT"]["cases"][0].update(then="W(t+1, T).T*(W(0, T) - Phi)")),
+    "verdict": edit(lambda d: d.update(verdict="certified")),
+    "foreign claim": edit(lambda d: d.update(claim="eq_13")),
+    "unknown claim": edit(lambda d: d.update(claim="theorem_z")),
+    "multiplier": edit(lambda d: next(s for s in d["steps"] if len(s.get("multipliers", [])) > 1)["multipliers"].__setitem__(0, "2")),
+    "premise removed": edit(lambda d: first(d, "linear")["from"].pop() if "from" in first(d, "linear") else next(s for s in d["steps"] if s["rule"] == "linear" and "from" in s)["from"].pop()),
+    "premise redirected": edit(lambda d: first(d, "substitute").update({"from": [0, 0]})),
+    "later premise": edit(lambda d: first(d, "substitute").update({"from": [10**6, 0]})),
+    "step removed": edit(lambda d: d["steps"].pop(3)),
+    "steps truncated": edit(lambda d: d.update(steps=d["steps"][:-5])),
+    "axiom renamed": edit(lambda d: first(d, "axiom").update(name="S_product")),
+    "axiom invented": edit(lambda d: first(d, "axiom").update(name="sin_small")),
+    "axiom conclusion": edit(lambda d: first(d, "axiom").update(conclusion="N(I) == 0")),
+    "goal index": edit(lambda d: d.update(goals=[d["goals"][0]] * 3)),
+    "induction base": edit(lambda d: first(d, "induction").update({"from": list(reversed(first(d, "induction")["from"]))})),
+    "auxiliary sort": edit(lambda d: d["auxiliary"].update(b="real")),
+    "auxiliary dropped": edit(lambda d: d["auxiliary"].pop("r")),
+    "square": edit(lambda d: next(s for s in d["steps"] if "squares" in s)["squares"][0].__setitem__(1, "H + HT(T)")),
+    "assumption added": edit(lambda d: d["steps"].append({"rule": "assume", "conclusion": "TT(T) <= 0"}) or d["goals"].__setitem__(0, len(d["steps"]) - 1)),
+    "refutation added": edit(lambda d: d.update(refutation={"values": {}, "fails": 0})),
+    "unknown part": edit(lambda d: d.update(note="please accept")),
+    "format": edit(lambda d: d.update(format="dlinear-certificate/0")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TAMPERINGS)
+def test_a_tampered_certificate_is_rejected(tmp_path, kind):
+    data = json.loads(text("theorem_a"))
+    assert "theorem_a: proved" in verify(tmp_path, data)
+    with pytest.raises(CertificateError) as caught:
+        verify(tmp_path, TAMPERINGS[kind](copy.deepcopy(data)))
+    assert "\n" not in str(caught.value)
+
+
+REFUTED = {
+    "values": edit(lambda d: d["refutation"]["values"].update(T=3)),
+    "layer outside its bound": edit(lambda d: d["refutation"]["values"]["D"].update({"0": [["-1"]]})),
+    "layer dropped": edit(lambda d: d["refutation"]["values"].update(D={})),
+    "value dropped": edit(lambda d: d["refutation"]["values"].pop("c")),
+    "float": edit(lambda d: d["refutation"]["values"].update(c=1.0)),
+    "conclusion index": edit(lambda d: d["refutation"].update(fails=1)),
+    "verdict": edit(lambda d: d.update(verdict="proved")),
+    "hypothesis dropped": edit(lambda d: d["statement"]["hypotheses"].remove("c < T")),
+    "steps": edit(lambda d: d.update(steps=[], goals=[])),
+}
+
+
+@pytest.mark.parametrize("kind", REFUTED)
+def test_a_tampered_refutation_is_rejected(tmp_path, kind):
+    data = json.loads(text("lemma_c1_lower_printed"))
+    assert "refuted" in verify(tmp_path, data)
+    with pytest.raises(CertificateError):
+        verify(tmp_path, REFUTED[kind](copy.deepcopy(data)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_truncated_file_is_rejected(tmp_path, share):
+    whole = text("theorem_a")
+    with pytest.raises(CertificateError):
+        verify(tmp_path, whole[: int(share * len(whole))])
+
+
+SWAPS = {"+": "-", "-": "+", "*": "+", "<=": "<", "<": "<=", "==": "<="}
+
+
+def mutate(rng, string):
+    """One number or operator of a formula changed."""
+    places = [m for m in re.finditer(r"\d+|<=|==|<|[-+*]", string)]
+    if not places:
+        return None
+    spot = rng.choice(places)
+    old = spot.group()
+    new = str(int(old) + rng.choice([-1, 1, 2])) if old.isdigit() else SWAPS[old]
+    return string[: spot.start()] + new + string[spot.end() :]
+
+
+def strings(step):
+    """Places of a step that hold a formula or a term: (container, key)."""
+    for key, value in step.items():
+        if isinstance(value, str) and key != "rule":
+            yield step, key
+        if isinstance(value, list):
+            yield from ((value, i) for i, item in enumerate(value) if isinstance(item, str))
+        if isinstance(value, dict):
+            yield from ((value, k) for k, item in value.items() if isinstance(item, str))
+
+
+@pytest.mark.parametrize("name", [n for n in FORMAL if CLAIMS[n].expected is Verdict.PROVED])
+def test_random_mutations_of_steps_never_prove_something_else(name):
+    """A mutated certificate is rejected, or it still proves the registered statement by sound steps."""
+    rng = random.Random(name)
+    original = json.loads(text(name))
+    rejected = survived = 0
+    budget = 12 if len(original["steps"]) > 60 else 25
+    for _ in range(budget):
+        data = copy.deepcopy(original)
+        container, key = rng.choice(list(strings(rng.choice(data["steps"]))))
+        changed = mutate(rng, container[key])
+        if changed is None:
+            continue
+        container[key] = changed
+        try:
+            check(data, CLAIMS[name].goal)
+        except CertificateError:
+            rejected += 1
+        else:
+            survived += 1
+            assert data["statement"] == original["statement"]
+    assert rejected > 3 * survived
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_a_mutated_conclusion_is_rejected_or_true(name):
+    """Fuzz of the kernel: change the conclusion in the statement and in its last step; nothing false passes."""
+    rng = random.Random(name)
+    original = json.loads(text(name))
+    passed = 0
+    for _ in range(40):
+        data = copy.deepcopy(original)
+        which = rng.randrange(len(data["goals"]))
+        conclusion = data["statement"]["conclusions"][which]
+        changed = mutate(rng, conclusion)
+        data["statement"]["conclusions"][which] = changed
+        data["steps"][data["goals"][which]]["conclusion"] = changed
+        try:
+            check(data)
+        except CertificateError:
+            continue
+        passed += 1
+        for model in models(name):
+            assert model.decide(parse(changed)) is not False, changed
+    assert passed < 20
+
+
+# -- command line -------------------------------------------------------------------------------------------
+def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ledger, "CERTIFICATES", tmp_path / "certificates")
+    monkeypatch.setattr(ledger, "store", lambda row: _store(row, tmp_path / "certificates"))
+    path = tmp_path / "rows.json"
+    assert ledger.main(["eq_42", "theorem_a", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())
+    assert [row["id"] for row in rows] == ["eq_42", "eq_42_line", "theorem_a"]
+    for row in rows:
+        assert set(row) == {"id", "reference", "form", "relation", "verdict", "method", "seconds", "evidence"}
+        assert row["form"] in {"printed", "repaired", "new"}
+        assert row["verdict"] in {"proved", "certified", "supported", "refuted", "undecided"}
+        assert isinstance(row["seconds"], float)
+    output = capsys.readouterr().out
+    assert "3 statements: 2 proved, 1 refuted" in output
+    assert output.strip().splitlines()[-1].startswith("verdict: every statement")
+    files = sorted((tmp_path / "certificates").iterdir())
+    assert [f.name for f in files] == ["eq_42.json", "eq_42_line.json", "theorem_a.json"]
+    assert ledger.main(["--check", *map(str, files)]) == 0
+    files[0].write_text(files[0].read_text()[:-20])
+    assert ledger.main(["--check", *map(str, files)]) == 1
+    assert "rejected" in capsys.readouterr().out
+
+
+_store = ledger.store
+
+
+def test_an_unknown_name_lists_the_names():
+    with pytest.raises(SystemExit) as caught:
+        ledger.main(["lemma_z9"])
+    message = str(caught.value)
+    assert "lemma_z9" in message
+    assert "theorem_a" in message
+    assert "\n" not in message
+
+
+def test_an_unexpected_verdict_or_a_twin_that_proves_fails_the_run(monkeypatch, tmp_path, capsys):
+    claim = CLAIMS["eq_13"]
+    fields = {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
+    monkeypatch.setattr(ledger, "store", lambda row: None)
+    for change, word in (
+        ({"expected": Verdict.CERTIFIED}, "expected certified"),
+        ({"twin": claim.prove}, "twin"),
+    ):
+        wrong = Claim(**{**fields, **change})
+        monkeypatch.setattr(ledger, "discover", lambda wrong=wrong: {"eq_13": (wrong,)})
+        assert ledger.main([]) == 1
+        assert word in capsys.readouterr().out
+
+
+def test_the_claims_page_is_fresh():
+    page = ledger.claims_page(LEDGER, {name: str(claim.expected) for name, claim in CLAIMS.items()})
+    assert ledger.DOCS.read_text(encoding="utf-8") == page, "stale: run python -m proofs --docs"
+
+
+def test_the_claims_page_names_things_that_exist():
+    for claim in CLAIMS.values():
+        if claim.test:
+            assert (ledger.ROOT / claim.test.split("::")[0]).exists(), claim.test
+        if claim.function:
+            module, _, name = claim.function.rpartition(".")
+            owner = __import__(module, fromlist=[name])
+            assert hasattr(owner, name), claim.function
