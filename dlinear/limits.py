@@ -33,6 +33,7 @@ from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAng
 __all__ = [
     "DecayConstants",
     "DepthLimit",
+    "constants_of",
     "crossover",
     "cubic_constant",
     "decay_law",
@@ -210,8 +211,7 @@ def cubic_constant(path: Path, phi: ArrayLike, *, breaks: Sequence[float] = ()) 
         ShapeError, NonFiniteError: bad path or Phi.
         UndefinedAngleError: R = 0.
     """
-    limit = depth_limit(path, phi, breaks=breaks)
-    return _cubic(limit.x, limit.residual, limit.last, limit.energy)
+    return constants_of(depth_limit(path, phi, breaks=breaks)).cubic
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def rough_constants(
     else:
         a = np.zeros((n, n)) if mean is None else _matrix("mean", mean, n)
         limit = depth_limit(lambda s: a, target)
-    return _constants(limit.x, limit.residual, limit.energy, sigma / np.sqrt(depth), limit.last)
+    return constants_of(limit, sigma / np.sqrt(depth))
 
 
 def realised_constants(
@@ -285,19 +285,19 @@ def realised_constants(
     if energy == 0:
         raise UndefinedAngleError("energy N = 0: g_T is zero, the angle is undefined")
     last = np.zeros_like(state) if mean is None else _matrix("mean", mean, state.shape[0])
-    return _constants(state, rest, energy, sigma, last)
+    return constants_of(DepthLimit(state, rest, float(energy), last), sigma)
 
 
-def _constants(x: Floats, residual: Floats, energy: float, rho: float, last: Floats) -> DecayConstants:
-    """Theorem C with rho = (standard deviation of a layer) sqrt(T)."""
-    return DecayConstants(
-        float(rho) ** 2 * float(response_variance(x, residual)) / (2 * energy),
-        _cubic(x, residual, last, energy),
-    )
+def constants_of(limit: DepthLimit, rho: float = 0.0) -> DecayConstants:
+    """Theorems B and C: q = rho^2 v/(2N), C = ||B(A(1))||_F^2/(3N).
 
-
-def _cubic(x: Floats, residual: Floats, last: Floats, energy: float) -> float:
-    return float(np.sum(response(x, residual, last) ** 2)) / (3 * energy)
+    Args:
+        limit: X, R, N and A(1).
+        rho: of the random part rho Xi_t/sqrt(T) of a layer, entries of Xi_t of variance 1/n.
+    """
+    x, r, energy = limit.x, limit.residual, limit.energy
+    quadratic = float(rho) ** 2 * float(response_variance(x, r)) / (2 * energy)
+    return DecayConstants(quadratic, float(np.sum(response(x, r, limit.last) ** 2)) / (3 * energy))
 
 
 # ---------------------------------------------------------------- validation and integration
