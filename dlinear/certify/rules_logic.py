@@ -1,0 +1,124 @@
+"""Rules of the checker: hypotheses, cases, instantiation, induction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dlinear.certify.concrete import rational
+from dlinear.certify.kernel import Fact, Kernel, Step, formula, rule
+from dlinear.certify.normal import Key, scale
+from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
+
+
+@rule("assume")
+def assume_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """F |- F."""
+    return Fact({kernel.normal.formula(conclusion): conclusion}, conclusion)
+
+
+@rule("cut")
+def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From H, A |- C and H' |- A (any number of such): H, H' |- C."""
+    target, *others = premises
+    left = dict(target.hypotheses)
+    for fact in others:
+        left.pop(kernel.normal.formula(fact.formula), None)
+    return kernel.expect(target.formula, conclusion, {**left, **kernel.join(others)})
+
+
+@rule("cases")
+def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From A <= B |- C and B <= A |- C: C. The split is `on`, a formula A <= B."""
+    split = formula(step["on"], kernel.context)
+    if split[0] != "<=":
+        raise CertificateError("cases split on a formula A <= B")
+    hypotheses: dict[Key, Tree] = {}
+    for fact, case in zip(premises, (split, ("<=", split[2], split[1])), strict=True):
+        if not kernel.same(fact.formula, conclusion):
+            raise CertificateError("a case concludes something else")
+        name = kernel.normal.formula(case)
+        hypotheses.update({k: v for k, v in fact.hypotheses.items() if k != name})
+    return Fact(hypotheses, conclusion)
+
+
+@rule("instantiate")
+def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """Terms for symbols throughout a sequent; the sorts of the symbols must be shown to be kept."""
+    target, *sides = premises
+    mapping: dict[str, Tree] = {}
+    hypotheses: dict[Key, Tree] = {}
+    zero: Tree = ("num", rational(0))
+    for name, text in step["with"].items():
+        sort = kernel.context.symbols.get(name)
+        if sort is None or name in kernel.fixed or name == "n":
+            raise CertificateError(f"{name} cannot be instantiated")
+        if sort == "matrix":
+            mapping[name] = kernel.term(text, "matrix")
+            continue
+        term = kernel.integer(text) if sort in INTEGER_SORTS else kernel.term(text)
+        mapping[name] = term
+        if sort in ("nonneg", "natural"):
+            hypotheses.update(kernel.shown(("<=", zero, term), sides))
+        if sort == "positive":
+            hypotheses.update(kernel.shown(("<", zero, term), sides))
+        if sort == "posint":
+            try:
+                hypotheses.update(kernel.shown(("<", zero, term), sides))
+            except CertificateError:
+                hypotheses.update(kernel.shown(("<=", ("num", rational(1)), term), sides))
+    for tree in target.hypotheses.values():
+        moved = substitute(tree, mapping)
+        hypotheses[kernel.normal.formula(moved)] = moved
+    return kernel.expect(substitute(target.formula, mapping), conclusion, hypotheses)
+
+
+@rule("induction")
+def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From P(0) and P(k) |- P(k+1): P(k), k natural. With `upto` e: k+1 <= e |- step, k <= e |- P(k)."""
+    name = step["variable"]
+    if kernel.context.symbols.get(name) != "natural" or name in kernel.fixed:
+        raise CertificateError(f"induction needs a natural symbol that no definition uses, got {name}")
+    base, onward = premises
+    one: Tree = ("num", rational(1))
+    k: Tree = ("sym", name)
+    after: Tree = ("add", k, one)
+    if not kernel.same(base.formula, substitute(conclusion, {name: ("num", rational(0))})):
+        raise CertificateError("the base is not the statement at 0")
+    if not kernel.same(onward.formula, substitute(conclusion, {name: after})):
+        raise CertificateError("the step is not the statement at k + 1")
+    assumed = {kernel.normal.formula(conclusion)}
+    result: dict[Key, Tree] = {}
+    if "upto" in step:
+        limit = kernel.term(step["upto"])
+        if name in free(limit):
+            raise CertificateError("the limit of an induction must not depend on its variable")
+        assumed.add(kernel.normal.formula(("<=", after, limit)))
+        within: Tree = ("<=", k, limit)
+        result[kernel.normal.formula(within)] = within
+    rest = {x: t for x, t in onward.hypotheses.items() if x not in assumed}
+    for tree in (*rest.values(), *base.hypotheses.values()):
+        if name in free(tree):
+            raise CertificateError(f"a hypothesis depends on the induction variable {name}")
+    return Fact({**result, **rest, **base.hypotheses}, conclusion)
+
+
+@rule("absurd")
+def absurd_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """Anything follows from a manifestly false inequality."""
+    [fact] = premises
+    relation, left, _ = fact.formula
+    if kernel.normal.is_matrix(left):
+        raise CertificateError("absurd needs an inequality of numbers")
+    sign = kernel.normal.sign(scale(kernel.normal.difference(fact.formula), -1))
+    if not (sign == "pos" or (relation == "<" and sign in ("zero", "nonneg"))):
+        raise CertificateError("the premise is not manifestly false")
+    return Fact(fact.hypotheses, conclusion)
+
+
+@rule("sort")
+def sort_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """What the sort of a symbol says: 0 <= x, 0 < x or 1 <= x."""
+    name = step["symbol"]
+    low = {"nonneg": ("<=", 0), "natural": ("<=", 0), "positive": ("<", 0), "posint": ("<=", 1)}
+    relation, value = low[kernel.context.symbols[name]]
+    return kernel.expect((relation, ("num", rational(value)), ("sym", name)), conclusion, {})

@@ -1,0 +1,161 @@
+"""Rules of the checker: equations of matrices, norm axioms, layers, windows, definitions, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlinear.certify import axioms
+from dlinear.certify.concrete import rational
+from dlinear.certify.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.normal import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
+from dlinear.certify.terms import CertificateError, Tree, parse, substitute
+
+
+@rule("matrix")
+def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """right - left = sum L_i (right_i - left_i) R_i in the free algebra with transposition.
+
+    Premises whose position is listed under `transposed` are used in transposed form.
+    """
+    normal = kernel.normal
+    relation, left, right = conclusion
+    if relation != "==" or not normal.is_matrix(left):
+        raise CertificateError("matrix concludes an equation of matrices")
+    rest = _minus(normal, right, left)
+    outer = zip(premises, step.get("left", []), step.get("right", []), strict=True)
+    for position, (fact, before, after) in enumerate(outer):
+        if not normal.is_matrix(fact.formula[1]):
+            raise CertificateError("a premise is not an equation of matrices")
+        term = _minus(normal, fact.formula[2], fact.formula[1])
+        if position in step.get("transposed", []):
+            term = transpose(term)
+        first, last = (normal.matrix(kernel.term(text, "matrix")) for text in (before, after))
+        moved = matrix_mul(matrix_mul(first, term), last)
+        rest = matrix_add(rest, {word: scale(value, -1) for word, value in moved.items()})
+    if rest:
+        raise CertificateError("the two sides do not have one normal form")
+    return Fact(kernel.join(premises), conclusion)
+
+
+@rule("definite")
+def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From F(X - Y) <= 0: X == Y."""
+    [fact] = premises
+    relation, left, right = conclusion
+    if relation != "==" or not kernel.normal.is_matrix(left):
+        raise CertificateError("definite concludes an equation of matrices")
+    gap: Tree = ("call", "F", ("add", left, ("mul", ("num", rational(-1)), right)))
+    zero: Tree = ("num", rational(0))
+    if not any(kernel.same(fact.formula, (r, gap, zero)) for r in ("<=", "==")):
+        raise CertificateError("the premise is not that the norm of the difference vanishes")
+    return Fact(fact.hypotheses, conclusion)
+
+
+@rule("substitute")
+def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From X == Y and a formula: the formula with X replaced by Y, here or there or everywhere."""
+    equation, target = premises
+    relation, old, new = equation.formula
+    if relation != "==":
+        raise CertificateError("the first premise must be an equation")
+    if step.get("reversed", False):
+        old, new = new, old
+    before, after = (kernel.replace(t, old, new) for t in (target.formula, conclusion))
+    if not kernel.same(before, after):
+        raise CertificateError("the formulas differ by more than the equation")
+    return Fact(kernel.join(premises), conclusion)
+
+
+@rule("axiom")
+def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """An instance of the fixed list in `dlinear.certify.axioms`."""
+    template = axioms.TEMPLATES.get(step["name"])
+    if template is None:
+        raise CertificateError(f"unknown axiom {step['name']!r}")
+    kinds, text = template
+    args = step["args"]
+    if len(args) != len(kinds):
+        raise CertificateError(f"axiom {step['name']} takes {len(kinds)} arguments")
+    mapping: dict[str, Tree] = {}
+    for (name, kind), value in zip(kinds.items(), args, strict=True):
+        term = kernel.term(value, "matrix" if kind == "matrix" else "scalar")
+        if kind == "nonneg" and kernel.normal.sign(kernel.normal.scalar(term)) == "any":
+            raise CertificateError(f"{value[:60]} is not manifestly non-negative")
+        mapping[name] = term
+    if "sqrt(n)" in text and kernel.context.symbols.get("n") != "posint":
+        raise CertificateError("this axiom needs the width n to be declared")
+    return kernel.expect(substitute(parse(text), mapping), conclusion, {})
+
+
+@rule("layer")
+def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """N(D(t)) <= bound at an integer t."""
+    bound = kernel.context.families[step["family"]]
+    if bound is None:
+        raise CertificateError("this family has no bound")
+    layer: Tree = ("call", step["family"], kernel.integer(step["at"]))
+    return kernel.expect(("<=", ("call", "N", layer), bound), conclusion, {})
+
+
+@rule("window_empty")
+def window_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """W(a, a) == I."""
+    at = kernel.integer(step["at"])
+    if step["product"] not in kernel.context.products:
+        raise CertificateError("unknown product")
+    return kernel.expect(("==", ("call", step["product"], at, at), ("sym", "I")), conclusion, {})
+
+
+@rule("window_step")
+def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From a <= b: W(a, b+1) == (I + D(b)) W(a, b)."""
+    name = step["product"]
+    family = kernel.context.products[name]
+    start, stop = kernel.integer(step["start"]), kernel.integer(step["stop"])
+    hypotheses = kernel.shown(("<=", start, stop), premises)
+    factor: Tree = ("add", ("sym", "I"), ("call", family, stop))
+    longer: Tree = ("call", name, start, ("add", stop, ("num", rational(1))))
+    return kernel.expect(("==", longer, ("mul", factor, ("call", name, start, stop))), conclusion, hypotheses)
+
+
+@rule("definition")
+def definition_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """name(at) == term of one case, under its conditions."""
+    index, _, cases = kernel.context.definitions[step["name"]]
+    at = kernel.integer(step["at"])
+    case = step["case"]
+    if isinstance(case, bool) or not isinstance(case, int) or not 0 <= case < len(cases):
+        raise CertificateError("unknown case")
+    conditions, term = cases[case]
+    hypotheses: dict[Key, Tree] = {}
+    for condition in conditions:
+        hypotheses.update(kernel.shown_any(substitute(condition, {index: at}), premises))
+    derived: Tree = ("==", ("call", step["name"], at), substitute(term, {index: at}))
+    return kernel.expect(derived, conclusion, hypotheses)
+
+
+@rule("sum_empty")
+def sum_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """G(0) == 0."""
+    if step["sum"] not in kernel.context.sums:
+        raise CertificateError("unknown sum")
+    zero: Tree = ("num", rational(0))
+    return kernel.expect(("==", ("call", step["sum"], zero), zero), conclusion, {})
+
+
+@rule("sum_step")
+def sum_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
+    """From 0 <= j: G(j + 1) == G(j) + term(j)."""
+    name = step["sum"]
+    index, term = kernel.context.sums[name]
+    at = kernel.integer(step["at"])
+    hypotheses = kernel.shown(("<=", ("num", rational(0)), at), premises)
+    longer: Tree = ("call", name, ("add", at, ("num", rational(1))))
+    value: Tree = ("add", ("call", name, at), substitute(term, {index: at}))
+    return kernel.expect(("==", longer, value), conclusion, hypotheses)
+
+
+def _minus(normal: Normaliser, x: Tree, y: Tree) -> Any:
+    negative = {word: scale(value, -1) for word, value in normal.matrix(y).items()}
+    return matrix_add(normal.matrix(x), negative)
