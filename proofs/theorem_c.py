@@ -9,10 +9,9 @@ rho = sigma/T and A = 0 (the paper's "Gaussian initialization"): sin^2 ~ sigma^2
 liminf and limsup over T of Theorem 3.4 are both 0 at every alpha: C1 = C2 = 0.
 
 Guarantee. v is an exact identity (n = 2: the sum over unit layers). The rest is supported. Pathwise, sin^2
-over sum_{k<=m} ||B(D(T-1) + ... + D(T-k))||^2/(T N) tends to 1 like 1/T (regression; X, R, N of the net itself);
-the expectation of that sum is the law. And the mean of measured/law over seeds is 1 within its standard error, at
-two depths, in both scalings and with a mean.
-"""
+over sum_{k<=m} ||B(D(T-1) + ... + D(T-k))||^2/(T N) tends to 1 like 1/T (regression; X, R, N of the net
+itself); the expectation of that sum is the law. And the mean of measured/law over seeds is 1 within its
+standard error, at two depths, in both scalings and with a mean."""
 
 from __future__ import annotations
 
