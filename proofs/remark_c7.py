@@ -14,6 +14,10 @@ The remark is right outside these curves, and false as a general statement.
 Method. The definition gives f' = sign(G) ((G - phi(0))/sqrt(J2) - J1 (G^2 - phi(0)^2)/(2 J2^{3/2})), because
 dI1/dalpha = G - phi(alpha) and dI2/dalpha = G^2 - phi(alpha)^2; exact steps do the rest.
 
+In the commuting case (eigenvalues (c_i, y_i), sums of the same integrals) f(0+) = sum G_i J1_i/(|G|
+sqrt(sum J2_i)): positive whenever every y_i < min(e^{c_i}, (e^{c_i} + 1)/2), because then each G_i and J1_i
+is.
+
 Reference. Remark C.7 of arXiv 2409.19561.
 """
 

@@ -36,6 +36,7 @@ POSITIVE: dict[str, Any] = {
     "hypotheses": ["0 < (1 - z)**2"],
     "conclusions": [f"0 < {LEADING}"],
 }
+ANGLE = network(["0 < HH(T)*TT(T) - HT(T)**2"], ["h < T", f"0 < {RESIDUAL}"], sums=True)
 DEFINED = network([f"0 < {RESIDUAL}"], gradients=True)
 
 
@@ -58,6 +59,20 @@ CLAIMS = [
         twin_statement="the same with Phi != I: there the example does not count",
         function="dlinear.alignment",
         test="tests/test_limits.py::test_errors",
+    ),
+    claim(
+        "theorem_34_parallel_printed",
+        "Theorem 3.4 (formal)",
+        Form.PRINTED,
+        "sin^2(theta_h) > 0 at h < T, R != 0 (C1 > 0 needs it): at W~ = 0 every horizon gives g_T",
+        Relation.UPPER_BOUND,
+        Verdict.REFUTED,
+        goal=ANGLE,
+        route=lambda goal: refutation(goal, {"T": "10", "h": "5", "c": "0", "Phi": [["2"]], "D": {}}),
+        twin_goal=also(ANGLE, "0 < F(D(T - 1))"),
+        twin_statement="the same with a last layer other than I: there the example does not count",
+        function="dlinear.alignment",
+        test=f"{TEST}::test_identity_layers",
     ),
     claim(
         "theorem_34_identity_printed",

@@ -322,3 +322,26 @@ def test_profiles_between_envelopes():
     profile = 1 - (eps * 2 + (1 - eps) * 4) ** 2 / ((eps + (1 - eps) * 4) * 4)
     np.testing.assert_allclose(profile, eps * (1 - eps) / (4 - 3 * eps), rtol=1e-9)
     assert profile[0] == pytest.approx(0.1)
+
+
+# ---------------------------------------------------------------- one formula, four arithmetics
+
+
+@pytest.mark.parametrize(("c", "y", "alpha"), [("13/10", "2/5", "9/10"), ("-7/10", "3", "1/2")])
+def test_closed_form_over_every_namespace(c, y, alpha):
+    """sympy, mpmath, numpy and arb run the same function; the ball contains the exact value."""
+    import flint
+
+    from dlinear.bounds import ARB
+
+    exact_args = [Fraction(v) for v in (alpha, c, y)]
+    want = scalar.sin2_closed_form(*[mpmath.mpf(v.numerator) / v.denominator for v in exact_args], mpmath)
+    symbolic = scalar.sin2_closed_form(*[sympy.Rational(v) for v in (alpha, c, y)], sympy)
+    assert abs(float(symbolic.evalf(40)) / float(want) - 1) < 1e-14
+    ball = scalar.sin2_closed_form(
+        *[flint.arb(flint.fmpq(v.numerator, v.denominator)) for v in exact_args], ARB
+    )
+    assert abs(float(ball.mid()) - float(want)) <= float(ball.rad()) + 1e-17
+    assert float(ball.rad()) < 1e-10
+    assert scalar.sin2_closed_form(*map(float, exact_args), np) == pytest.approx(float(want), rel=1e-9)
+    assert scalar.sin2(*map(float, exact_args)) == pytest.approx(float(want), rel=1e-13)
