@@ -106,8 +106,9 @@ def run(
                 count += 1
     except (KeyboardInterrupt, RecordError) as stop:
         word = "interrupted" if isinstance(stop, KeyboardInterrupt) else "stopped"
+        kept = sum((records.cells(place) / f"{key}.npz").exists() for key in wanted)
         print(
-            f"{word}: {len(there) + count} of {len(wanted)} cells are kept in {records.cells(place)}; "
+            f"{word}: {kept} of {len(wanted)} cells are kept in {records.cells(place)}; "
             "run the same command again to compute the rest",
             file=sys.stderr,
         )
