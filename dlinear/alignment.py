@@ -17,10 +17,8 @@ from jaxtyping import Float, Int
 
 from dlinear.errors import NonFiniteError, UndefinedAngleError
 from dlinear.networks import Matrix, Network
-from dlinear.truncation import DeltaOf, Sweep, dot, scaled_sweep, separable_delta, squares, windowed_delta
+from dlinear.truncation import Engine, Sums, explain_overflow, far_sums, near_sums
 from dlinear.validation import as_horizons, as_phi
-
-_EPS = float(np.finfo(np.float64).eps)
 
 TRUE_GRADIENT_ZERO = "g_T = 0"
 HORIZON_GRADIENT_ZERO = "g_h = 0"
@@ -56,6 +54,7 @@ def alignment(
     horizons: object,
     *,
     undefined: Literal["raise", "nan"] = "raise",
+    engine: Engine | None = None,
 ) -> AlignmentProfile:
     """sin^2 and cos of the angle between g_h and g_T at each horizon.
 
@@ -70,6 +69,7 @@ def alignment(
         horizons: integers in 1..T, any order, repeats allowed.
         undefined: what to do where g_T or g_h is zero, so that there is no angle: "raise", or "nan" and
             say so in `AlignmentProfile.undefined`.
+        engine: where and how the work is done: backend, threads or processes, memory (default: numpy, here).
 
     Raises:
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
@@ -79,7 +79,7 @@ def alignment(
     asked = as_horizons(horizons, net.depth)
     shortfalls = net.depth - asked
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
-        moments = _moments(net, phi, {int(m) for m in shortfalls})
+        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine())
     rows = [moments[int(m)] for m in shortfalls]
     reasons = tuple(row.undefined for row in rows)
     if undefined == "raise" and any(reasons):
@@ -124,50 +124,25 @@ class _Moments:
         return math.nan if self.true == 0 else math.sqrt(self.truncated / self.true)
 
 
-def _moments(net: Network, phi: Matrix, shortfalls: set[int]) -> dict[int, _Moments]:
-    """The moments of every shortfall: those up to T/2 by the separable form, the others by windows."""
-    near = {m for m in shortfalls if m <= net.depth // 2}
-    found: dict[int, _Moments] = {}
-    for group, held, delta_form in (
-        (near, max(near, default=0), separable_delta),
-        (shortfalls - near, net.depth, windowed_delta),
-    ):
-        if group:
-            sweep = scaled_sweep(net, phi, held)
-            if sweep.true_is_zero:
-                found |= dict.fromkeys(group, _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO))
-            else:
-                delta_of = delta_form(net, sweep)
-                found |= {m: _shortfall_moments(sweep, m, delta_of) for m in group}
-    return found
+def _moments(net: Network, phi: Matrix, shortfalls: set[int], engine: Engine) -> dict[int, _Moments]:
+    """The moments of every shortfall."""
+    near = sorted(m for m in shortfalls if m <= net.depth // 2)
+    far = sorted(shortfalls - set(near))
+    sums = near_sums(net, phi, near, engine) if near else {}
+    sums |= far_sums(net, phi, far, engine) if far else {}
+    if not all(math.isfinite(one.true) for one in sums.values()):
+        explain_overflow(net, engine)
+    return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}
 
 
-def _shortfall_moments(sweep: Sweep, m: int, delta_of: DeltaOf) -> _Moments:
-    """Gather <delta, g_T> and ||delta||^2, and once more where their difference would cancel."""
-    crosses, norms = [], []
-    for layers, minus_delta in delta_of(m):
-        crosses.append(-dot(minus_delta, sweep.gradients[layers]))
-        norms.append(dot(minus_delta, minus_delta))
-    cross, square = math.fsum(crosses), math.fsum(norms)
-    if not math.isfinite(square):
+def _moments_of(m: int, sums: Sums, eps: float) -> _Moments:
+    if sums.true == 0:
+        return _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO)
+    if not math.isfinite(sums.square):
         raise NonFiniteError(
             f"shortfall {m}: the sizes of g_h and g_T differ by more than float64 can square; "
             "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
         )
-    numerator = square - cross * cross / sweep.true
-    rest = sweep.true_rest + float(sweep.true_held[m:].sum())
-    if numerator < 1e-4 * square:  # delta nearly parallel to g_T: subtract the vectors, not the squares
-        share = cross / sweep.true
-        numerator = share * share * rest + math.fsum(
-            float(squares(minus_delta + share * sweep.gradients[layers]).sum())
-            for layers, minus_delta in delta_of(m)
-        )
-    truncated = math.fsum([sweep.true, 2 * cross, square])
-    if truncated < 1e-4 * max(sweep.true, square):  # g_h nearly zero: the same remedy
-        truncated = rest + math.fsum(
-            float(squares(sweep.gradients[layers] - minus_delta).sum()) for layers, minus_delta in delta_of(m)
-        )
-    is_zero = truncated <= (64 * _EPS) ** 2 * max(sweep.true, square)
-    return _Moments(
-        sweep.true, truncated, sweep.true + cross, numerator, HORIZON_GRADIENT_ZERO if is_zero else ""
-    )
+    is_zero = sums.truncated <= (64 * eps) ** 2 * max(sums.true, sums.square)
+    undefined = HORIZON_GRADIENT_ZERO if is_zero else ""
+    return _Moments(sums.true, sums.truncated, sums.true + sums.cross, sums.numerator, undefined)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dlinear.networks import Layers, Network
-from dlinear.products import costates, prefix_deviations, states, windows
+from dlinear.products import Chunk, windows
 from dlinear.validation import as_horizon, as_phi
 
 
@@ -33,11 +33,12 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
     h = as_horizon(horizon, depth)
     deviations = net.deviations(0, depth)
     identity = np.eye(width)
-    forward = states(deviations, identity)
+    layers = Chunk(deviations)
+    forward = layers.states(identity)
     # P_s - Phi from the deviation of P_s: no small difference of two numbers near 1.
-    residuals = prefix_deviations(deviations)[h:] + (identity - phi)
+    residuals = layers.prefix_deviations()[h:] + (identity - phi)
     gradients = np.empty((depth, width, width))
-    gradients[depth - h :] = costates(deviations[depth - h :], residuals[-1])[1:]
+    gradients[depth - h :] = Chunk(deviations[depth - h :]).costates(residuals[-1])[1:]
     if h < depth:
         between = windows(deviations[1:], h - 1)[: depth - h]  # W_{t+1}^{t+h}
         np.matmul(np.swapaxes(between, 1, 2), residuals[:-1], out=gradients[: depth - h])

@@ -71,7 +71,7 @@ def by_formula(net: dlinear.Network, phi: np.ndarray, horizon: int, printed: boo
     gradients = dlinear.horizon_gradients(net, phi, horizon)
     if not printed:
         return gradients
-    states = products.states(net.deviations(0, net.depth), np.eye(net.width))[:-1]
+    states = products.Chunk(net.deviations(0, net.depth)).states(np.eye(net.width))[:-1]
     short = np.concatenate([states[:1], states[:-1]])
     adjoints = gradients @ np.linalg.inv(np.swapaxes(states, 1, 2))
     return adjoints @ np.swapaxes(short, 1, 2)

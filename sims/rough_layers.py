@@ -87,7 +87,7 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
         net = dlinear.GaussianNetwork(depth, width, sigma=sigma, mean=mean, seed=seed)
         return net, limits.rough_constants(mean, sigma, phi, depth)
     net = dlinear.GaussianNetwork(depth, width, scale="1/sqrt(T)", sigma=cell.brownian_sigma, seed=seed)
-    final = products.final_state(net.deviations(0, depth), np.eye(width))
+    final = products.Chunk(net.deviations(0, depth)).total()
     energy = float(np.sum(dlinear.horizon_gradients(net, phi, depth) ** 2)) / depth
     return net, limits.realised_constants(final, final - phi, energy, cell.brownian_sigma)
 

@@ -69,7 +69,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
     phi = np.random.default_rng([cell.seed, 2]).normal(scale=n**-0.5, size=(n, n))
     net = dlinear.DenseNetwork(layers(cell) / depth)
     m = profiles.shortfalls(depth, cell.points, (depth - 1) / depth)
-    residual = float(np.linalg.norm(products.final_state(net.deviations(0, depth), np.eye(n)) - phi))
+    residual = float(np.linalg.norm(products.Chunk(net.deviations(0, depth)).total() - phi))
     bound = bounds.theorem_a(depth, depth - m, cell.c, n, residual)
     return {
         **profiles.as_arrays(dlinear.alignment(net, phi, depth - m)),

@@ -10,8 +10,10 @@ from hypothesis import given
 from strategies import KINDS, build_case, cases_with_horizon
 
 import dlinear
-from dlinear import truncation
+from dlinear.backends import NumpyBackend, TorchBackend
 from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.teams import Threads
+from dlinear.truncation import Engine, Far, Held, Near, Survey
 
 
 def relative_error(deviations, phi, horizon):
@@ -73,35 +75,59 @@ def test_equals_the_definition_in_float64(case_and_horizon):
     assert got.cos[0] ** 2 + got.sin2[0] == pytest.approx(1, abs=1e-12)
 
 
-def test_both_ways_to_the_windows_agree():
-    """Shortfalls up to T/2 go by the separable form, larger ones by window scans: compare on the same m."""
+def test_delta_is_the_difference_of_the_gradients_both_ways():
+    """Near horizons go by the separable form, far ones by window scans: on the same m, against g_h - g_T."""
     rng = np.random.default_rng(0)
+    engine = Engine(chunk_numbers=40)
     for depth in (2, 9, 40):
         net = dlinear.DenseNetwork(rng.normal(size=(depth, 3, 3)) / depth)
         phi = rng.normal(size=(3, 3))
-        near = truncation.scaled_sweep(net, phi, depth // 2)
-        far = truncation.scaled_sweep(net, phi, depth)
-        separable, windowed = truncation.separable_delta(net, near), truncation.windowed_delta(net, far)
-        for m in range(1, depth // 2 + 1):
-            a = np.concatenate([delta for _, delta in separable(m)])
-            b = np.concatenate([delta for _, delta in windowed(m)])
-            gradients = dlinear.horizon_gradients(net, phi, depth - m) - dlinear.horizon_gradients(
-                net, phi, depth
-            )
-            assert np.allclose(a, b, rtol=1e-12, atol=1e-14)
-            assert np.allclose(-a, gradients[:m], rtol=1e-9, atol=1e-12)
+        held = depth // 2
+        near = Near(Survey(net, phi, (held, depth - held), engine), held)
+        survey = Survey(net, phi, (), engine)
+        full = Held(survey)
+        for m in range(1, depth):
+            truncated, true = (dlinear.horizon_gradients(net, phi, h) for h in (depth - m, depth))
+            far = Far(full, m)
+            for slices in (near, far) if m <= held else (far,):
+                for start, stop in slices.survey.chunks(0, depth):
+                    gradient, delta_of = slices.visit((start, stop))
+                    assert np.allclose(gradient, true[start:stop], rtol=1e-11, atol=1e-13)
+                    if start < m:
+                        want = (truncated - true)[start : min(stop, m)]
+                        assert np.allclose(-delta_of(m), want, rtol=1e-9, atol=1e-12)
 
 
-def test_streaming_in_chunks_changes_nothing(monkeypatch):
+ENGINES = {
+    "small chunks": Engine(chunk_numbers=70),
+    "one layer a chunk": Engine(chunk_numbers=9),
+    "threads": Engine(team=Threads(3), chunk_numbers=400),
+    "no memory": Engine(chunk_numbers=70, memory=0),
+    "no memory, threads": Engine(team=Threads(2), chunk_numbers=70, memory=0),
+    "torch": Engine(backend=TorchBackend("cpu"), chunk_numbers=400),
+}
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_how_the_work_is_done_changes_nothing(name):
     rng = np.random.default_rng(1)
     net = dlinear.DenseNetwork(rng.normal(size=(300, 3, 3)) / 300)
     phi, horizons = rng.normal(size=(3, 3)), [1, 20, 149, 150, 151, 260, 299, 300]
-    whole = dlinear.alignment(net, phi, horizons)
-    for numbers in (9, 70, 400):
-        monkeypatch.setattr(truncation, "_CHUNK_NUMBERS", numbers)
-        parts = dlinear.alignment(net, phi, horizons)
-        assert np.allclose(parts.sin2, whole.sin2, rtol=1e-12)
-        assert np.allclose(parts.cos, whole.cos, rtol=1e-13)
+    want = dlinear.alignment(net, phi, horizons)
+    got = dlinear.alignment(net, phi, horizons, engine=ENGINES[name])
+    assert np.allclose(got.sin2, want.sin2, rtol=1e-12, atol=0)
+    assert np.allclose(got.cos, want.cos, rtol=1e-12, atol=0)
+    assert np.allclose(got.norm_ratio, want.norm_ratio, rtol=1e-12, atol=0)
+
+
+def test_float32_is_as_accurate_as_its_rounding():
+    rng = np.random.default_rng(2)
+    net = dlinear.DenseNetwork(rng.normal(size=(2000, 4, 4)) / 2000)
+    phi, horizons = rng.normal(size=(4, 4)), [1999, 1990, 1500, 700]
+    want = dlinear.alignment(net, phi, horizons).sin2
+    for backend in (NumpyBackend("float32"), TorchBackend("cpu", "float32")):
+        got = dlinear.alignment(net, phi, horizons, engine=Engine(backend=backend)).sin2
+        assert 1e-9 < np.abs(got / want - 1).max() < 2e-4
 
 
 def test_profile_keeps_the_order_and_repeats_of_the_horizons():
