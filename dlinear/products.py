@@ -20,7 +20,8 @@ import numpy as np
 
 from dlinear.backends import Array, Backend, NumpyBackend
 
-_FEW = 16  # blocks up to this number are carried one after another
+_FEW = 16  # layers up to this number are taken one after another
+_CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
 
 Step = Callable[[Array, Array, Array], None]  # (deviation, here, there): one layer from `here` to `there`
 
@@ -28,14 +29,14 @@ Step = Callable[[Array, Array, Array], None]  # (deviation, here, there): one la
 class Chunk:
     """Consecutive layers, (k, n, n) as deviations, and the scans over them.
 
-    The block products are computed once, when first needed, and serve every scan.
+    The block products are computed once, when first needed, and serve every scan. A block's product multiplies
+    as I + total, so blocks are kept so short that their totals stay clear of -I, where digits would be lost.
     """
 
     def __init__(self, deviations: Array, backend: Backend | None = None) -> None:
         self.layers = deviations
         self._backend = backend or NumpyBackend()
-        self._size, self._gentle = _block_length(deviations)
-        self._totals: Array | None = None
+        self._blocked: tuple[int, Array] | None = None
 
     def __len__(self) -> int:
         return int(self.layers.shape[0])
@@ -44,9 +45,9 @@ class Chunk:
         """W_0^k - I, (n, n)."""
         if not len(self):
             return self._zeros()
-        whole = self._block_totals()
-        rest = self.layers[len(self) // self._size * self._size :]
-        total = block_totals(whole[None])[0]
+        size, totals = self._blocks()
+        rest = self.layers[len(self) // size * size :]
+        total = block_totals(totals[None])[0]
         return compose(block_totals(rest[None])[0], total) if len(rest) else total
 
     def total(self) -> Array:
@@ -56,7 +57,8 @@ class Chunk:
     def total_both(self) -> tuple[Array, Array]:
         """(W_0^k - I, W_0^k); the second is not taken from the first where layers contract strongly."""
         deviation = self.total_deviation()
-        return deviation, self._eye() + deviation if self._gentle else self.total()
+        small = self._backend.dot(deviation, deviation) <= _CLEAR
+        return deviation, self._eye() + deviation if small else self.total()
 
     def final_state(self, start: Array) -> Array:
         """W_0^k start, (n, any), the last of `states` without the others."""
@@ -104,38 +106,31 @@ class Chunk:
         return self._backward(self._zeros() if after is None else after, step)
 
     def _forward(self, start: Array, step: Step) -> Array:
-        k, size, out = len(self), self._size, self._boundaries()
+        k, out = len(self), self._boundaries()
         out[0] = start
+        size, totals = self._blocks()
         whole = k // size
-        if whole > 1:
-            inner, totals = self._inner(whole), self._block_totals()
+        if size > 1:
+            inner = self._inner(size)
             blocks = out[: whole * size].reshape(whole, size, *out.shape[1:])
-            if self._gentle and whole > _FEW:
-                blocks[:, 0] = Chunk(totals[:-1], self._backend)._forward(start, step)
-            else:
-                for b in range(whole - 1):
-                    step(totals[b], blocks[b, 0], blocks[b + 1, 0])
+            blocks[:, 0] = Chunk(totals[:-1], self._backend)._forward(start, step)
             for j in range(size - 1):
                 step(inner[:, j], blocks[:, j], blocks[:, j + 1])
-        for t in range(whole * size - 1 if whole > 1 else 0, k):
+        for t in range(whole * size - 1 if size > 1 else 0, k):
             step(self.layers[t], out[t], out[t + 1])
         return out
 
     def _backward(self, end: Array, step: Step) -> Array:
-        k, size, out = len(self), self._size, self._boundaries()
+        k, out = len(self), self._boundaries()
         out[k] = end
+        size, totals = self._blocks()
         whole = k // size
-        many = whole > 1
-        for t in range(k - 1, whole * size - 1 if many else -1, -1):
+        for t in range(k - 1, whole * size - 1 if size > 1 else -1, -1):
             step(self.layers[t], out[t + 1], out[t])
-        if many:
-            inner, totals = self._inner(whole), self._block_totals()
+        if size > 1:
+            inner = self._inner(size)
             blocks = out[1 : whole * size + 1].reshape(whole, size, *out.shape[1:])
-            if self._gentle and whole > _FEW:
-                blocks[:, -1] = Chunk(totals[1:], self._backend)._backward(blocks[-1, -1], step)
-            else:
-                for b in range(whole - 1, 0, -1):
-                    step(totals[b], blocks[b, -1], blocks[b - 1, -1])
+            blocks[:, -1] = Chunk(totals[1:], self._backend)._backward(out[whole * size], step)
             for j in range(size - 1, 0, -1):
                 step(inner[:, j], blocks[:, j], blocks[:, j - 1])
             step(self.layers[0], out[1], out[0])
@@ -143,16 +138,24 @@ class Chunk:
 
     def _parts(self) -> Iterator[Array]:
         """Deviations whose product is the chunk's: the blocks, then the layers left over."""
-        yield from self._block_totals()
-        yield from self.layers[len(self) // self._size * self._size :]
+        size, totals = self._blocks()
+        yield from totals
+        yield from self.layers[len(self) // size * size :]
 
-    def _block_totals(self) -> Array:
-        if self._totals is None:
-            self._totals = block_totals(self._inner(len(self) // self._size))
-        return self._totals
+    def _blocks(self) -> tuple[int, Array]:
+        """Layers of a block, about sqrt(k), and the deviations of the whole blocks' products."""
+        if self._blocked is None:
+            size = math.isqrt(len(self)) if len(self) > _FEW else 1
+            totals = block_totals(self._inner(size)) if size > 1 else self.layers
+            while size > 1 and not self._backend.squares(totals).max() <= _CLEAR:
+                size = size // 4 or 1
+                totals = block_totals(self._inner(size)) if size > 1 else self.layers
+            self._blocked = size, totals
+        return self._blocked
 
-    def _inner(self, whole: int) -> Array:
-        return self.layers[: whole * self._size].reshape(whole, self._size, *self.layers.shape[1:])
+    def _inner(self, size: int) -> Array:
+        whole = len(self) // size
+        return self.layers[: whole * size].reshape(whole, size, *self.layers.shape[1:])
 
     def _boundaries(self) -> Array:
         n = self.layers.shape[-1]
@@ -223,17 +226,3 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
         starts = Chunk(deviations[block + length : block + length + these - 1], be).states(eye)
         be.matmul(starts, ends, out[block : block + these])
     return out
-
-
-def _block_length(deviations: Array) -> tuple[int, bool]:
-    """About sqrt(k) layers, but so few that the deviation of a block stays clear of -I; whether all k do.
-
-    A block's total multiplies as I + total; if its layers contracted strongly, digits would be lost there.
-    """
-    k, n, _ = deviations.shape
-    if k == 0:
-        return 1, True
-    coherent = k * n * max(float(deviations.max()), -float(deviations.min()))  # bounds the sum of ||D||_2
-    if coherent > 0.5:  # false for NaN, which is reported elsewhere
-        return max(1, min(math.isqrt(k), int(0.5 * k / coherent))), False
-    return max(1, math.isqrt(k)), True

@@ -1,0 +1,260 @@
+"""What does an angle cost, against the work that cannot be avoided and against what a user would write?
+
+    python -m benchmarks.large_depth                       # every part, about ten minutes on two cores
+    python -m benchmarks.large_depth --parts floor peers
+    python -m benchmarks.large_depth --device cuda --parts floor growth
+
+Parts, each measured side by side in this one run, medians of alternating repeats, ratios first:
+floor   alignment at 16 log-spaced shortfalls against five batched n x n products a layer (numpy.matmul, or
+        torch.matmul on a device, of the same shapes): products of the layers, states, costates, and two for g_T.
+peers   the same numbers by per-horizon autograd, and by eq. (27) in a double loop.
+growth  time and peak extra memory against T for a generated network, each T in a process of its own.
+all     every horizon at once: direct and by FFT.
+layers  generation of Gaussian layers, apart.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import tyro
+
+import dlinear
+from dlinear import profiles, report
+from dlinear.backends import backend_for
+from dlinear.teams import Threads
+from dlinear.truncation import Engine
+
+Part = Literal["floor", "peers", "growth", "all", "layers"]
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to measure."""
+
+    parts: tuple[Part, ...] = ("floor", "peers", "growth", "all", "layers")  # all of them
+    device: str | None = None  # numpy; "cuda" or "cpu" runs the engine on torch
+    threads: int | None = None  # one per core
+    repeats: int = 5  # odd, so that the median is a measurement
+    floor: tuple[tuple[int, int], ...] = ((1_000_000, 10), (100_000, 32))  # (T, n) of dense networks
+    peers: tuple[int, ...] = (64, 128, 256, 512)  # T of the comparison with autograd and loops
+    growth: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)  # T of generated networks
+    everything: tuple[int, ...] = (1024, 4096)  # T of all horizons at once
+    seed: int = 0  # of layers and target
+
+
+def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each call; the calls alternate, so that a slow spell meets all of them."""
+    for call in calls.values():
+        call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def engine_of(knobs: Knobs) -> Engine:
+    """The engine that is measured."""
+    return Engine(backend=backend_for(knobs.device), team=Threads(knobs.threads))
+
+
+def dense(depth: int, width: int, seed: int) -> tuple[dlinear.DenseNetwork, np.ndarray]:
+    """Gaussian layers of scale 1/T held in memory, and a random target."""
+    rng = np.random.default_rng(seed)
+    deviations = rng.standard_normal((depth, width, width))
+    deviations /= depth * np.sqrt(width)
+    return dlinear.DenseNetwork(deviations), rng.standard_normal((width, width))
+
+
+def measure_floor(knobs: Knobs) -> list[list[str]]:
+    """Profile over floor, for shortfalls up to T/100, T/10 and T/2."""
+    rows = []
+    engine = engine_of(knobs)
+    for depth, width in knobs.floor:
+        net, phi = dense(depth, width, knobs.seed)
+        layers = engine.backend.layers(net, 0, depth)
+        right, out = engine.backend.empty(*layers.shape), engine.backend.empty(*layers.shape)
+        right[:] = layers
+
+        def floor(layers: object = layers, right: object = right, out: object = out) -> None:
+            for _ in range(5):
+                engine.backend.matmul(layers, right, out)
+            engine.backend.numpy(out[0])  # waits for a device
+
+        for fraction in (100, 10, 2):
+            m = profiles.shortfalls(depth, 16, 1 / fraction)
+            calls = {
+                "profile": lambda m=m: dlinear.alignment(net, phi, depth - m, engine=engine),
+                "floor": floor,
+            }
+            found = medians(calls, knobs.repeats)
+            ratio = found["profile"] / found["floor"]
+            rows.append([f"{depth:.0e}", str(width), f"T/{fraction}", *_show(found), f"{ratio:.2f}"])
+    return rows
+
+
+def by_autograd(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
+    """1 - cos^2 as a torch user writes it: the truncated losses, one backward pass a horizon."""
+    import torch
+
+    deviations = torch.as_tensor(net.deviations(0, net.depth))
+    target, eye = torch.as_tensor(phi), torch.eye(net.width, dtype=torch.float64)
+
+    def gradient(horizon: int) -> torch.Tensor:
+        weights = [(eye + layer).requires_grad_() for layer in deviations]
+        states = [eye]
+        with torch.no_grad():
+            for weight in weights:
+                states.append(weight @ states[-1])
+        for t in range(net.depth):  # each layer's own truncated loss, from its own detached input
+            end = min(t + horizon, net.depth)
+            if t > net.depth - horizon:
+                continue  # the last h layers share one graph, below
+            x = states[t]
+            for k in range(t, end):
+                x = weights[k] @ x if k == t or end == net.depth else weights[k].detach() @ x
+            (0.5 * ((x - target) ** 2).sum()).backward()
+        return torch.stack([weight.grad for weight in weights]).flatten()
+
+    true, found = gradient(net.depth), []
+    for horizon in horizons:
+        g = gradient(int(horizon))
+        found.append(float(1 - (g @ true) ** 2 / (g @ g) / (true @ true)))
+    return found
+
+
+def by_loops(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
+    """1 - cos^2 from eq. (27) as it stands: two loops over layers for each horizon."""
+    depth, weights = net.depth, np.eye(net.width) + net.deviations(0, net.depth)
+    states = [np.eye(net.width)]
+    for weight in weights:
+        states.append(weight @ states[-1])
+
+    def gradient(horizon: int) -> np.ndarray:
+        layers = []
+        for t in range(depth):
+            end = min(t + horizon, depth)
+            back = states[end] - phi
+            for k in range(end - 1, t, -1):
+                back = weights[k].T @ back
+            layers.append(back @ states[t].T)
+        return np.ravel(layers)
+
+    true, found = gradient(depth), []
+    for horizon in horizons:
+        g = gradient(int(horizon))
+        found.append(float(1 - (g @ true) ** 2 / (g @ g) / (true @ true)))
+    return found
+
+
+def measure_peers(knobs: Knobs) -> list[list[str]]:
+    """The same profile at 12 log-spaced horizons, three ways."""
+    rows = []
+    engine = Engine()
+    for depth in knobs.peers:
+        net, phi = dense(depth, 10, knobs.seed)
+        horizons = np.unique(np.round(np.geomspace(1, depth, 12)).astype(int))
+        want = dlinear.alignment(net, phi, horizons, engine=engine).sin2
+        seconds = {}
+        for name, peer in (("autograd", by_autograd), ("loops", by_loops)):
+            start = time.perf_counter()
+            got = peer(net, phi, horizons)
+            seconds[name] = time.perf_counter() - start
+            if np.abs(np.array(got) - want).max() > 1e-9:
+                raise AssertionError(f"{name} does not give the same numbers")
+        ours = medians({"ours": lambda: dlinear.alignment(net, phi, horizons, engine=engine)}, knobs.repeats)
+        rows.append(
+            [
+                str(depth),
+                str(len(horizons)),
+                f"{1e3 * ours['ours']:.1f} ms",
+                *(f"{seconds[name]:.2f} s" for name in seconds),
+                *(f"{seconds[name] / ours['ours']:.0f}x" for name in seconds),
+            ]
+        )
+    return rows
+
+
+GROWTH = """
+import json, resource, sys, time
+import numpy as np
+import dlinear
+from dlinear import profiles
+from dlinear.backends import backend_for
+from dlinear.teams import Threads
+from dlinear.truncation import Engine
+
+depth, threads, device = int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3] or None
+phi = np.random.default_rng(0).standard_normal((10, 10))
+engine = Engine(backend=backend_for(device), team=Threads(threads))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+net = dlinear.GaussianNetwork(depth=1000, width=10)
+dlinear.alignment(net, phi, [999, 990, 900], engine=engine)
+before, start = peak(), time.perf_counter()
+net = dlinear.GaussianNetwork(depth=depth, width=10)
+dlinear.alignment(net, phi, depth - profiles.shortfalls(depth, 16, 1 / 100), engine=engine)
+print(json.dumps({"seconds": time.perf_counter() - start, "extra": peak() - before}))
+"""
+
+
+def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
+    """Seconds and extra memory at each depth, and the exponent of the time."""
+    rows, seconds = [], []
+    for depth in knobs.growth:
+        command = [sys.executable, "-c", GROWTH, str(depth), str(knobs.threads or 0), knobs.device or ""]
+        runs = [
+            json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            for _ in range(1 if depth >= 10_000_000 else 3)
+        ]
+        seconds.append(statistics.median(run["seconds"] for run in runs))
+        extra = max(run["extra"] for run in runs) / 2**20
+        rows.append([f"{depth:.0e}", f"{seconds[-1]:.2f} s", f"{1e6 * seconds[-1] / depth:.2f} us", f"{extra:.0f} MiB"])
+    exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0]) if len(seconds) > 1 else np.nan
+    return rows, exponent
+
+
+def measure_layers(knobs: Knobs) -> list[list[str]]:
+    """Generated layers a second, and its share of a profile's time."""
+    net = dlinear.GaussianNetwork(depth=10**8, width=10, seed=knobs.seed)
+    count = 200_000
+    found = medians({"generate": lambda: [net.deviations(a, a + 5000) for a in range(0, count, 5000)]}, knobs.repeats)
+    return [[f"{1e6 * found['generate'] / count:.2f} us a layer", f"{1e9 * found['generate'] / count / 100:.1f} ns a number"]]
+
+
+def _show(found: dict[str, float]) -> list[str]:
+    return [f"{value:.2f} s" for value in found.values()]
+
+
+def main(knobs: Knobs) -> None:
+    """Measure and print."""
+    print(f"knobs: {asdict(knobs)}")
+    if "floor" in knobs.parts:
+        print("\n(a) 16 log-spaced shortfalls over five products a layer")
+        print(report.table(["T", "n", "largest m", "profile", "floor", "ratio"], measure_floor(knobs)))
+    if "peers" in knobs.parts:
+        print("\n(b) against what a user would write, n = 10")
+        header = ["T", "horizons", "here", "autograd", "loops", "autograd/here", "loops/here"]
+        print(report.table(header, measure_peers(knobs)))
+    if "growth" in knobs.parts:
+        rows, exponent = measure_growth(knobs)
+        print("\n(c) generated network, n = 10, one process each")
+        print(report.table(["T", "time", "a layer", "extra memory"], rows))
+        print(f"exponent of the time in T: {exponent:.3f}")
+    if "layers" in knobs.parts:
+        print("\n(e) generation, one thread")
+        print(report.table(["layers", "numbers"], measure_layers(knobs)))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Knobs))
