@@ -450,5 +450,7 @@ def test_the_claims_page_names_things_that_exist():
     for claim in CLAIMS.values():
         if claim.test:
             assert (ledger.ROOT / claim.test.split("::")[0]).exists(), claim.test
+        if claim.figure:
+            assert (ledger.ROOT / "paper_figs" / f"{claim.figure}.py").exists(), claim.figure
         if claim.function:
             assert pkgutil.resolve_name(claim.function) is not None
