@@ -175,10 +175,11 @@ def record(row: Row) -> dict[str, Any]:
 
 def table(rows: Sequence[Row]) -> str:
     """Rows as aligned text."""
-    head = ("reference", "form", "relation", "verdict", "method", "seconds")
+    head = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
     cells = [
         (
             row.claim.reference,
+            row.claim.id,
             str(row.claim.form),
             str(row.claim.relation),
             str(row.outcome.verdict) + ("" if row.expected else "  !"),
