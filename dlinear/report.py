@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from dlinear.errors import DlinearError
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in every]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def command(main: Callable[[], int]) -> int:
+    """The exit status of a script: `main`'s, 2 after one line about a refused input, 130 after Ctrl-C."""
+    try:
+        return main()
+    except DlinearError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def finish(answers: Sequence[Answer]) -> int:

@@ -20,6 +20,7 @@ from dlinear.datasets import load
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 
 Array = NDArray[np.float64]
+TaskName = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
 Kind = Literal["linear", "trigonometric"]
 Reading = Literal["deviation", "variance"]
 
@@ -142,7 +143,12 @@ def random_task(
 
 
 def load_task(
-    name: str, width: int, *, seed: int = 0, folder: str | os.PathLike[str] | None = None
+    name: str,
+    width: int,
+    *,
+    seed: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    download: bool = False,
 ) -> tuple[Task, str]:
     """A whitened task by name, and the identity of its data for the record.
 
@@ -152,6 +158,7 @@ def load_task(
         width: n.
         seed: of the two synthetic sets; the others ignore it.
         folder: where to look for the data set first.
+        download: fetch the official archives when no local copy is found.
 
     Returns:
         The task, and the sha256 of the data (for a synthetic set its name, width and seed).
@@ -162,7 +169,7 @@ def load_task(
     if name in ("random", "trigonometric"):
         task = random_task(width, seed, kind="trigonometric" if name == "trigonometric" else "linear")
         return task, f"{name} {width} {seed}"
-    data = load(name, folder)
+    data = load(name, folder, download)
     return whitened_task(data.x_train, data.y_train, width), data.digest
 
 

@@ -19,6 +19,7 @@ from typing import Annotated
 
 import tyro
 
+from dlinear import report
 from dlinear.errors import RecordError
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
@@ -54,4 +55,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
+    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))

@@ -175,10 +175,11 @@ def record(row: Row) -> dict[str, Any]:
 
 def table(rows: Sequence[Row]) -> str:
     """Rows as aligned text."""
-    head = ("reference", "form", "relation", "verdict", "method", "seconds")
+    head = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
     cells = [
         (
             row.claim.reference,
+            row.claim.id,
             str(row.claim.form),
             str(row.claim.relation),
             str(row.outcome.verdict) + ("" if row.expected else "  !"),
@@ -293,4 +294,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

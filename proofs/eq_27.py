@@ -77,7 +77,7 @@ CLAIMS = (
         twin_statement="the repaired factor (W_0^t)^T, which the example must not refute",
         function="dlinear.gradients.horizon_gradients",
         test="tests/test_proofs.py",
-        figure="gradient_check",
+        figure="autograd_error",
     ),
     claim(
         "eq_27",
@@ -93,6 +93,6 @@ CLAIMS = (
         evidence="every direction, layer and end",
         function="dlinear.gradients.horizon_gradients",
         test="tests/test_proofs.py",
-        figure="gradient_check",
+        figure="autograd_error",
     ),
 )

@@ -1,7 +1,7 @@
 """Does sin^2(theta_h) fall as (1 - h/T)^3, and with the predicted constant? (Theorem 3.4, Theorems B and C)
 
     python -m sims.cubic_decay                                  # digits, width 10, under a minute
-    python -m sims.cubic_decay --data mnist --data-folder data
+    python -m sims.cubic_decay --data mnist --data-folder data --download
     python -m sims.cubic_decay --data random --depths 100 1000 --seeds 3 --workers 1
 
 Layers W(t) = I + D(t) over four ensembles: smooth in depth, D = A(t/T)/T with A(s) = A_0 cos s + A_1 s;
@@ -22,10 +22,9 @@ import tyro
 
 import dlinear
 from dlinear import limits, profiles, records, report, sweeps
-from dlinear.tasks import load_task
+from dlinear.tasks import TaskName, load_task
 
 Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
-Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
 
 ORDERS = {"smooth": (3.0, 0.05), "gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15)}  # target, tolerance
 QUANTITIES = {  # what is compared: the attribute of the fit, its symbol, the theorem that predicts it
@@ -43,8 +42,9 @@ JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems 
 class Knobs:
     """What to run."""
 
-    data: Data = "digits"  # the images bundled with scikit-learn need no download
+    data: TaskName = "digits"  # the images bundled with scikit-learn need no download
     data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
+    download: bool = False  # fetch the official archives when no copy is found
     width: int = 10  # the paper's; the labels of ten classes fill it exactly
     depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # three decades show that the order does not drift
     ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # all of them
@@ -102,16 +102,8 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
     return mixed, limits.rough_constants(path, sigma, phi, depth)
 
 
-@functools.cache
-def target(data: str, width: int, folder: str | None) -> tuple[np.ndarray, str]:
-    """Phi and the identity of the data, read once in each process."""
-    task, identity = load_task(data, width, folder=folder)
-    return task.phi, identity
-
-
-def compute(cell: Cell, folder: str | None = None) -> sweeps.Arrays:
-    """The profile of one network beside its predicted constants."""
-    phi, _ = target(cell.data, cell.width, folder)
+def compute(cell: Cell, phi: np.ndarray) -> sweeps.Arrays:
+    """The profile of one network beside its predicted constants; Phi is that of the cell's data."""
     net, law = build(cell, phi)
     m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
     profile = dlinear.alignment(net, phi, cell.depth - m)
@@ -160,7 +152,7 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
 
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff every verdict holds."""
-    _, identity = target(knobs.data, knobs.width, knobs.data_folder)
+    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder, download=knobs.download)
     shared = {name: getattr(knobs, name) for name in SHARED}
     cells = [
         Cell(ensemble, depth, seed, data_identity=identity, **shared)
@@ -169,7 +161,7 @@ def main(knobs: Knobs) -> int:
         for seed in range(knobs.seeds)
     ]
     folder = f"{knobs.results}/cubic_decay"
-    run = functools.partial(compute, folder=knobs.data_folder)
+    run = functools.partial(compute, phi=task.phi)
     sweep = sweeps.run(folder, cells, run, workers=knobs.workers)
     data = records.load(folder, sweep.keys)
     judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
@@ -180,4 +172,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
+    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))

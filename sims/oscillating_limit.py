@@ -97,4 +97,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
+    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))

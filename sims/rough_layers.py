@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import tyro
 
 import dlinear
 from dlinear import limits, products, profiles, records, report, sweeps
-from dlinear.tasks import load_task
+from dlinear.tasks import TaskName, load_task
 
-Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
 PARTS = ("prefactor", "crossover", "brownian")
 GROUPS = 10  # of seeds, left out in turn
 ORDER = 0.15  # tolerance of the order 2
@@ -35,8 +33,9 @@ SHARED = ("width", "data", "points", "largest", "sigma", "brownian_sigma", "cros
 class Knobs:
     """What to run."""
 
-    data: Data = "digits"  # real labels and images without a download
+    data: TaskName = "digits"  # real labels and images without a download
     data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
+    download: bool = False  # fetch the official archives when no copy is found
     width: int = 10  # the paper's
     depths: tuple[int, ...] = (3000, 10_000, 30_000)  # a decade, deep enough for m* << T
     seeds: int = 40  # a crossing point of two noisy laws needs many
@@ -67,13 +66,6 @@ class Cell:
     edition: int = 1  # raise it when the meaning of a cell changes
 
 
-@functools.cache
-def target(data: str, width: int, folder: str | None) -> tuple[np.ndarray, str]:
-    """Phi and the identity of the data, read once in each process."""
-    task, identity = load_task(data, width, folder=folder)
-    return task.phi, identity
-
-
 def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayConstants]:
     """The network of a cell and what Theorem C predicts for it."""
     depth, width, seed = cell.depth, cell.width, cell.seed
@@ -92,9 +84,8 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
     return net, limits.realised_constants(final, final - phi, energy, cell.brownian_sigma)
 
 
-def compute(cell: Cell, folder: str | None = None) -> sweeps.Arrays:
-    """The profile of one network beside its predicted constants."""
-    phi, _ = target(cell.data, cell.width, folder)
+def compute(cell: Cell, phi: np.ndarray) -> sweeps.Arrays:
+    """The profile of one network beside its predicted constants; Phi is that of the cell's data."""
     net, law = build(cell, phi)
     m = profiles.shortfalls(cell.depth, cell.points, cell.largest / cell.depth)
     return {
@@ -170,7 +161,7 @@ def judge_crossover(found: dict[int, Profiles], predicted: float) -> tuple[list[
 
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff every verdict holds."""
-    _, identity = target(knobs.data, knobs.width, knobs.data_folder)
+    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder, download=knobs.download)
     shared = {name: getattr(knobs, name) for name in SHARED}
     depths = sorted(knobs.depths)
     cells = [
@@ -180,7 +171,7 @@ def main(knobs: Knobs) -> int:
         for seed in range(knobs.seeds)
     ]
     folder = f"{knobs.results}/rough_layers"
-    run = functools.partial(compute, folder=knobs.data_folder)
+    run = functools.partial(compute, phi=task.phi)
     sweep = sweeps.run(folder, cells, run, workers=knobs.workers)
     data = records.load(folder, sweep.keys)
     print(f"{knobs.data}, width {knobs.width}, {knobs.seeds} seeds; {sweep}")
@@ -208,4 +199,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
+    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))

@@ -27,7 +27,7 @@ from dlinear.certify import (
     refutation,
     subdivide,
 )
-from dlinear.certify.balls import Tape, interval, phi, precision
+from dlinear.certify.balls import Tape, interval, phi, precision, whole_power
 from dlinear.certify.calculus import at_zero, derivative
 from dlinear.certify.check import FORMAT
 from dlinear.certify.concrete import Model, spectral
@@ -127,6 +127,8 @@ def test_identities_are_accepted(formula):
         "exp(x + y) == exp(x) + exp(y)",
         "log(x*z) == log(x) + log(z)",
         "z**k == z**(k+1)",
+        "(y + c)**x*(y + c)**(-x) == 1",
+        "(x + y)**k*(x + y)**h == (x + y)**(k + h)",
     ],
 )
 def test_what_is_not_an_identity_or_not_known_is_refused(formula):
@@ -182,7 +184,7 @@ def test_linear_needs_the_right_multipliers_and_strictness():
     with pytest.raises(CertificateError):
         p.linear("0 <= -x**2", squares=[("-1", "x")])
     with pytest.raises(CertificateError):
-        p.linear("y*z < z*z", {two: "y"} | {one: "0"})
+        p.linear("y*y < y*z", {two: "y"})
 
 
 def test_hypotheses_stay_until_they_are_cut():
@@ -246,6 +248,14 @@ def test_induction_refuses_bad_bases_steps_and_hypotheses():
         p.induction("k", "0 <= k*z", base, loose)
 
 
+def test_induction_keeps_the_other_hypotheses_of_base_and_step():
+    p = proof()
+    base = p.linear("0 <= 0*z + x", {p.assume("0 <= x"): "1"})
+    step = p.linear("0 <= (k+1)*z + x", {p.assume("0 <= k*z + x"): "1", p.assume("x <= 1"): "0"})
+    fact = p.induction("k", "0 <= k*z + x", base, step)
+    assert set(p.hypotheses(fact)) == {"0 <= x", "x <= 1"}
+
+
 def test_induction_upto_keeps_the_limit():
     p = proof()
     step = p.linear("k + 1 <= T", {p.assume("k + 1 <= T"): "1"})
@@ -260,6 +270,8 @@ def test_cases_cut_and_absurd():
     one = p.linear("x*x <= y*y + x*x", {p.assume("x <= y"): "0"})
     two = p.linear("x*x <= y*y + x*x", {p.assume("y <= x"): "0"})
     assert p.hypotheses(p.cases("x <= y", one, two)) == []
+    more = p.linear("x*x <= y*y + x*x", {p.assume("y <= x"): "0", p.assume("z <= 1"): "0"})
+    assert p.hypotheses(p.cases("x <= y", one, more)) == ["z <= 1"]
     with pytest.raises(CertificateError):
         p.cases("x < y", one, two)
     with pytest.raises(CertificateError):
@@ -328,6 +340,7 @@ def test_taylor_and_the_fundamental_theorem():
         ("log(1 + y) <= y", "y", 2),
         ("1 + c <= exp(c)", "c", 2),
         ("0 <= sqrt(y) - y", "y", 1),
+        ("0 <= sqrt(y)", "y", 1),
     ):
         with pytest.raises(CertificateError):
             p.taylor(conclusion, variable, order)
@@ -561,13 +574,13 @@ def test_derivatives_agree_with_differences(text):
 )
 def test_the_series_remainder(order, x):
     q = Fraction(x)
-    with precision(128), mpmath.workdps(120):
+    with precision(300), mpmath.workdps(120):
         exact = mpmath.nsum(lambda j: mpmath.mpf(q.numerator) ** j / mpmath.mpf(q.denominator) ** j
                             / mpmath.factorial(j + order), [0, 400], method="d")  # fmt: skip
         value = phi(order, interval(q, q))
         assert abs(float(value.mid()) / float(exact) - 1) < 1e-13
         assert float(value.rad()) <= 1e-15 * float(abs(exact)) * 10**4
-        assert value.overlaps(flint.arb(mpmath.nstr(exact, 55)))
+        assert value.overlaps(flint.arb(mpmath.nstr(exact, 110)))
         wide = phi(order, interval(q - Fraction(1, 7), q + Fraction(1, 9)))
         assert wide.contains(value)
 
@@ -583,6 +596,32 @@ def test_singular_values_agree_with_numpy(seed, n):
         for largest, want in ((True, values[0]), (False, values[-1])):
             got = spectral(rows, largest=largest)
             assert abs(float(got if isinstance(got, Fraction) else got.mid()) - want) < 1e-7
+
+
+def test_the_gradient_of_the_series_remainder():
+    for order in range(5):
+        tape = Tape(parse(f"phi({order}, 2*x)"), ["x"])
+        for x in (Fraction(-3), Fraction(-1, 50), Fraction(0), Fraction(1)):
+            with precision(128):
+                step = Fraction(1, 10**12)
+                low, high = (tape.values([interval(v, v)])[-1] for v in (x - step, x + step))
+                [slope] = tape.gradient(tape.values([interval(x, x)]))
+                assert abs(float(((high - low) * 10**12 / 2).mid()) - float(slope.mid())) < 1e-15
+
+
+@pytest.mark.parametrize("power", [-3, -2, -1, 0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("ends", [("-2", "1"), ("0", "1"), ("1", "2"), ("-3", "-1"), ("0", "0")])
+def test_whole_powers_of_balls_contain_every_value(power, ends):
+    low, high = map(Fraction, ends)
+    value = whole_power(interval(low, high), power)
+    if power < 0 and low <= 0 <= high:
+        assert not value.is_finite()
+        return
+    for k in range(9):
+        q = (low + (high - low) * Fraction(k, 8)) ** power
+        assert value.overlaps(interval(q, q))
+    if power > 0 and power % 2 == 0:
+        assert value.lower() >= -1e-6
 
 
 # -- ball steps ---------------------------------------------------------------------------------------------
@@ -613,6 +652,12 @@ def test_a_false_inequality_stays_undecided():
     assert "undecided after" in result.evidence
     equality = {**TIGHT, "conclusions": ["x <= x*x"]}
     assert attempt(ball_route, equality).verdict is Verdict.UNDECIDED
+
+
+def test_strict_and_plain_inequalities_differ_at_the_edge():
+    assert subdivide("0 <= 0*x", {"x": ("0", "1")}) == "."
+    with pytest.raises(CertificateError, match="undecided"):
+        subdivide("0 < 0*x", {"x": ("0", "1")}, max_boxes=200)
 
 
 @pytest.mark.parametrize("conclusion", ["0 < 1/x", "0 < 1 + sqrt(x - 1)**2", "0 < 1 + log(x)**2", "-1 < 0/x"])
@@ -652,9 +697,38 @@ def test_refutations_are_three_valued():
     assert check(refutation(tie, {"z": "1999/1000"})).verdict == "refuted"
     with pytest.raises(CertificateError, match="hypothesis"):
         check(refutation({**tie, "hypotheses": ["2 <= z"]}, {"z": "1999/1000"}))
+    with pytest.raises(CertificateError, match="hypothesis"):
+        check(refutation({**tie, "hypotheses": ["sqrt(3)*sqrt(3) <= 3"]}, {"z": 1}))
+    near = goal("2 < sqrt(2)*sqrt(2) + 1/10**60", z="positive")
+    with pytest.raises(CertificateError, match="does not violate"):
+        check(refutation(near, {"z": 1}))
     for values in ({}, {"z": 0}, {"z": 0.5}, {"z": "1/0"}, {"z": 1, "w": 1}, {"z": "0x10"}, {"z": True}):
         with pytest.raises(CertificateError):
             check(refutation(tie, values))
+
+
+@pytest.mark.parametrize("fails", [-1, 1, True, "0", None])
+def test_a_refutation_names_its_conclusion(fails):
+    certificate = refutation(goal("z <= 1", z="positive"), {"z": 2})
+    certificate["refutation"]["fails"] = fails
+    with pytest.raises(CertificateError, match="name the conclusion"):
+        check(certificate)
+
+
+def test_contradicting_cases_of_a_definition_have_no_model():
+    cases = [{"if": ["t <= 1"], "then": "1"}, {"if": ["1 <= t"], "then": "t"}]
+    statement = {**goal("g(x) <= 0", x="integer"), "definitions": {"g": {"index": "t", "cases": cases}}}
+    assert check(refutation(statement, {"x": 1})).verdict == "refuted"
+    cases[1]["then"] = "2*t"
+    assert check(refutation(statement, {"x": 2})).verdict == "refuted"
+    with pytest.raises(CertificateError, match="contradict"):
+        check(refutation(statement, {"x": 1}))
+
+
+def test_a_term_is_no_formula():
+    for text in ("x + 1", "A", "F(A)"):
+        with pytest.raises(CertificateError, match="comparison"):
+            proof().assume(text)
 
 
 def test_layers_of_a_refutation_keep_their_bound():
@@ -662,6 +736,9 @@ def test_layers_of_a_refutation_keep_their_bound():
     assert check(refutation(statement, {"c": 1, "T": 2, "D": {0: [["1/2"]]}})).verdict == "refuted"
     with pytest.raises(CertificateError, match="bound"):
         check(refutation(statement, {"c": 1, "T": 2, "D": {0: [["51/100"]]}}))
+    irrational = {**statement, "families": {"D": "sqrt(2)"}}
+    with pytest.raises(CertificateError, match="bound"):
+        check(refutation(irrational, {"c": 1, "T": 1, "D": {0: [[1, 1], [-1, 1]]}}))
 
 
 def test_open_constants_are_refuted_for_every_value_or_not_at_all():

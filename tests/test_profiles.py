@@ -103,3 +103,16 @@ def test_report(capsys):
     assert report.finish([]) == 0
     assert "no verdict" in capsys.readouterr().out
     assert report.table(("a", "bb"), [("1", "2"), ("333", "4")]) == "a    bb\n---  --\n1    2\n333  4"
+
+
+def test_command_turns_refusals_into_one_line(capsys):
+    def refused():
+        raise DomainError("too small")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert report.command(lambda: 1) == 1
+    assert report.command(refused) == 2
+    assert report.command(interrupted) == 130
+    assert capsys.readouterr().err == "error: too small\n"

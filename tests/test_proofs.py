@@ -85,7 +85,8 @@ def test_the_rows_of_the_paper_are_all_there():
     for part in (
         "C.1, eqs. (22)-(25)", "(9)", "(13)", "(10)", "(27)", "(47)", "(50)", "(51)",
         "C.2", "C.3", "(59)", "(37)",
-        "(42)", "C.5", "Theorem A", "C.8", "(17)", "(18)", "3.3", "(14)", "(11)", "Fixed points",
+        "(42)", "C.5", "Theorem A", "C.8", "(17)", "(18)", "3.3", "(14)", "(11)",
+        "Fixed points", "C.7", "3.4", "(45)", "Theorem B", "Theorem C",
     ):  # fmt: skip
         assert part in references, part
 
@@ -450,5 +451,7 @@ def test_the_claims_page_names_things_that_exist():
     for claim in CLAIMS.values():
         if claim.test:
             assert (ledger.ROOT / claim.test.split("::")[0]).exists(), claim.test
+        if claim.figure:
+            assert (ledger.ROOT / "paper_figs" / f"{claim.figure}.py").exists(), claim.figure
         if claim.function:
             assert pkgutil.resolve_name(claim.function) is not None

@@ -154,3 +154,24 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
     a, b = (records.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
     for name in a.data_vars:
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)
+
+
+def test_missing_data_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "sims.cubic_decay", "--data", "cifar10", "--data-folder", str(tmp_path)]
+    environment = {**os.environ, "DLINEAR_DATA": str(tmp_path / "none"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cifar10 not found in ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_images_from_a_folder(tmp_path):
+    """MNIST's layout through the same command, from a tiny file."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(60) % 10).astype(np.uint8)
+    images = rng.integers(0, 256, size=(60, 28, 28), dtype=np.uint8)
+    images[np.arange(60), labels] = 255  # one bright row for each label
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images[:5], y_test=labels[:5])
+    words = "--data mnist --ensembles smooth --depths 3000 --seeds 2 --data-folder"
+    assert run("cubic_decay", f"{words} {tmp_path}", tmp_path / "results") == 0

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from dlinear import datasets
 from dlinear.errors import DataError, DomainError, NonFiniteError, ShapeError
-from dlinear.tasks import load_task, random_task, whitened_task
+from dlinear.tasks import TaskName, load_task, random_task, whitened_task
 
 
 def data(seed, samples, features, spread=1.0):
@@ -175,6 +177,7 @@ def test_load_task_by_name(tmp_path, monkeypatch):
     task, identity = load_task("digits", 10)
     data = datasets.load("digits")
     assert identity == data.digest
+    assert set(get_args(TaskName)) == {*datasets.NAMES, "random", "trigonometric"}
     assert np.array_equal(task.phi, whitened_task(data.x_train, data.y_train, 10).phi)
     assert 0.1 < np.linalg.norm(task.phi) < 1.0
     assert np.array_equal(load_task("random", 4, seed=3)[0].phi, random_task(4, 3).phi)

@@ -44,8 +44,8 @@ definite, discrete, absurd (docstrings in `Proof`).
 makes a `Claim` whose twin takes the same route to `twin_goal`. A verdict "certified" means that some step
 is ball arithmetic; "proved" that none is.
 
-The trusted part is check, terms, normal, calculus, balls, concrete and axioms; proof, search, lemmas and
-ledger only write what these accept.
+The trusted part is check, kernel, rules_logic, rules_numbers, rules_matrices, terms, normal, calculus, balls,
+concrete and axioms; the other modules only write what these accept.
 """
 
 from dlinear.certify.check import Checked, check, read

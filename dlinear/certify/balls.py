@@ -78,16 +78,27 @@ def _inverse_factorial(j: int) -> Any:
 
 
 def whole_power(x: Any, e: int) -> Any:
-    """x ** e; around 0, where Arb gives up, from the largest absolute value."""
-    if e == 0:
-        return flint.arb(1)
-    if e < 0 or not x.contains(0):
-        return x**e
-    top = abs(x).upper()
-    high = flint.arb(1)
-    for _ in range(e):
-        high *= top
-    return flint.arb(0).union(high) if e % 2 == 0 else (-high).union(high)
+    """x ** e from the ends of the ball, between which the power (of |x| if e is even) is monotone."""
+    if e < 0:
+        return 1 / whole_power(x, -e)
+    if e <= 1:
+        return x if e else flint.arb(1)
+    size = abs(x) if e % 2 == 0 else x
+    low, high = size.lower(), size.upper()
+    if low == high:
+        return _product(low, e)
+    if e % 2 == 0 and not bool(low > 0):
+        return flint.arb(0).union(_product(high, e))
+    return _product(low, e).union(_product(high, e))
+
+
+def _product(x: Any, e: int) -> Any:
+    result = x
+    for digit in bin(e)[3:]:
+        result = result * result
+        if digit == "1":
+            result = result * x
+    return result
 
 
 class Tape:

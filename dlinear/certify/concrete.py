@@ -189,12 +189,19 @@ class Model:
         return int(value)
 
     def _case(self, name: str, at: int) -> Tree:
-        index, _, cases = self.context.definitions[name]
+        index, kind, cases = self.context.definitions[name]
         mapping: dict[str, Tree] = {index: ("num", Fraction(at))}
-        for conditions, term in cases:
-            if all(self.decide(substitute(c, mapping)) is True for c in conditions):
-                return substitute(term, mapping)
-        raise CertificateError(f"{name}({at}) is not defined")
+        terms = [
+            substitute(term, mapping)
+            for conditions, term in cases
+            if all(self.decide(substitute(c, mapping)) is True for c in conditions)
+        ]
+        if not terms:
+            raise CertificateError(f"{name}({at}) is not defined")
+        values = [self.matrix(term) if kind == "matrix" else self.number(term) for term in terms]
+        if not all(value == values[0] for value in values[1:]):
+            raise CertificateError(f"the cases of {name}({at}) contradict each other")
+        return terms[0]
 
     def matrix(self, tree: Tree) -> Rows:
         """Value of a matrix, exact."""

@@ -36,6 +36,7 @@ def outcome(
         CertificateError: the checker rejects it.
     """
     found = confirm(certificate, goal)
+    evidence = evidence or f"for all values: {certificate['statement']['conclusions'][0]}"
     if found.verdict == "refuted":
         return Outcome(Verdict.REFUTED, "exact counterexample", found.evidence, certificate)
     method = f"{found.steps} exact steps"

@@ -11,7 +11,8 @@ from fractions import Fraction
 from typing import Any
 
 from dlinear.certify import axioms
-from dlinear.certify.check import FORMAT, Kernel
+from dlinear.certify.check import FORMAT
+from dlinear.certify.kernel import Kernel
 from dlinear.certify.search import subdivide
 from dlinear.certify.terms import CertificateError, Tree, parse, read_context, substitute
 
