@@ -5,8 +5,8 @@
     python -m benchmarks.large_depth --device cuda --parts floor growth
 
 Parts, each measured side by side in this one run, medians of alternating repeats, ratios first:
-floor   alignment at 16 log-spaced shortfalls against five batched n x n products a layer (numpy.matmul, or
-        torch.matmul on a device, of the same shapes): products of the layers, states, costates, and two for g_T.
+floor   alignment at 16 log-spaced shortfalls against five batched n x n products a layer (matmul of the same
+        shapes, in place): products of the layers, states, costates, and two for g_T.
 peers   the same numbers by per-horizon autograd, and by eq. (27) in a double loop.
 growth  time and peak extra memory against T for a generated network, each T in a process of its own.
 all     every horizon at once: direct and by FFT.
@@ -15,6 +15,7 @@ layers  generation of Gaussian layers, apart.
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -95,7 +97,7 @@ def measure_floor(knobs: Knobs) -> list[list[str]]:
         for fraction in (100, 10, 2):
             m = profiles.shortfalls(depth, 16, 1 / fraction)
             calls = {
-                "profile": lambda m=m: dlinear.alignment(net, phi, depth - m, engine=engine),
+                "profile": partial(dlinear.alignment, net, phi, depth - m, engine=engine),
                 "floor": floor,
             }
             found = medians(calls, knobs.repeats)
@@ -105,33 +107,30 @@ def measure_floor(knobs: Knobs) -> list[list[str]]:
 
 
 def by_autograd(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
-    """1 - cos^2 as a torch user writes it: the truncated losses, one backward pass a horizon."""
+    """1 - cos^2 as a torch user writes it: for each horizon, each layer's own truncated loss and its gradient."""
     import torch
 
-    deviations = torch.as_tensor(net.deviations(0, net.depth))
     target, eye = torch.as_tensor(phi), torch.eye(net.width, dtype=torch.float64)
+    weights = [(eye + layer).requires_grad_() for layer in torch.as_tensor(net.deviations(0, net.depth))]
+    states = [eye]
+    with torch.no_grad():
+        for weight in weights:
+            states.append(weight @ states[-1])
 
     def gradient(horizon: int) -> torch.Tensor:
-        weights = [(eye + layer).requires_grad_() for layer in deviations]
-        states = [eye]
-        with torch.no_grad():
-            for weight in weights:
-                states.append(weight @ states[-1])
-        for t in range(net.depth):  # each layer's own truncated loss, from its own detached input
-            end = min(t + horizon, net.depth)
-            if t > net.depth - horizon:
-                continue  # the last h layers share one graph, below
+        found = []
+        for t, weight in enumerate(weights):
             x = states[t]
-            for k in range(t, end):
-                x = weights[k] @ x if k == t or end == net.depth else weights[k].detach() @ x
-            (0.5 * ((x - target) ** 2).sum()).backward()
-        return torch.stack([weight.grad for weight in weights]).flatten()
+            for k in range(t, min(t + horizon, net.depth)):
+                x = weights[k] @ x
+            found.append(torch.autograd.grad(0.5 * ((x - target) ** 2).sum(), weight)[0])
+        return torch.stack(found).flatten()
 
-    true, found = gradient(net.depth), []
+    true, angles = gradient(net.depth), []
     for horizon in horizons:
         g = gradient(int(horizon))
-        found.append(float(1 - (g @ true) ** 2 / (g @ g) / (true @ true)))
-    return found
+        angles.append(float(1 - (g @ true) ** 2 / (g @ g) / (true @ true)))
+    return angles
 
 
 def by_loops(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
@@ -161,11 +160,11 @@ def by_loops(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -
 def measure_peers(knobs: Knobs) -> list[list[str]]:
     """The same profile at 12 log-spaced horizons, three ways."""
     rows = []
-    engine = Engine()
-    for depth in knobs.peers:
+    for depth, spaced in itertools.product(knobs.peers, ("m", "h")):
         net, phi = dense(depth, 10, knobs.seed)
-        horizons = np.unique(np.round(np.geomspace(1, depth, 12)).astype(int))
-        want = dlinear.alignment(net, phi, horizons, engine=engine).sin2
+        horizons = np.unique(np.round(np.geomspace(1, depth - 1, 12)).astype(int))
+        horizons = depth - horizons if spaced == "m" else horizons
+        want = dlinear.alignment(net, phi, horizons).sin2
         seconds = {}
         for name, peer in (("autograd", by_autograd), ("loops", by_loops)):
             start = time.perf_counter()
@@ -173,11 +172,11 @@ def measure_peers(knobs: Knobs) -> list[list[str]]:
             seconds[name] = time.perf_counter() - start
             if np.abs(np.array(got) - want).max() > 1e-9:
                 raise AssertionError(f"{name} does not give the same numbers")
-        ours = medians({"ours": lambda: dlinear.alignment(net, phi, horizons, engine=engine)}, knobs.repeats)
+        ours = medians({"ours": partial(dlinear.alignment, net, phi, horizons)}, knobs.repeats)
         rows.append(
             [
                 str(depth),
-                str(len(horizons)),
+                f"{len(horizons)}, log in {spaced}",
                 f"{1e3 * ours['ours']:.1f} ms",
                 *(f"{seconds[name]:.2f} s" for name in seconds),
                 *(f"{seconds[name] / ours['ours']:.0f}x" for name in seconds),
@@ -219,17 +218,29 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
         ]
         seconds.append(statistics.median(run["seconds"] for run in runs))
         extra = max(run["extra"] for run in runs) / 2**20
-        rows.append([f"{depth:.0e}", f"{seconds[-1]:.2f} s", f"{1e6 * seconds[-1] / depth:.2f} us", f"{extra:.0f} MiB"])
+        rows.append(
+            [
+                f"{depth:.0e}",
+                f"{seconds[-1]:.2f} s",
+                f"{1e6 * seconds[-1] / depth:.2f} us",
+                f"{extra:.0f} MiB",
+            ]
+        )
     exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0]) if len(seconds) > 1 else np.nan
     return rows, exponent
 
 
 def measure_layers(knobs: Knobs) -> list[list[str]]:
-    """Generated layers a second, and its share of a profile's time."""
+    """Time to generate a layer and a number."""
     net = dlinear.GaussianNetwork(depth=10**8, width=10, seed=knobs.seed)
-    count = 200_000
-    found = medians({"generate": lambda: [net.deviations(a, a + 5000) for a in range(0, count, 5000)]}, knobs.repeats)
-    return [[f"{1e6 * found['generate'] / count:.2f} us a layer", f"{1e9 * found['generate'] / count / 100:.1f} ns a number"]]
+    count, step = 200_000, 5000
+
+    def generate() -> None:
+        for start in range(0, count, step):
+            net.deviations(start, start + step)
+
+    seconds = medians({"generate": generate}, knobs.repeats)["generate"]
+    return [[f"{1e6 * seconds / count:.2f} us", f"{1e9 * seconds / count / 100:.1f} ns"]]
 
 
 def _show(found: dict[str, float]) -> list[str]:

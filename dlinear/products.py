@@ -7,8 +7,8 @@ them as -I + (something small).
 
 A chunk is cut into blocks of about sqrt(k) layers. The block products come first (a tree of pairs, all blocks
 at once), then the values at the block edges, then all blocks together: few large batched calls, and rounding
-errors that grow slowly with depth. Scans over k layers return the values at the k + 1 boundaries, (k + 1, n, n),
-in depth order.
+errors that grow slowly with depth. Scans over k layers return the values at the k + 1 boundaries, in depth
+order, (k + 1, n, n).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ Step = Callable[[Array, Array, Array], None]  # (deviation, here, there): one la
 class Chunk:
     """Consecutive layers, (k, n, n) as deviations, and the scans over them.
 
-    The block products are computed once, when first needed, and serve every scan. A block's product multiplies
-    as I + total, so blocks are kept so short that their totals stay clear of -I, where digits would be lost.
+    The block products are computed once, when first needed, and serve every scan. A block's product
+    multiplies as I + total, so blocks are so short that totals stay clear of -I, where digits would be lost.
     """
 
     def __init__(self, deviations: Array, backend: Backend | None = None) -> None:

@@ -7,9 +7,9 @@ With s = t + h, E_s = W_s^T - I, R = P_T - Phi and m = T - h, for t < m (delta(t
 E_s and R are held as deviations from I; the other products only multiply.
 
 Near horizons, m <= T/2. All windows cross the layer p = T - M, M the largest shortfall asked for, so
-W_{t+1}^s = U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, and -delta(t) = L_t^T Z_s P_t^T with Z_s = U_s^T Y_s. One map
-over chunks for their products, a scan over chunk edges, a map over the last M layers for Z, a map over all
-layers for ||g_T|| and over the first M of them for delta. Held at any time: some chunks per worker, n x n
+W_{t+1}^s = U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, and -delta(t) = L_t^T Z_s P_t^T with Z_s = U_s^T Y_s.
+One map over chunks for their products, a scan over chunk edges, a map over the last M layers for Z, a map over
+all layers for ||g_T|| and over the first M of them for delta. Held at any time: some chunks per worker, n x n
 numbers per chunk edge, and Z, or a few chunks of it where Z outgrows the memory budget.
 
 Far horizons, m > T/2. Windows by block scans, with all layers held.
