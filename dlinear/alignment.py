@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from dlinear.errors import NonFiniteError, UndefinedAngleError
 from dlinear.networks import Matrix, Network
-from dlinear.truncation import Engine, Sums, explain_overflow, far_sums, near_sums
+from dlinear.truncation import Engine, Sums, explain_overflow, held_sums, near_sums
 from dlinear.validation import as_horizons, as_phi
 
 TRUE_GRADIENT_ZERO = "g_T = 0"
@@ -126,10 +126,11 @@ class _Moments:
 
 def _moments(net: Network, phi: Matrix, shortfalls: set[int], engine: Engine) -> dict[int, _Moments]:
     """The moments of every shortfall."""
-    near = sorted(m for m in shortfalls if m <= net.depth // 2)
-    far = sorted(shortfalls - set(near))
-    sums = near_sums(net, phi, near, engine) if near else {}
-    sums |= far_sums(net, phi, far, engine) if far else {}
+    streamed = net.depth > engine.chunk_layers(net)
+    near = {m for m in shortfalls if streamed and m <= net.depth // 2}
+    far = shortfalls - near
+    sums = near_sums(net, phi, sorted(near), engine) if near else {}
+    sums |= held_sums(net, phi, sorted(far), engine) if far else {}
     if not all(math.isfinite(one.true) for one in sums.values()):
         explain_overflow(net, engine)
     return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}

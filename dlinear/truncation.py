@@ -8,11 +8,11 @@ E_s and R are held as deviations from I; the other products only multiply.
 
 Near horizons, m <= T/2. All windows cross the layer p = T - M, M the largest shortfall asked for, so
 W_{t+1}^s = U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, and -delta(t) = L_t^T Z_s P_t^T with Z_s = U_s^T Y_s.
-One map over chunks for their products, a scan over chunk edges, a map over the last M layers for Z, a map over
-all layers for ||g_T|| and over the first M of them for delta. Held at any time: some chunks per worker, n x n
-numbers per chunk edge, and Z, or a few chunks of it where Z outgrows the memory budget.
+One map over chunks for their products, a scan over chunk edges, a map over the last M layers for Z, a map
+over all layers for ||g_T|| and over the first M of them for delta. Held at any time: some chunks per worker,
+n x n numbers per chunk edge, and Z, or a few chunks of it where Z outgrows the memory budget.
 
-Far horizons, m > T/2. Windows by block scans, with all layers held.
+Far horizons, m > T/2, and networks of a single chunk. With all layers held, windows by block scans.
 """
 
 from __future__ import annotations
@@ -113,6 +113,7 @@ class Survey:
         grid = range(0, net.depth, engine.chunk_layers(net))
         self.edges = sorted({*grid, *inner_edges, net.depth})
         self._position = {edge: i for i, edge in enumerate(self.edges)}
+        self._only: Chunk | None = None
         n, be = net.width, engine.backend
         products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
         deviations = [be.array(pair[0]) for pair in products]
@@ -131,8 +132,13 @@ class Survey:
         return [(a, b) for a, b in itertools.pairwise(self.edges) if start <= a and b <= stop]
 
     def layers(self, start: int, stop: int) -> Chunk:
-        """Layers start..stop-1 as a chunk."""
-        return Chunk(self.engine.backend.layers(self.net, start, stop), self.engine.backend)
+        """Layers start..stop-1 as a chunk; a network of one chunk keeps it."""
+        if self._only is not None:
+            return self._only
+        found = Chunk(self.engine.backend.layers(self.net, start, stop), self.engine.backend)
+        if stop - start == self.net.depth:
+            self._only = found
+        return found
 
     def index(self, edge: int) -> int:
         """Position of an edge."""
@@ -295,7 +301,7 @@ def tail_terms(survey: Survey, tails: Array, ends: Array) -> Array:
 
 
 def near_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
-    """The sums of shortfalls in 0..T/2."""
+    """The sums of shortfalls in 0..T/2, streaming over the layers."""
     held = max(shortfalls)
     survey = Survey(net, phi, (held, net.depth - held), engine)
     return rescaled(survey, lambda: gather(survey, Near(survey, held), shortfalls))
@@ -385,16 +391,21 @@ class Tail:
         return layers.states(self.starts[i])[:-1].mT @ y[:-1]
 
 
-# --- far horizons ----------------------------------------------------------------------------------------
+# --- all layers held ----------------------------------------------------------------------------------------
 
 
-def far_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
-    """The sums of shortfalls in T/2..T-1; holds every layer and four more arrays of that size."""
+def held_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
+    """The sums of shortfalls in 0..T-1; holds every layer and four more arrays of that size."""
     survey = Survey(net, phi, (), engine)
+    near = [m for m in shortfalls if m <= net.depth // 2]
 
     def sums() -> dict[int, Sums]:
         held = Held(survey)
-        return {m: gather(survey, Far(held, m), [m])[m] for m in shortfalls}
+        found = gather(survey, NearHeld(held, max(near)), near) if near else {}
+        for m in shortfalls:
+            if m not in found:
+                found |= gather(survey, Far(held, m), [m])
+        return found
 
     return rescaled(survey, sums)
 
@@ -420,6 +431,29 @@ class Held:
 
         local_team(survey.engine).map(fill, survey.chunks(0, depth), "all layers")
         self.terms[depth] = 0
+
+
+class NearHeld:
+    """-delta(t) = L_t^T Z_s P_t^T for any m <= M, from what is held."""
+
+    def __init__(self, held: Held, largest: int) -> None:
+        self.survey, self.held = held.survey, held
+        split, be = held.survey.net.depth - largest, held.survey.engine.backend
+        identity = be.array(np.eye(held.survey.net.width))
+        self.left = Chunk(held.layers[:split], be).costates(identity)[1 : largest + 1]
+        self.z = Chunk(held.layers[split:], be).states(identity)[:-1].mT @ held.terms[split:-1]
+
+    def visit(self, chunk: tuple[int, int]) -> Visit:
+        """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
+        held, (start, stop) = self.held, chunk
+
+        def delta_of(m: int) -> Array:
+            here = slice(start, max(start, min(stop, m)))
+            first = start + len(self.z) - m
+            z = self.z[first : first + here.stop - start]
+            return self.left[here] @ z @ held.states[here].mT
+
+        return held.gradients[start:stop], delta_of
 
 
 class Far:

@@ -13,7 +13,7 @@ import dlinear
 from dlinear.backends import NumpyBackend, TorchBackend
 from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
 from dlinear.teams import Threads
-from dlinear.truncation import Engine, Far, Held, Near, Survey
+from dlinear.truncation import Engine, Far, Held, Near, NearHeld, Survey
 
 
 def relative_error(deviations, phi, horizon):
@@ -89,7 +89,7 @@ def test_delta_is_the_difference_of_the_gradients_both_ways():
         for m in range(1, depth):
             truncated, true = (dlinear.horizon_gradients(net, phi, h) for h in (depth - m, depth))
             far = Far(full, m)
-            for slices in (near, far) if m <= held else (far,):
+            for slices in (near, NearHeld(full, held), far) if m <= held else (far,):
                 for start, stop in slices.survey.chunks(0, depth):
                     gradient, delta_of = slices.visit((start, stop))
                     assert np.allclose(gradient, true[start:stop], rtol=1e-11, atol=1e-13)
