@@ -107,7 +107,7 @@ def measure_floor(knobs: Knobs) -> list[list[str]]:
 
 
 def by_autograd(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
-    """1 - cos^2 as a torch user writes it: for each horizon, each layer's own truncated loss and its gradient."""
+    """1 - cos^2 as a torch user writes it: the gradient of each layer's own truncated loss, layer by layer."""
     import torch
 
     target, eye = torch.as_tensor(phi), torch.eye(net.width, dtype=torch.float64)

@@ -14,7 +14,8 @@ order, (k + 1, n, n).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from dlinear.backends import Array, Backend, NumpyBackend
 _FEW = 16  # layers up to this number are taken one after another
 _CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
 
-Step = Callable[[Array, Array, Array], None]  # (deviation, here, there): one layer from `here` to `there`
+Step = Callable[["Chunk", Any, Array, Array], None]  # (chunk, which layers, here, there): one layer further
 
 
 class Chunk:
@@ -33,10 +34,13 @@ class Chunk:
     multiplies as I + total, so blocks are so short that totals stay clear of -I, where digits would be lost.
     """
 
-    def __init__(self, deviations: Array, backend: Backend | None = None) -> None:
+    def __init__(
+        self, deviations: Array, backend: Backend | None = None, blocks: tuple[int, Array] | None = None
+    ) -> None:
         self.layers = deviations
         self._backend = backend or NumpyBackend()
-        self._blocked: tuple[int, Array] | None = None
+        self._weights: Array | None = None
+        self._blocked = blocks
 
     def __len__(self) -> int:
         return int(self.layers.shape[0])
@@ -45,7 +49,7 @@ class Chunk:
         """W_0^k - I, (n, n)."""
         if not len(self):
             return self._zeros()
-        size, totals = self._blocks()
+        size, totals = self.blocks()
         rest = self.layers[len(self) // size * size :]
         total = block_totals(totals[None])[0]
         return compose(block_totals(rest[None])[0], total) if len(rest) else total
@@ -62,88 +66,92 @@ class Chunk:
 
     def final_state(self, start: Array) -> Array:
         """W_0^k start, (n, any), the last of `states` without the others."""
+        size, totals = self.blocks()
         state = start
-        for part in self._parts():
-            state = state + part @ state
+        for part in (*Chunk(totals, self._backend).weights, *self.weights[len(self) // size * size :]):
+            state = part @ state
         return state
 
     def states(self, start: Array) -> Array:
         """W_0^t start for t = 0..k: P_t when `start` is the state before the chunk."""
 
-        def step(layer: Array, here: Array, there: Array) -> None:
-            self._backend.matmul(layer, here, there)
-            there += here
+        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+            self._backend.matmul(chunk.weights[layers], here, there)
 
         return self._forward(start, step)
 
     def prefix_deviations(self) -> Array:
         """W_0^t - I for t = 0..k."""
 
-        def step(layer: Array, here: Array, there: Array) -> None:
-            self._backend.matmul(layer, here, there)
-            there += here
-            there += layer
+        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+            self._backend.matmul(chunk.weights[layers], here, there)
+            there += chunk.layers[layers]
 
         return self._forward(self._zeros(), step)
 
     def costates(self, end: Array) -> Array:
         """(W_t^k)^T end for t = 0..k: the gradient in P_t when `end` is the one after the chunk."""
 
-        def step(layer: Array, here: Array, there: Array) -> None:
-            self._backend.matmul(layer.mT, here, there)
-            there += here
+        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+            self._backend.matmul(chunk.weights[layers].mT, here, there)
 
         return self._backward(end, step)
 
     def suffix_deviations(self, after: Array | None = None) -> Array:
         """(I + after) W_t^k - I for t = 0..k; `after` is the deviation of all later layers (none: 0)."""
 
-        def step(layer: Array, here: Array, there: Array) -> None:
-            self._backend.matmul(here, layer, there)
-            there += here
-            there += layer
+        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+            self._backend.matmul(here, chunk.weights[layers], there)
+            there += chunk.layers[layers]
 
         return self._backward(self._zeros() if after is None else after, step)
 
     def _forward(self, start: Array, step: Step) -> Array:
         k, out = len(self), self._boundaries()
         out[0] = start
-        size, totals = self._blocks()
+        size, totals = self.blocks()
         whole = k // size
         if size > 1:
-            inner = self._inner(size)
+            layers = self._grid(size)
             blocks = out[: whole * size].reshape(whole, size, *out.shape[1:])
             blocks[:, 0] = Chunk(totals[:-1], self._backend)._forward(start, step)
             for j in range(size - 1):
-                step(inner[:, j], blocks[:, j], blocks[:, j + 1])
+                step(self, layers[j], blocks[:, j], blocks[:, j + 1])
         for t in range(whole * size - 1 if size > 1 else 0, k):
-            step(self.layers[t], out[t], out[t + 1])
+            step(self, t, out[t], out[t + 1])
         return out
 
     def _backward(self, end: Array, step: Step) -> Array:
         k, out = len(self), self._boundaries()
         out[k] = end
-        size, totals = self._blocks()
+        size, totals = self.blocks()
         whole = k // size
         for t in range(k - 1, whole * size - 1 if size > 1 else -1, -1):
-            step(self.layers[t], out[t + 1], out[t])
+            step(self, t, out[t + 1], out[t])
         if size > 1:
-            inner = self._inner(size)
+            layers = self._grid(size)
             blocks = out[1 : whole * size + 1].reshape(whole, size, *out.shape[1:])
             blocks[:, -1] = Chunk(totals[1:], self._backend)._backward(out[whole * size], step)
             for j in range(size - 1, 0, -1):
-                step(inner[:, j], blocks[:, j], blocks[:, j - 1])
-            step(self.layers[0], out[1], out[0])
+                step(self, layers[j], blocks[:, j], blocks[:, j - 1])
+            step(self, 0, out[1], out[0])
         return out
 
-    def _parts(self) -> Iterator[Array]:
-        """Deviations whose product is the chunk's: the blocks, then the layers left over."""
-        size, totals = self._blocks()
-        yield from totals
-        yield from self.layers[len(self) // size * size :]
+    @property
+    def weights(self) -> Array:
+        """W(t) = I + D(t), rounded; used inside blocks only, so that the rounding does not add up."""
+        if self._weights is None:
+            n = self.layers.shape[-1]
+            self._weights = self._backend.empty(*self.layers.shape)
+            self._weights[:] = self.layers
+            self._weights.reshape(len(self), n * n)[:, :: n + 1] += 1
+        return self._weights
 
-    def _blocks(self) -> tuple[int, Array]:
-        """Layers of a block, about sqrt(k), and the deviations of the whole blocks' products."""
+    def blocks(self) -> tuple[int, Array]:
+        """Layers of a block, about sqrt(k), and the deviations of the whole blocks' products.
+
+        They may be kept (2 % of the layers) and given to the constructor when the same layers come again.
+        """
         if self._blocked is None:
             size = math.isqrt(len(self)) if len(self) > _FEW else 1
             totals = block_totals(self._inner(size)) if size > 1 else self.layers
@@ -152,6 +160,11 @@ class Chunk:
                 totals = block_totals(self._inner(size)) if size > 1 else self.layers
             self._blocked = size, totals
         return self._blocked
+
+    def _grid(self, size: int) -> list[slice]:
+        """For each place in a block, the layers at that place of every block."""
+        whole = len(self) // size
+        return [slice(j, whole * size, size) for j in range(size)]
 
     def _inner(self, size: int) -> Array:
         whole = len(self) // size

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from dlinear.errors import DomainError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -28,16 +30,17 @@ class Threads:
     """Threads of this process; numpy's matrix products release the interpreter.
 
     Attributes:
-        workers: threads; 1 works in the caller's own. None takes one per core.
+        workers: threads; 1 works in the caller's own. None takes the environment variable DLINEAR_THREADS, or
+            one per core that this process may use.
         progress: show a bar on stderr when that is a terminal.
     """
 
-    workers: int | None = 1
+    workers: int | None = None
     progress: bool = False
 
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
         """[function(task) for task in tasks]."""
-        workers = min(len(tasks), self.workers or os.cpu_count() or 1)
+        workers = min(len(tasks), self.workers or default_threads())
         if workers <= 1:
             return list(self._bar(map(function, tasks), len(tasks), label))
         with ThreadPoolExecutor(workers) as pool:
@@ -55,3 +58,14 @@ class Threads:
 
         bar: Iterable[Any] = tqdm(results, desc=label, total=total, unit="chunk", disable=None)
         return bar
+
+
+def default_threads() -> int:
+    """DLINEAR_THREADS, or the cores that this process may use."""
+    asked = os.environ.get("DLINEAR_THREADS", "")
+    if asked:
+        if not asked.isdecimal() or int(asked) < 1:
+            raise DomainError(f"DLINEAR_THREADS is {asked!r}; expected an integer >= 1")
+        return int(asked)
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1

@@ -114,6 +114,7 @@ class Survey:
         self.edges = sorted({*grid, *inner_edges, net.depth})
         self._position = {edge: i for i, edge in enumerate(self.edges)}
         self._only: Chunk | None = None
+        self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}
         n, be = net.width, engine.backend
         products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
         deviations = [be.array(pair[0]) for pair in products]
@@ -135,7 +136,8 @@ class Survey:
         """Layers start..stop-1 as a chunk; a network of one chunk keeps it."""
         if self._only is not None:
             return self._only
-        found = Chunk(self.engine.backend.layers(self.net, start, stop), self.engine.backend)
+        be = self.engine.backend
+        found = Chunk(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
         if stop - start == self.net.depth:
             self._only = found
         return found
@@ -168,6 +170,12 @@ class Survey:
     def _products(self, chunk: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         layers, be = self.layers(*chunk), self.engine.backend
         deviation, total = layers.total_both()
+        size, totals = layers.blocks()
+        if (
+            size > 1
+            and len(totals) * self.net.depth // len(layers) * self.net.width**2 * 32 <= self.engine.memory
+        ):
+            self._blocks[chunk] = size, totals
         return be.numpy(deviation), be.numpy(total)
 
     def _residual(self, final: Matrix, deviation: Matrix) -> Matrix:
