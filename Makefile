@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce proofs sims figures test lint docs clean
+.PHONY: help setup reproduce proofs sims figures test bench lint docs clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
 	@echo "make test        run every test"
+	@echo "make bench       time and memory beside the floor and what a user would write"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make docs        regenerate docs/claims.md"
 	@echo "make clean       remove results/ and figures/ (keeps .venv)"
@@ -38,6 +39,9 @@ figures: sims
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.large_depth
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

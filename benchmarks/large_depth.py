@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
@@ -107,7 +107,7 @@ def measure_floor(knobs: Knobs) -> list[list[str]]:
 
 
 def by_autograd(net: dlinear.DenseNetwork, phi: np.ndarray, horizons: np.ndarray) -> list[float]:
-    """1 - cos^2 as a torch user writes it: the gradient of each layer's own truncated loss, layer by layer."""
+    """1 - cos^2 as a torch user writes it: layer by layer, the gradient of its own truncated loss."""
     import torch
 
     target, eye = torch.as_tensor(phi), torch.eye(net.width, dtype=torch.float64)
@@ -208,8 +208,8 @@ print(json.dumps({"seconds": time.perf_counter() - start, "extra": peak() - befo
 
 
 def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
-    """Seconds and extra memory at each depth, and the exponent of the time."""
-    rows, seconds = [], []
+    """Seconds and extra memory at each depth, and the exponent of the time; draws figures/growth."""
+    rows, seconds, memory = [], [], []
     for depth in knobs.growth:
         command = [sys.executable, "-c", GROWTH, str(depth), str(knobs.threads or 0), knobs.device or ""]
         runs = [
@@ -226,8 +226,28 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
                 f"{extra:.0f} MiB",
             ]
         )
-    exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0]) if len(seconds) > 1 else np.nan
+    if len(seconds) < 2:
+        return rows, float("nan")
+    exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0])
+    draw_growth(knobs.growth, seconds, memory, exponent)
     return rows, exponent
+
+
+def draw_growth(depths: Sequence[int], seconds: list[float], memory: list[float], exponent: float) -> None:
+    """Time with the line of exponent 1 through its last point, and peak extra memory, against T."""
+    from dlinear import plotting
+
+    with plotting.style():
+        figure, (upper, lower) = plotting.column(rows=2, height=3.6)
+        plotting.measured(upper, depths, seconds, "measured", 0)
+        line = [seconds[-1] * depth / depths[-1] for depth in depths]
+        plotting.predicted(upper, depths, line, "proportional to $T$", 1)
+        upper.set(xscale="log", yscale="log", ylabel="time (s)")
+        plotting.measured(lower, depths, memory, None, 0)
+        lower.set(xscale="log", xlabel="$T$", ylabel="extra memory (MiB)", ylim=(0, 1.3 * max(memory)))
+        plotting.verdict(figure, f"Time grows as $T^{{{exponent:.2f}}}$, memory is bounded")
+        plotting.legend(figure, upper)
+        plotting.save(figure, "growth")
 
 
 def measure_layers(knobs: Knobs) -> list[list[str]]:
