@@ -218,6 +218,7 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
         ]
         seconds.append(statistics.median(run["seconds"] for run in runs))
         extra = max(run["extra"] for run in runs) / 2**20
+        memory.append(extra)
         rows.append(
             [
                 f"{depth:.0e}",
