@@ -33,7 +33,7 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
         to its counter before each four words.
     """
     c0, c1, c2, c3 = counter
-    k0, k1 = key
+    k0, k1 = (int(word) for word in key)  # numpy integers would overflow
     for _ in range(_ROUNDS):
         high0, low0 = _multiply(c0, _MULTIPLIERS[0])
         high1, low1 = _multiply(c2, _MULTIPLIERS[1])
