@@ -95,6 +95,11 @@ class DistributedTeam:
         """Number of processes."""
         return self._signs.world
 
+    @property
+    def broken(self) -> bool:
+        """Whether a rank has gone, so that no further map can be."""
+        return self._signs.broken is not None
+
     def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
         """[function(task) for task in tasks], on every rank.
 
@@ -104,10 +109,19 @@ class DistributedTeam:
             DistributedError: a rank has gone, or its task raised what is not a `DlinearError`.
             DlinearError: what a task raised, on every rank.
         """
+        return self._share(self.local, function, tasks, label)
+
+    def agree(self, number: int, label: str = "agreement") -> int:
+        """The first rank's number, on every rank."""
+        return int(self._share(Threads(), lambda _: float(number), range(self.size), label)[0])
+
+    def _share(
+        self, local: Threads, function: Callable[[Task], Result], tasks: Sequence[Task], label: str
+    ) -> list[Result]:
         mine = shares(tasks, self.size)[self.rank]
         failure: Exception | None = None
         try:
-            head, numbers = _pack(self.local.map(function, tasks[mine.start : mine.stop], label))
+            head, numbers = _pack(local.map(function, tasks[mine.start : mine.stop], label))
         except Exception as error:  # the other ranks wait for an answer
             failure = error
             head, numbers = {"error": [type(error).__name__, " ".join(str(error).split())]}, np.empty((0, 0))
@@ -130,10 +144,6 @@ class DistributedTeam:
         for head, part in zip(heads, parts, strict=True):
             results += _unpack(head, part.view(np.float64))
         return results
-
-    def agree(self, number: int) -> int:
-        """The first rank's number, on every rank."""
-        return int(self.map(lambda _: float(number), range(self.size), "agreement")[0])
 
     def _exchange(self, mine: np.ndarray) -> list[np.ndarray]:
         """The bytes of every rank."""
@@ -274,7 +284,9 @@ def _store(rank: int, world: int, host: str, port: int, timeout: float) -> Any:
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     words: dict[str, Any] = {"is_master": serves, "wait_for_workers": False, "use_libuv": True}
     try:
-        if serves and _is_loopback(host):  # torch itself would listen on every address
+        if not serves:
+            _reach(host, port, timeout)
+        elif _is_loopback(host):  # torch itself would listen on every address
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             words["master_listen_fd"] = socket.create_server((host, port), family=family).detach()
         store = TCPStore(host, port, world, timeout=timedelta(seconds=timeout), **words)
@@ -285,6 +297,19 @@ def _store(rank: int, world: int, host: str, port: int, timeout: float) -> Any:
             f"rank {rank} of {world} could not {doing} the meeting place {host}:{port}: {line}"
         ) from error
     return PrefixStore(f"dlinear/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _reach(host: str, port: int, timeout: float) -> None:
+    """Wait until someone serves there; torch would print a page of its own where nobody does."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=timeout).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def _initialise(signs: _Signs, link: Link, on_one_machine: bool) -> None:
