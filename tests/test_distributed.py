@@ -30,6 +30,13 @@ HEAD = """
     from dlinear import distributed
     from dlinear.truncation import Engine
     timeout = float(os.environ["TIMEOUT"])
+
+    def meet(folder, count):
+        import torch.distributed  # before the clock runs: a short timeout is not about a slow start
+
+        open(f"{folder}/here{os.environ['RANK']}", "w").close()
+        while sum(name.startswith("here") for name in os.listdir(folder)) < count:
+            time.sleep(0.01)
 """
 
 
@@ -115,6 +122,7 @@ def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(tmp_
 
 
 WAITS = """
+    meet(os.path.dirname(__file__), int(os.environ["COME"]))
     try:
         with distributed.from_environment(timeout) as team:
             if team.rank == 1:
@@ -129,8 +137,8 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
     path = script(tmp_path, WAITS)
     port, other = free_port(), free_port()
     ranks = [
-        start(path, 0, 3, port, TIMEOUT="2"),  # serves; ranks 1 and 2 do not come
-        start(path, 1, 2, other, TIMEOUT="2"),  # the one that serves does not come
+        start(path, 0, 3, port, TIMEOUT="2", COME="1"),  # serves; ranks 1 and 2 do not come
+        start(path, 1, 2, other, TIMEOUT="2", COME="1"),  # the one that serves does not come
     ]
     (_, serves), (_, alone) = (rank.communicate(timeout=50) for rank in ranks)
     assert [rank.returncode for rank in ranks] == [1, 1]
@@ -144,7 +152,7 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
 
 def test_a_rank_that_dies_is_named(tmp_path):
     path, port = script(tmp_path, WAITS), free_port()
-    ranks = [start(path, rank, 2, port, TIMEOUT="3") for rank in range(2)]
+    ranks = [start(path, rank, 2, port, TIMEOUT="3", COME="2") for rank in range(2)]
     said = [rank.communicate(timeout=50)[1].strip() for rank in ranks]
     assert [rank.returncode for rank in ranks] == [1, 9]
     assert said[0] == "no sign of life from rank 1 of 2 for 3 s; waited for their part of 'the sums'"
@@ -154,6 +162,7 @@ def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(tmp_
     path = script(
         tmp_path,
         """
+        meet(os.path.dirname(__file__), 2)
         with distributed.from_environment(timeout) as team:
             if team.rank == 1:
                 time.sleep(4)  # longer than the timeout, but alive
@@ -169,7 +178,7 @@ def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(tmp_
     port = free_port()
     ranks = [start(path, rank, 2, port, TIMEOUT="2") for rank in range(2)]
     said = [rank.communicate(timeout=50)[0].splitlines() for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 7]
+    assert [rank.returncode for rank in ranks] == [0, 7], said
     assert [lines[0] for lines in said] == ["[0.0, 1.0, 2.0, 3.0]"] * 2
     assert said[0][1] == "rank 1 of 2 has left; waited for their part of 'the rest'"
 
