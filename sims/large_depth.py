@@ -1,6 +1,6 @@
 """Does sin^2(theta_h) keep its order at depths far beyond any network in use? (Theorems B and C)
 
-    python -m sims.large_depth --depth 1e8 --width 10                   # two cores: an hour or so
+    python -m sims.large_depth --depth 1e8 --width 10                   # minutes on two cores
     python -m sims.large_depth --depth 1e6 1e7 --data random --threads 2
     python -m sims.large_depth --depth 1e8 --device cuda --precision float32
     python -m sims.large_depth --depth 1e6 --ensemble smooth-constant
@@ -62,7 +62,9 @@ class Knobs:
     data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
     device: Device = "cpu"  # cpu: numpy, fastest there below width 64; torch-cpu: to compare; cuda: a GPU
     precision: Precision = "float64"  # float32 is faster on a GPU; its error is measured and printed
-    threads: Annotated[int | None, tyro.conf.arg(aliases=["--workers"])] = None  # one per core by default
+    threads: Annotated[int | None, tyro.conf.arg(aliases=["--workers"])] = (
+        None  # one per core by default; torch has its own
+    )
     memory: float = 256.0  # MiB for what is held at once
     timeout: float = distributed.TIMEOUT  # seconds without a sign of life from a process of torchrun
     results: str = "results"  # records go to <results>/large_depth
@@ -119,7 +121,12 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
 
 def engine_of(cell: Cell, team: Team, memory: float) -> Engine:
     """Where the cell is worked off."""
-    backend = backend_for(DEVICES[cell.device], cell.precision)
+    name = DEVICES[cell.device]
+    if name == "cuda" and distributed.launched():
+        import torch
+
+        name = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % max(1, torch.cuda.device_count())}"
+    backend = backend_for(name, cell.precision)
     return Engine(backend, team, int(memory * 2**20), CHUNK[cell.device])
 
 
@@ -219,7 +226,8 @@ def judge(data: Any, cell: Cell) -> tuple[str, list[report.Answer]]:
 def team_of(knobs: Knobs) -> Any:
     """The threads of this process, or the processes that torchrun started with theirs."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if distributed.launched() else 1
-    threads = Threads(knobs.threads or max(1, (os.cpu_count() or 1) // together), progress=True)
+    cores = max(1, (os.cpu_count() or 1) // together)
+    threads = Threads((knobs.threads or cores) if knobs.device == "cpu" else 1, progress=True)
     if not distributed.launched():
         yield threads
         return
