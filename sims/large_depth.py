@@ -36,6 +36,7 @@ from dlinear.truncation import Engine
 
 Ensemble = Literal["gaussian", "orthogonal", "smooth-constant"]
 Device = Literal["cpu", "torch-cpu", "cuda"]
+Count = Annotated[int | None, tyro.conf.arg(aliases=["--workers"])]
 Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
 
 DEVICES = {"cpu": None, "torch-cpu": "cpu", "cuda": "cuda"}  # as `backend_for` names them
@@ -62,9 +63,7 @@ class Knobs:
     data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
     device: Device = "cpu"  # cpu: numpy, fastest there below width 64; torch-cpu: to compare; cuda: a GPU
     precision: Precision = "float64"  # float32 is faster on a GPU; its error is measured and printed
-    threads: Annotated[int | None, tyro.conf.arg(aliases=["--workers"])] = (
-        None  # one per core by default; torch has its own
-    )
+    threads: Count = None  # one per core by default; torch has its own
     memory: float = 256.0  # MiB for what is held at once
     timeout: float = distributed.TIMEOUT  # seconds without a sign of life from a process of torchrun
     results: str = "results"  # records go to <results>/large_depth
