@@ -12,9 +12,10 @@ Errors. Two known kinds, so the fit is generalised least squares with their cova
 
     V(a, b) = s^2 M(a, b) + exp(e_a e_b) - 1 + (beta/T)^2 + small,        e_a = beta m_a/T
 
-- M: rough layers make B(W~) a random walk w_k, and sin^2(m) ~ sum_{k<=m} |w_k|^2; its relative covariance is
-  2/d times M(a, b) = sum_{j<=a, k<=b} min(j, k)^2 / (S1(a) S1(b)), d the effective dimension. s^2 is
-  estimated from the residuals (restricted maximum likelihood), so smooth layers give s ~ 0.
+- M: rough layers make B(W~) a random walk w_k of dimension d beside the drift k a of the smooth part, and
+  sin^2(m) ~ sum_{k<=m} |w_k + k a|^2, whose relative covariance is 2/d times M = `walk_covariance` at the
+  fitted constants. s^2 is estimated from the residuals (restricted maximum likelihood), so smooth layers give
+  s ~ 0.
 - e: the next terms of the expansion in m/T, b_1 e + b_2 e^2/sqrt(2) + ... with independent standard normal
   b_i, that is relative corrections of size up to about beta = 5 per unit of m/T; likewise beta/T for the
   constants, which are limits.
@@ -99,8 +100,8 @@ def fit_decay(
         return _zero_fit(len(m), len(profiles))
     if not sin2.all():
         raise DomainError("sin^2 is zero at some shortfalls and not at others; fit the others on their own")
-    order, order_error, scatter = _fit_order(m, sin2, depth)
-    (q, c), errors = _fit_two_terms(m, sin2, depth, order)
+    (q, c), errors = _fit_two_terms(m, sin2, depth)
+    order, order_error, scatter = _fit_order(m, sin2, depth, _noise(m, depth, q + errors[0], c))
     reach = _student(len(m) - 2)
     order_interval = (order - reach * order_error, order + reach * order_error)
     star = crossover(q, c, depth)
@@ -138,13 +139,21 @@ def power_sum(m: Floats, power: float) -> Floats:
     return np.where(m > start, head + rest, head)
 
 
-def walk_covariance(m: Floats) -> Floats:
-    """M(a, b): covariance of sum_{k<=a} |w_k|^2 over S1(a) for a random walk w, up to 2/d; shape (r, r)."""
+def walk_covariance(m: Floats, walk: float = 1.0, drift: float = 0.0) -> Floats:
+    """Covariance of y(m) = sum_{k<=m} |w_k + k a|^2 over E y(a) E y(b), up to 2/d, shape (r, r).
+
+    w is a random walk in d dimensions with E|w_k|^2 = walk k, and |a|^2 = drift:
+    E y(m) = walk S1(m) + drift S2(m) and, over j <= m_a, k <= m_b,
+    Cov = (2/d) (walk^2 sum min(j, k)^2 + 2 walk drift sum j k min(j, k)).
+    """
     a, b = np.minimum.outer(m, m), np.maximum.outer(m, m)
     s1, s2 = faulhaber(a, 1), faulhaber(a, 2)
-    joint = -2 / 3 * s1**2 + (b + 0.5) * s2 + s1 / 6  # sum of min(j, k)^2; the sum of cubes is s1^2
-    scaled: Floats = joint / (s1 * faulhaber(b, 1))
-    return scaled
+    s4 = s2 * (3 * a**2 + 3 * a - 1) / 5
+    squares = -2 / 3 * s1**2 + (b + 0.5) * s2 + s1 / 6  # sum of min(j, k)^2; the sum of cubes is s1^2
+    crossed = -s4 / 6 + (1 / 6 + faulhaber(b, 1)) * s2  # sum of j k min(j, k)
+    mean = walk * faulhaber(m, 1) + drift * faulhaber(m, 2)
+    covariance: Floats = walk * (walk * squares + 2 * drift * crossed) / np.outer(mean, mean)
+    return covariance
 
 
 def _points(profiles: list[AlignmentProfile], max_fraction: float) -> tuple[int, Floats, Floats]:
@@ -166,7 +175,12 @@ def _points(profiles: list[AlignmentProfile], max_fraction: float) -> tuple[int,
     return first.depth, m[keep].astype(np.float64), mean[where][keep]
 
 
-def _fit_order(m: Floats, sin2: Floats, depth: int) -> tuple[float, float, float]:
+def _noise(m: Floats, depth: int, q: float, c: float) -> Floats:
+    """M for the constants q and C: walk 2 q/T^2 and drift 3 C/T^3 in units of sin^2."""
+    return walk_covariance(m, 2 * q / depth**2, 3 * c / depth**3) if q > 0 else walk_covariance(m)
+
+
+def _fit_order(m: Floats, sin2: Floats, depth: int, noise: Floats) -> tuple[float, float, float]:
     """The order, its standard error, and the scatter."""
     log_sin2, ones, order = np.log(sin2), np.ones_like(m), 2.5
     allowed = _allowances(m, depth)
@@ -174,34 +188,35 @@ def _fit_order(m: Floats, sin2: Floats, depth: int) -> tuple[float, float, float
         step = 1e-5
         value = np.log(power_sum(m, order - 1))
         slope = (np.log(power_sum(m, order - 1 + step)) - np.log(power_sum(m, order - 1 - step))) / (2 * step)
-        solution, covariance, variance = _gls(log_sin2 - value, np.stack([ones, slope], 1), m, allowed)
+        solution, covariance, variance = _gls(log_sin2 - value, np.stack([ones, slope], 1), noise, allowed)
         order = float(np.clip(order + np.clip(solution[1], -1, 1), 0.05, 30))
         if abs(solution[1]) < 1e-10:
             break
     return order, float(np.sqrt(covariance[1, 1])), float(np.sqrt(variance * 2 / 3))
 
 
-def _fit_two_terms(
-    m: Floats, sin2: Floats, depth: int, order: float
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """q, C >= 0 and their standard errors, by relative least squares about the fitted values."""
+def _fit_two_terms(m: Floats, sin2: Floats, depth: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """q, C >= 0 and their standard errors, by relative least squares about the fitted values.
+
+    The noise belongs to q: its covariance follows the fit from step to step.
+    """
     columns = np.stack([decay_law(1.0, 0.0, m, depth), decay_law(0.0, 1.0, m, depth)], 1)
-    allowed = _allowances(m, depth)
-    fitted = power_sum(m, order - 1)
-    fitted *= np.exp(np.mean(np.log(sin2 / fitted)))
+    allowed, noise = _allowances(m, depth), walk_covariance(m)
+    fitted = sin2
     terms, errors = np.zeros(2), np.zeros(2)
-    for _ in range(20):
+    for _ in range(30):
         free = [0, 1]
-        solution, covariance, _ = _gls(sin2 / fitted, columns / fitted[:, None], m, allowed)
+        solution, covariance, _ = _gls(sin2 / fitted, columns / fitted[:, None], noise, allowed)
         if not (solution > 0).all():  # the term that would be negative is zero
             free = [int(np.argmax(solution * columns[-1]))]
-            solution, covariance, _ = _gls(sin2 / fitted, columns[:, free] / fitted[:, None], m, allowed)
+            solution, covariance, _ = _gls(sin2 / fitted, columns[:, free] / fitted[:, None], noise, allowed)
         previous, terms, errors = terms, np.zeros(2), np.zeros(2)
         terms[free], errors[free] = solution, np.sqrt(np.diag(covariance))
         if not (terms > 0).any():  # no law of order 2 or 3 is near: the one that misses least
             terms[free] = np.exp(np.mean(np.log(sin2 / columns[:, free[0]])))
         fitted = columns @ terms
-        if np.allclose(terms, previous, rtol=1e-12, atol=0):
+        noise = _noise(m, depth, terms[0] + errors[0], terms[1])
+        if np.allclose(terms, previous, rtol=1e-9, atol=0):
             break
     return (float(terms[0]), float(terms[1])), (float(errors[0]), float(errors[1]))
 
@@ -216,9 +231,9 @@ def _allowances(m: Floats, depth: int) -> Floats:
     return known
 
 
-def _gls(y: Floats, design: Floats, m: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
+def _gls(y: Floats, design: Floats, noise: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
     """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0."""
-    walk = walk_covariance(m) + _NUGGET * np.eye(len(m))
+    walk = noise + _NUGGET * np.eye(len(noise))
     columns = np.column_stack([design, y])
 
     def solve(exponents: Floats) -> tuple[Floats, Floats, Floats]:

@@ -37,3 +37,7 @@ class DataError(DlinearError):
 
 class MissingDependencyError(DlinearError):
     """An optional package is not installed; the message names the command that installs it."""
+
+
+class DistributedError(DlinearError):
+    """A process of a team is missing, dead or has failed; the message says which and what was awaited."""

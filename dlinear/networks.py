@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 from dlinear.normals import standard_normals
+from dlinear.normals_torch import haar, on_device, standard_normals_on
 
 Matrix = Float[np.ndarray, "n n"]
 Layers = Float[np.ndarray, "k n n"]
@@ -173,6 +174,17 @@ class GaussianNetwork:
             out += mean_network(self.mean, self.depth).deviations(start, stop)
         return out
 
+    def deviations_on(self, start: int, stop: int, device: str) -> Any:
+        """`deviations` as a torch tensor, the random part made on the device: the same to rounding."""
+        _check_chunk(self, start, stop)
+        out = _gaussian_layers_on(device, self, _GAUSSIAN_STREAM, start, stop)
+        out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        if self.mean is not None:
+            mean = mean_network(self.mean, self.depth)
+            constant = isinstance(mean, ConstantNetwork)  # one layer is all of them, and travels once
+            out += on_device(mean.deviations(start, start + 1 if constant else stop), device)
+        return out
+
 
 @dataclass(frozen=True)
 class MixedNetwork:
@@ -193,18 +205,24 @@ class MixedNetwork:
         return SmoothNetwork(self.path, self.depth, self.vectorized)
 
     @property
+    def _rough(self) -> GaussianNetwork:
+        return GaussianNetwork(self.depth, self.width, self.scale, self.sigma, seed=self.seed)
+
+    @property
     def width(self) -> int:
         """Width n of every layer."""
         return self._smooth.width
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
-        smooth = self._smooth
-        rough = GaussianNetwork(
-            depth=self.depth, width=smooth.width, scale=self.scale, sigma=self.sigma, seed=self.seed
-        )
-        layers = smooth.deviations(start, stop)
-        layers += rough.deviations(start, stop)
+        layers = self._smooth.deviations(start, stop)
+        layers += self._rough.deviations(start, stop)
+        return layers
+
+    def deviations_on(self, start: int, stop: int, device: str) -> Any:
+        """`deviations` as a torch tensor, the random part made on the device: the same to rounding."""
+        layers = self._rough.deviations_on(start, stop, device)
+        layers += on_device(self._smooth.deviations(start, stop), device)
         return layers
 
 
@@ -232,6 +250,13 @@ class OrthogonalNetwork:
         # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
         q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
         layers: Layers = q
+        layers *= random_scale(self.scale, self.depth, self.sigma)
+        return layers
+
+    def deviations_on(self, start: int, stop: int, device: str) -> Any:
+        """`deviations` as a torch tensor made on the device: the same to rounding."""
+        _check_chunk(self, start, stop)
+        layers = haar(_gaussian_layers_on(device, self, _ORTHOGONAL_STREAM, start, stop))
         layers *= random_scale(self.scale, self.depth, self.sigma)
         return layers
 
@@ -264,6 +289,14 @@ def check_finite(layers: np.ndarray, first_layer: int) -> None:
 def _gaussian_layers(net: GaussianNetwork | OrthogonalNetwork, stream: int, start: int, stop: int) -> Layers:
     size = net.width * net.width
     numbers = standard_normals(net.seed, stream, start * size, stop * size)
+    return numbers.reshape(stop - start, net.width, net.width)
+
+
+def _gaussian_layers_on(
+    device: str, net: GaussianNetwork | OrthogonalNetwork, stream: int, start: int, stop: int
+) -> Any:
+    size = net.width * net.width
+    numbers = standard_normals_on(device, net.seed, stream, start * size, stop * size)
     return numbers.reshape(stop - start, net.width, net.width)
 
 

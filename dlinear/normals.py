@@ -8,9 +8,11 @@ A fixed number of uniforms per normal is what makes an index addressable; reject
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-_PER_COUNTER = 4  # 64-bit words that Philox4x64 emits for one counter value
+WORDS = 4  # 64-bit words that Philox4x64 emits for one counter value
 # Aligned and worked off block by block: each number is computed at the same place of a block whatever
 # chunk asks for it (vectorised log and tan may round differently in a loop's tail), and stays in cache.
 _BLOCK = 1 << 14
@@ -24,23 +26,23 @@ def standard_normals(seed: int, stream: int, start: int, stop: int) -> np.ndarra
     first = start - start % _BLOCK
     out = np.empty(stop - start)
     key = np.array([seed, stream], dtype=np.uint64)
-    philox = np.random.Philox(key=key, counter=first // _PER_COUNTER)
+    philox = np.random.Philox(key=key, counter=first // WORDS)
     generator = np.random.Generator(philox)
     for block in range(first, stop, _BLOCK):
-        normals = _box_muller(generator.random(_BLOCK))
+        normals = box_muller(generator.random(_BLOCK))
         low, high = max(start, block), min(stop, block + _BLOCK)
         out[low - start : high - start] = normals[low - block : high - block]
     return out
 
 
-def _box_muller(uniforms: np.ndarray) -> np.ndarray:
-    """Pairs of uniforms on [0, 1) to pairs of independent standard normals."""
+def box_muller(uniforms: Any, xp: Any = np) -> Any:
+    """Pairs of uniforms on [0, 1) to pairs of independent standard normals, in numpy or torch."""
     pairs = uniforms.reshape(-1, 2)
-    radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
-    half_angle_tangent = np.tan(np.pi * (pairs[:, 1] - 0.5))
+    radius = xp.sqrt(-2.0 * xp.log1p(-pairs[:, 0]))
+    half_angle_tangent = xp.tan(np.pi * (pairs[:, 1] - 0.5))
     squared = half_angle_tangent * half_angle_tangent
     radius /= 1.0 + squared
-    out = np.empty_like(pairs)
-    np.multiply(radius, 1.0 - squared, out=out[:, 0])
-    np.multiply(2.0 * radius, half_angle_tangent, out=out[:, 1])
+    out = xp.empty_like(pairs)
+    xp.multiply(radius, 1.0 - squared, out=out[:, 0])
+    xp.multiply(2.0 * radius, half_angle_tangent, out=out[:, 1])
     return out.ravel()

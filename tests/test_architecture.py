@@ -60,7 +60,7 @@ def test_the_library_never_imports_scripts_or_tests(path):
     if "bridge" not in path.parts:
         names = imports(path)
         assert not any(name.startswith("dlinear.bridge") for name in names)
-        if path.name != "backends.py":
+        if path.name not in ("backends.py", "distributed.py", "normals_torch.py"):
             assert "torch" not in roots(names)
         assert "torch" not in roots(imports(path, everywhere=False)), "torch is imported when it is used"
 

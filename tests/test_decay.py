@@ -24,7 +24,7 @@ def walk_profiles(count, dimension, shortfall, depth, seed=0, drift=0.0):
     rng = np.random.default_rng(seed)
     for _ in range(count):
         steps = rng.normal(size=(shortfall[-1], dimension)) / np.sqrt(dimension)
-        steps[:, 0] += drift
+        steps[:, 0] += drift  # |a| = drift
         sums = np.cumsum(np.sum(np.cumsum(steps, axis=0) ** 2, axis=1))
         yield profile(sums[shortfall - 1] * 2 / depth**2, shortfall, depth)
 
@@ -49,6 +49,26 @@ def test_walk_covariance_is_that_of_a_random_walk():
     relative = sums / (shortfall * (shortfall + 1) / 2 * 2 / 100**2)
     want = 2 / dimension * decay.walk_covariance(shortfall.astype(float))
     assert np.allclose(np.cov(relative, rowvar=False), want, rtol=0.08)
+
+
+def test_walk_covariance_with_drift():
+    shortfall, dimension, drift = np.array([2, 6, 20]), 4, 0.4
+    sums = [p.sin2 * 100**2 / 2 for p in walk_profiles(20_000, dimension, shortfall, 100, drift=drift)]
+    mean = limits.faulhaber(shortfall, 1) + drift**2 * limits.faulhaber(shortfall, 2)
+    relative = np.array(sums) / mean
+    assert np.allclose(relative.mean(axis=0), 1, atol=0.02)
+    want = 2 / dimension * decay.walk_covariance(shortfall.astype(float), 1.0, drift**2)
+    assert np.allclose(np.cov(relative, rowvar=False), want, rtol=0.08)
+
+
+def test_intervals_cover_both_constants_at_a_crossover():
+    shortfall = np.unique(np.round(np.geomspace(1, 200, 12)).astype(int))
+    depth, count, drift = 4000, 120, 0.35  # m* = 3/(2 drift^2) - 1/2 = 12
+    fits = [dlinear.fit_decay(p) for p in walk_profiles(count, 16, shortfall, depth, 5, drift)]
+    cubic = drift**2 * 2 * depth / 3
+    q = np.mean([f.quadratic_interval[0] <= 1 <= f.quadratic_interval[1] for f in fits])
+    c = np.mean([f.cubic_interval[0] <= cubic <= f.cubic_interval[1] for f in fits])
+    assert min(q, c) >= 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / count)
 
 
 @pytest.mark.parametrize(

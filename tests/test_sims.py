@@ -20,6 +20,7 @@ TOY = {
     "rough_layers": "--data random --width 3 --depths 300 1000 --seeds 4 --points 8 --largest 30",
     "oscillating_limit": "--depths 1000 200000 --points 30",
     "theorem_a": "--depth 40 --width 3 --seeds 2 --points 8",
+    "large_depth": "--data random --width 3 --depth 2000 30000 --points 8",
     "autograd_error": "--depths 3 6 --widths 2 3 --points 4 --seeds 2",
 }
 

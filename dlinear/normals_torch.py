@@ -1,0 +1,93 @@
+"""The numbers of `normals`, made on a torch device: equal to numpy's to rounding, whatever the device.
+
+Philox4x64-10 in integers of 64 bits that wrap, as torch has no unsigned ones to multiply. Ten rounds of few
+operations each on whole arrays: bound by memory, about 1e9 normals a second on a large GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlinear.normals import WORDS, box_muller
+
+Tensor = Any
+Words = tuple[Tensor, Tensor, Tensor, Tensor]
+
+_ROUNDS = 10
+_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)  # of Salmon et al., SC 2011
+_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)  # added to the key after each round
+_LOW = 0xFFFFFFFF
+
+
+def philox(counter: Words, key: tuple[int, int]) -> Words:
+    """The four 64-bit words of Philox4x64-10 at each counter value.
+
+    Args:
+        counter: its four words, lowest first, int64 tensors that broadcast (the bits of unsigned ones).
+        key: two integers in 0..2^64-1.
+
+    Returns:
+        int64 tensors that hold the bits of the unsigned words. `numpy.random.Philox(key, counter)` adds one
+        to its counter before each four words.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = (int(word) for word in key)  # numpy integers would overflow
+    for _ in range(_ROUNDS):
+        high0, low0 = _multiply(c0, _MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, _MULTIPLIERS[1])
+        c0, c1 = (high1 ^ c1).bitwise_xor_(_signed(k0)), low1
+        c2, c3 = (high0 ^ c3).bitwise_xor_(_signed(k1)), low0
+        k0, k1 = k0 + _WEYL[0], k1 + _WEYL[1]
+    return c0, c1, c2, c3
+
+
+def standard_normals_on(device: str, seed: int, stream: int, start: int, stop: int) -> Tensor:
+    """Numbers `start..stop-1` of stream `(seed, stream)` of `normals.standard_normals`, float64, there."""
+    import torch
+
+    first = start - start % WORDS
+    counters = torch.arange(first // WORDS + 1, -(-stop // WORDS) + 1, device=device)
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    words = torch.stack(philox((counters, zero, zero, zero), (seed, stream)), dim=1)
+    uniforms = _shifted(words, 11).to(torch.float64) * 2.0**-53
+    return box_muller(uniforms.reshape(-1), torch)[start - first : stop - first]
+
+
+def on_device(values: np.ndarray, device: str) -> Tensor:
+    """A numpy array as a tensor there."""
+    import torch
+
+    return torch.as_tensor(np.ascontiguousarray(values)).to(device)
+
+
+def haar(gaussian: Tensor) -> Tensor:
+    """The orthogonal factors of (k, n, n) Gaussian matrices, as `networks.OrthogonalNetwork` takes them."""
+    import torch
+
+    q, r = torch.linalg.qr(gaussian)
+    signs = torch.where(r.diagonal(dim1=1, dim2=2) < 0, -1.0, 1.0).to(q.dtype)
+    return q * signs[:, None, :]
+
+
+def _multiply(x: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+    """High and low word of the 128-bit products of unsigned words, by halves of 32 bits."""
+    m_high, m_low = multiplier >> 32, multiplier & _LOW
+    x_high, x_low = _shifted(x, 32), x & _LOW
+    middle = _shifted(x_low * m_low, 32).add_(x_high * m_low)
+    upper = _shifted(middle, 32)
+    middle.bitwise_and_(_LOW).add_(x_low.mul_(m_high))
+    high = x_high.mul_(m_high).add_(upper).add_(_shifted(middle, 32))
+    return high, x * _signed(multiplier)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """x >> bits without its sign."""
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def _signed(word: int) -> int:
+    """The int64 with the bits of a word (taken modulo 2^64)."""
+    word %= 1 << 64
+    return word - (1 << 64) if word >> 63 else word

@@ -1,0 +1,296 @@
+"""Does sin^2(theta_h) keep its order at depths far beyond any network in use? (Theorems B and C)
+
+    python -m sims.large_depth --depth 1e8 --width 10                   # minutes on two cores
+    python -m sims.large_depth --depth 1e6 1e7 --data random --threads 2
+    python -m sims.large_depth --depth 1e8 --device cuda --precision float32
+    python -m sims.large_depth --depth 1e6 --ensemble smooth-constant
+
+    python -m torch.distributed.run --standalone --nproc-per-node 2 -m sims.large_depth --depth 1e7
+
+Layers W(t) = I + D(t) are made chunk by chunk and never held together: Gaussian or orthogonal, with
+D = sigma Xi_t/T, or smooth and constant, D = A/T. Under torchrun each process owns a range of layers; the
+numbers are the same to rounding. One cell is one network, kept in results/large_depth when it is finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+import dlinear
+from dlinear import distributed, limits, profiles, records, report, sweeps
+from dlinear.backends import Precision, backend_for
+from dlinear.errors import DlinearError, DomainError
+from dlinear.tasks import load_task
+from dlinear.teams import Team, Threads
+from dlinear.truncation import Engine
+
+Ensemble = Literal["gaussian", "orthogonal", "smooth-constant"]
+Device = Literal["cpu", "torch-cpu", "cuda"]
+Count = Annotated[int | None, tyro.conf.arg(aliases=["--workers"])]
+Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
+
+DEVICES = {"cpu": None, "torch-cpu": "cpu", "cuda": "cuda"}  # as `backend_for` names them
+CHUNK = {"cpu": 1 << 19, "torch-cpu": 1 << 19, "cuda": 1 << 24}  # numbers: in cache, or enough to fill a GPU
+ORDERS = {"gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15), "smooth-constant": (3.0, 0.05)}
+CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
+SINGLE = 0.01  # relative error of sin^2 that a float32 run may have
+COMPARED = 100_000  # depth, at most, at which float32 is compared with float64
+SHARED = ("ensemble", "seed", "width", "data", "points", "sigma", "precision", "device")
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to run."""
+
+    depth: tuple[float, ...] = (1e8,)  # 1e8 notation is accepted; each depth is one cell
+    width: int = 10  # the paper's; the labels of ten classes fill it exactly
+    ensemble: Ensemble = "gaussian"  # the one whose theorem needs depth; made on the device
+    largest: float | None = None  # shortfall; by default 1e6, at most T/100: beyond it the next order shows
+    points: int = 20  # shortfalls, evenly in ratio
+    sigma: float = 1.0  # of the random layers; the law is in sigma^2
+    seed: int = 0  # one network says enough where the shortfalls span six decades
+    data: Data = "digits"  # the images bundled with scikit-learn need no download
+    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
+    device: Device = "cpu"  # cpu: numpy, fastest there below width 64; torch-cpu: to compare; cuda: a GPU
+    precision: Precision = "float64"  # float32 is faster on a GPU; its error is measured and printed
+    threads: Count = None  # one per core by default; torch has its own
+    memory: float = 256.0  # MiB for what is held at once
+    timeout: float = distributed.TIMEOUT  # seconds without a sign of life from a process of torchrun
+    results: str = "results"  # records go to <results>/large_depth
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network, and what its times were taken on."""
+
+    ensemble: str
+    depth: int
+    seed: int
+    data_identity: str
+    width: int
+    data: str
+    points: int
+    largest: int
+    sigma: float
+    precision: Precision
+    device: str
+    edition: int = 1  # raise it when the meaning of a cell changes
+
+
+def whole(name: str, value: float) -> int:
+    """1e8 as an integer."""
+    if not 1 <= value <= 2**53 or value != int(value):
+        raise DomainError(f"{name} is {value:g}; expected a whole number >= 1")
+    return int(value)
+
+
+def cell_of(knobs: Knobs, depth: int, identity: str) -> Cell:
+    """The cell of one depth."""
+    if depth < 1000:
+        raise DomainError(f"depth is {depth}; expected at least 1000: the theorems are about large T")
+    largest = max(10, min(10**6, depth // 100)) if knobs.largest is None else whole("largest", knobs.largest)
+    if not 8 <= largest <= depth // 2:
+        raise DomainError(f"largest is {largest}; expected a shortfall in 8..T/2 = {depth // 2}")
+    shared = {name: getattr(knobs, name) for name in SHARED}
+    return Cell(depth=depth, largest=largest, data_identity=identity, **shared)
+
+
+def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayConstants]:
+    """The network of a cell and what Theorems B and C predict for it."""
+    depth, width = cell.depth, cell.width
+    if cell.ensemble == "smooth-constant":
+        a = np.random.default_rng([cell.seed, width]).normal(scale=width**-0.5, size=(width, width))
+        return dlinear.ConstantNetwork(a, depth), limits.DecayConstants(
+            0.0, limits.cubic_constant(lambda s: a, phi)
+        )
+    kind = dlinear.GaussianNetwork if cell.ensemble == "gaussian" else dlinear.OrthogonalNetwork
+    net = kind(depth=depth, width=width, sigma=cell.sigma, seed=cell.seed)
+    return net, limits.rough_constants(None, cell.sigma, phi, depth)
+
+
+def engine_of(cell: Cell, team: Team, memory: float) -> Engine:
+    """Where the cell is worked off."""
+    name = DEVICES[cell.device]
+    if name == "cuda" and distributed.launched():
+        import torch
+
+        name = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % max(1, torch.cuda.device_count())}"
+    backend = backend_for(name, cell.precision)
+    return Engine(backend, team, int(memory * 2**20), CHUNK[cell.device])
+
+
+def profile_of(cell: Cell, phi: np.ndarray, engine: Engine) -> dlinear.AlignmentProfile:
+    """sin^2 over the shortfalls of a cell."""
+    m = profiles.shortfalls(cell.depth, cell.points, cell.largest / cell.depth)
+    return dlinear.alignment(build(cell, phi)[0], phi, cell.depth - m, engine=engine)
+
+
+def compute(cell: Cell, phi: np.ndarray, team: Team, memory: float) -> sweeps.Arrays:
+    """The profile of one network, what it was predicted to be, and what it took."""
+    law = build(cell, phi)[1]
+    start = time.perf_counter()
+    profile = profile_of(cell, phi, engine_of(cell, team, memory))
+    seconds = time.perf_counter() - start
+    return {
+        **profiles.as_arrays(profile),
+        "predicted_quadratic": ((), law.quadratic),
+        "predicted_cubic": ((), law.cubic),
+        "seconds": ((), seconds),
+        "peak_memory": ((), peak_memory()),
+        "device_memory": ((), device_memory(cell.device)),
+        "ranks": ((), getattr(team, "size", 1)),
+        "single_error": ((), single_error(cell, phi, team, memory)),
+    }
+
+
+def single_error(cell: Cell, phi: np.ndarray, team: Team, memory: float) -> float:
+    """The largest relative error of sin^2 in float32, where it is compared with float64; 0 for float64."""
+    if cell.precision == "float64":
+        return 0.0
+    depth = min(cell.depth, COMPARED)
+    small = replace(cell, depth=depth, largest=min(cell.largest, depth // 100))
+    double = replace(small, precision="float64")
+    a, b = (profile_of(one, phi, engine_of(one, team, memory)).sin2 for one in (small, double))
+    return float(np.abs(a / b - 1).max())
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, MiB; NaN where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def device_memory(device: str) -> float:
+    """The most memory that torch has held on the GPU, MiB; 0 on the CPU."""
+    if device != "cuda":
+        return 0.0
+    import torch
+
+    return float(torch.cuda.max_memory_allocated() / 2**20)
+
+
+def judge(data: Any, cell: Cell) -> tuple[str, list[report.Answer]]:
+    """The tables of one depth and the verdicts, from the record alone."""
+    (found,) = profiles.from_records(data, ensemble=cell.ensemble, depth=cell.depth)
+    part = data.sel(ensemble=cell.ensemble, depth=cell.depth, seed=cell.seed)
+    law = limits.DecayConstants(float(part["predicted_quadratic"]), float(part["predicted_cubic"]))
+    curve = limits.decay_law(*law, found.shortfall, cell.depth)
+    rows = [
+        [str(m), f"{s:.6e}", f"{p:.6e}", f"{s / p:.4f}"]
+        for m, s, p in zip(found.shortfall, found.sin2, curve, strict=True)
+    ]
+    fit = dlinear.fit_decay(found, max_fraction=0.5)
+    low, high = fit.order_interval
+    order = f"{fit.order:.3f} [{low:.3f}, {high:.3f}]"
+    theorem, symbol = ("B", "cubic") if cell.ensemble == "smooth-constant" else ("C", "quadratic")
+    ratio = getattr(fit, symbol) / getattr(law, symbol)
+    ends = [end / getattr(law, symbol) for end in getattr(fit, f"{symbol}_interval")]
+    lines = [
+        report.table(("m", "sin^2", "predicted", "ratio"), rows),
+        f"T = {cell.depth}: order {order} (95 %); "
+        f"Theorem {theorem}, measured/predicted {ratio:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]",
+        f"T = {cell.depth}: {float(part['seconds']):.1f} s on {cell.device}, {cell.precision}, "
+        f"{int(part['ranks'])} processes; peak memory {float(part['peak_memory']):.0f} MiB a process"
+        + (f", {float(part['device_memory']):.0f} MiB on the GPU" if cell.device == "cuda" else ""),
+    ]
+    wanted, tolerance = ORDERS[cell.ensemble]
+    name = f"{cell.ensemble} layers, T = {cell.depth}"
+    close = abs(fit.order - wanted) <= tolerance
+    answers = [report.Answer(f"{name}: order {wanted:g} +- {tolerance:g}", close, order)]
+    if cell.ensemble == "smooth-constant":
+        question = f"{name}: Theorem {theorem}, measured/predicted"
+        answers.append(report.Answer(question, abs(ratio - 1) <= CONSTANT, f"{ratio:.4f}"))
+    if cell.precision == "float32":
+        error, depth = float(part["single_error"]), min(cell.depth, COMPARED)
+        question = f"{name}: float32 against float64 at T = {depth}, relative error of sin^2 <= {SINGLE:g}"
+        answers.append(report.Answer(question, error <= SINGLE, f"{error:.1e}"))
+    return "\n".join(lines), answers
+
+
+@contextlib.contextmanager
+def team_of(knobs: Knobs) -> Any:
+    """The threads of this process, or the processes that torchrun started with theirs."""
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if distributed.launched() else 1
+    cores = max(1, (os.cpu_count() or 1) // together)
+    threads = Threads((knobs.threads or cores) if knobs.device == "cpu" else 1, progress=True)
+    if not distributed.launched():
+        yield threads
+        return
+    with distributed.from_environment(knobs.timeout, local=threads, link=link_of(knobs, together)) as team:
+        yield team
+
+
+def link_of(knobs: Knobs, together: int) -> distributed.Link:
+    """nccl where each process of this machine has a GPU of its own."""
+    if knobs.device != "cuda":
+        return "gloo"
+    import torch
+
+    return "nccl" if torch.cuda.device_count() >= together else "gloo"
+
+
+def follow(team: distributed.DistributedTeam, cells: Sequence[Cell], run: Any) -> int:
+    """Work on the cells that the first rank names."""
+    while (number := team.agree(-1, "the next cell")) >= 0:
+        try:
+            run(cells[number])
+        except Exception:  # the first rank has the same error, and reports it
+            if team.broken:
+                raise
+    return 0
+
+
+def work(knobs: Knobs, team: Any) -> int:
+    """Run the missing cells, print the tables and the verdicts; 0 iff every verdict holds."""
+    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder)
+    cells = [cell_of(knobs, whole("depth", depth), identity) for depth in knobs.depth]
+    run = functools.partial(compute, phi=task.phi, team=team, memory=knobs.memory)
+    shared = isinstance(team, distributed.DistributedTeam)
+    if shared and team.rank:
+        return follow(team, cells, run)
+
+    def announced(cell: Cell) -> sweeps.Arrays:
+        if shared:
+            team.agree(cells.index(cell), "the next cell")
+        return run(cell)
+
+    folder = f"{knobs.results}/large_depth"
+    sweep = sweeps.run(folder, cells, announced, workers=0)
+    if shared and not team.broken:
+        team.agree(-1, "the next cell")
+    print(f"{knobs.data}, width {knobs.width}, {knobs.ensemble} layers, seed {knobs.seed}; {sweep}")
+    if sweep.failed:
+        return report.finish([report.Answer("every cell is computed", False, f"{len(sweep.failed)} failed")])
+    judged = [judge(records.load(folder, [records.key(cell)]), cell) for cell in cells]
+    print("\n\n".join(text for text, _ in judged))
+    return report.finish([answer for _, answers in judged for answer in answers])
+
+
+def main(knobs: Knobs) -> int:
+    """`work`, in one process or several; what stops it (2, or 130 for Ctrl-C) is one line on stderr."""
+    try:
+        with team_of(knobs) as team:
+            return work(knobs, team)
+    except DlinearError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # `sweeps.run` has said what is kept
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))

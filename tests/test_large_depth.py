@@ -1,0 +1,119 @@
+"""The large-depth simulation at toy size: by numpy, by torch, in two processes, resumed, interrupted."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tyro
+
+from dlinear import profiles, records
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = "--data random --width 4 --depth 2e4 --points 8"
+ARRAYS = ("shortfall", "sin2", "cos", "norm_ratio", "predicted_quadratic")
+
+
+@pytest.fixture(autouse=True)
+def from_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def run(words, folder):
+    sim = importlib.import_module("sims.large_depth")
+    return sim.main(tyro.cli(sim.Knobs, args=[*words.split(), "--results", str(folder)]))
+
+
+def numbers(folder):
+    return records.load_latest(folder / "large_depth").squeeze()
+
+
+def shell(words, folder, *before, **knobs):
+    command = [sys.executable, "-m", *before, "sims.large_depth", *words.split(), "--results", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **knobs
+    )
+
+
+@pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal", "smooth-constant"])
+def test_torch_gives_numpys_numbers(ensemble, tmp_path, capsys):
+    for device in ("cpu", "torch-cpu"):
+        run(f"{WORDS} --ensemble {ensemble} --device {device} --threads 2", tmp_path / device)
+    a, b = (numbers(tmp_path / device) for device in ("cpu", "torch-cpu"))
+    for name in ARRAYS:
+        assert np.allclose(a[name], b[name], rtol=1e-12, atol=0), name
+    assert a["shortfall"].values.tolist() == profiles.shortfalls(20_000, 8, 0.01).tolist()
+
+
+def test_two_processes_give_the_numbers_of_one_and_resume(tmp_path, capsys):
+    words = WORDS.replace("2e4", "2e4 3e4")
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    run(words, tmp_path / "one")
+    alone = capsys.readouterr().out
+    for count in ("2 computed, 0 resumed", "0 computed, 2 resumed"):
+        with shell(words, tmp_path / "two", *launcher) as process:
+            said, complaint = process.communicate(timeout=60)
+        assert process.returncode in (0, 1), complaint  # 1 where a verdict does not hold
+        assert said.count("cells in") == 1, "only the first rank speaks"
+        assert count in said.splitlines()[0]
+    a, b = (numbers(tmp_path / name) for name in ("one", "two"))
+    assert set(b["ranks"].values.ravel().tolist()) >= {2.0}
+    for name in ARRAYS:
+        assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True), name
+    tables = [[line for line in text.splitlines() if line[:1].isdigit()] for text in (alone, said)]
+    assert tables[0] == tables[1]
+
+
+def test_single_precision_measures_its_error(tmp_path, capsys):
+    run(f"{WORDS} --precision float32", tmp_path / "single")
+    said = capsys.readouterr().out
+    run(WORDS, tmp_path / "double")
+    a, b = (numbers(tmp_path / name) for name in ("single", "double"))
+    error = float(np.abs(a["sin2"] / b["sin2"] - 1).max())
+    assert 1e-8 < error < 1e-4
+    assert float(a["single_error"]) == pytest.approx(error, rel=1e-9)
+    assert f"relative error of sin^2 <= 0.01: {error:.1e}" in said
+
+
+def test_smooth_layers_meet_the_theorem_and_a_wrong_one_does_not(tmp_path, capsys, monkeypatch):
+    words = "--data random --width 4 --depth 1e5 --ensemble smooth-constant"
+    assert run(words, tmp_path / "true") == 0
+    sim = importlib.import_module("sims.large_depth")
+    right = sim.limits.cubic_constant
+    monkeypatch.setattr(sim.limits, "cubic_constant", lambda *given: 1.1 * right(*given))
+    assert run(words, tmp_path / "wrong") == 1
+    assert "NOT SUPPORTED: smooth-constant layers, T = 100000: Theorem B" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--depth 500", "expected at least 1000"),
+        ("--depth 1e4 --largest 6000", "8..T/2 = 5000"),
+        ("--depth 1000.5", "whole"),
+    ],
+)
+def test_impossible_knobs_say_so(words, message, tmp_path, capsys):
+    assert run(f"--data random --width 3 {words}", tmp_path) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_an_interrupt_is_one_line(tmp_path):
+    with shell("--data random --depth 1e8 --threads 1", tmp_path, start_new_session=True) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        said, complaint = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == ""
+    assert len(complaint.strip().splitlines()) == 1
+    assert "interrupted: 0 of 1 cells are kept" in complaint
