@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from dlinear.all_horizons import all_sums
 from dlinear.errors import NonFiniteError, UndefinedAngleError
 from dlinear.networks import Matrix, Network
 from dlinear.truncation import Engine, Sums, explain_overflow, far_sums, near_sums
@@ -66,7 +67,8 @@ def alignment(
     Args:
         net: depth T, width n.
         phi: (n, n), E[y x^T] of whitened inputs.
-        horizons: integers in 1..T, any order, repeats allowed.
+        horizons: integers in 1..T, any order, repeats allowed; or "all": each of 1..T-1, worked out at once
+            (T = 1 has none).
         undefined: what to do where g_T or g_h is zero, so that there is no angle: "raise", or "nan" and
             say so in `AlignmentProfile.undefined`.
         engine: where and how the work is done: backend, threads or processes, memory (default: numpy, here).
@@ -76,10 +78,11 @@ def alignment(
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
     phi = as_phi(phi, net)
-    asked = as_horizons(horizons, net.depth)
+    at_once = isinstance(horizons, str) and horizons == "all" and net.depth > 1
+    asked = as_horizons(range(1, net.depth) if at_once else horizons, net.depth)
     shortfalls = net.depth - asked
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
-        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine())
+        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine(), at_once)
     rows = [moments[int(m)] for m in shortfalls]
     reasons = tuple(row.undefined for row in rows)
     if undefined == "raise" and any(reasons):
@@ -124,12 +127,17 @@ class _Moments:
         return math.nan if self.true == 0 else math.sqrt(self.truncated / self.true)
 
 
-def _moments(net: Network, phi: Matrix, shortfalls: set[int], engine: Engine) -> dict[int, _Moments]:
+def _moments(
+    net: Network, phi: Matrix, shortfalls: set[int], engine: Engine, at_once: bool
+) -> dict[int, _Moments]:
     """The moments of every shortfall."""
     near = sorted(m for m in shortfalls if m <= net.depth // 2)
     far = sorted(shortfalls - set(near))
-    sums = near_sums(net, phi, near, engine) if near else {}
-    sums |= far_sums(net, phi, far, engine) if far else {}
+    if at_once:
+        sums = all_sums(net, phi, engine)
+    else:
+        sums = near_sums(net, phi, near, engine) if near else {}
+        sums |= far_sums(net, phi, far, engine) if far else {}
     if not all(math.isfinite(one.true) for one in sums.values()):
         explain_overflow(net, engine)
     return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}
