@@ -1,13 +1,13 @@
 """Every horizon at once: all pairs (t, s) of a layer and a window's end, summed by h = s - t.
 
-A pair t < s < T belongs to the horizon s - t alone, so <delta, g_T> and ||delta||^2 of all horizons are sums over
-the triangle of pairs. The triangle is cut in squares: of the layers a..b-1, the pairs on both sides of the middle
-p make a block whose windows all cross p (`correlation` sums such blocks), and the two halves are cut again. No
-inverse is taken, near and far horizons are one case, and short windows are multiplied out.
+A pair t < s < T belongs to the horizon s - t alone, so <delta, g_T> and ||delta||^2 of all horizons are sums
+over the triangle of pairs. The triangle is cut in squares: of the layers a..b-1, the pairs on both sides of
+the middle p make a block whose windows all cross p (`pairs`, `correlation`), and the two halves are cut
+again. No inverse is taken, near and far horizons are one case, and short windows are multiplied out.
 
-Long blocks go by FFT, whose error is relative to the largest sum of the block. The corner of small shortfalls,
-where sums fall as m^3, is therefore cut in shells, each a quarter of the last. Every sum has a bound of what was
-rounded away; where that is not small enough the horizon is worked out by itself (`truncation`).
+Long blocks go by FFT, whose error is relative to the largest sum of the block. The corner of small
+shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums have a
+bound of what was rounded away; where it is not small enough a horizon is worked out by itself (`truncation`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dlinear.correlation import Channels, Diagonals, Ends, RangeError, Starts, TileArrays, by_fft, by_pairs
+from dlinear.correlation import Channels, by_fft
 from dlinear.networks import Matrix, Network
+from dlinear.pairs import Diagonals, Ends, Starts, TileArrays, by_pairs
 from dlinear.truncation import Engine, Sums, Survey, far_sums, local_team, near_sums, rescaled, tail_terms
 
-TOLERANCE = 1e-10  # of the bound on the relative error that large sums may add to sin^2
+TOLERANCE = 1e-10  # of what the sums may add to the relative error of sin^2, by their bounds
 _TILE, _SHORT = 1024, 16  # layers of a tile; windows below the second are multiplied out
+_FFT_FROM = 1200  # layers of a block, n <= 10, where FFT takes as long as matrix products; more for larger n
 _AT_ONCE = 64  # pairs of tiles whose sums are held together
+
+Task = tuple[int, tuple[int, int], tuple[int, int]]  # a split layer, a tile of t, a tile of s
 
 
 @dataclass(frozen=True)
@@ -77,22 +81,22 @@ def blocks(edges: list[int], fft_from: float) -> Iterator[Block]:
 
 def all_sums(net: Network, phi: Matrix, engine: Engine) -> dict[int, Sums]:
     """The sums of every shortfall 1..T-1."""
-    depth, everything = net.depth, list(range(1, net.depth))
+    depth = net.depth
     tile = max(1, min(_TILE, engine.chunk_layers(net), -(-depth // 2)))
     survey = Survey(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2))
-    triangle, doubtful = Triangle(survey), set[int]()
+    doubtful: list[int] = []
 
     def sums() -> dict[int, Sums]:
-        found = triangle.sums()
-        doubtful.update(_doubtful(found))
+        found = Triangle(survey, channels=True).sums()
+        doubtful[:] = _doubtful(found)
+        if sum(2 * m if m <= depth // 2 else 8 * depth for m in doubtful) > depth**2:
+            found = Triangle(survey, channels=False).sums()
+            doubtful[:] = _doubtful(found)
         return {m: one for m, (one, *_) in found.items()}
 
-    try:
-        found = rescaled(survey, sums)
-    except RangeError:
-        found, doubtful = {}, set(everything)
-    near = sorted(m for m in doubtful if m <= depth // 2)
-    far = sorted(doubtful - set(near))
+    found = rescaled(survey, sums)
+    near = [m for m in doubtful if m <= depth // 2]
+    far = [m for m in doubtful if m > depth // 2]
     found |= near_sums(net, phi, near, engine) if near else {}
     found |= far_sums(net, phi, far, engine) if far else {}
     return found
@@ -101,40 +105,40 @@ def all_sums(net: Network, phi: Matrix, engine: Engine) -> dict[int, Sums]:
 def _doubtful(found: dict[int, tuple[Sums, float, float]]) -> Iterator[int]:
     """Shortfalls whose sums may be rounded too much, or cancel."""
     for m, (one, cross_error, square_error) in found.items():
-        if not (one.true > 0 and math.isfinite(one.true + one.square)):
-            continue
-        numerator = square_error + 2 * abs(one.cross) / one.true * cross_error
-        truncated = square_error + 2 * cross_error
-        if (
-            one.cancels
-            or numerator > TOLERANCE * one.numerator
-            or truncated > TOLERANCE * one.truncated
-        ):
-            yield m
+        if one.true > 0 and math.isfinite(one.true + one.square):
+            numerator = square_error + 2 * abs(one.cross) / one.true * cross_error
+            truncated = square_error + 2 * cross_error
+            exact = numerator <= TOLERANCE * one.numerator and truncated <= TOLERANCE * one.truncated
+            if one.cancels or not exact:
+                yield m
 
 
 class Triangle:
-    """All pairs t < s of a network."""
+    """All pairs t < s of a network; without `channels`, each by products of n x n matrices."""
 
-    def __init__(self, survey: Survey) -> None:
-        self.survey, self.depth = survey, survey.net.depth
+    def __init__(self, survey: Survey, channels: bool) -> None:
+        self.survey, self.depth, self.channels = survey, survey.net.depth, channels
+        self.costates = survey.costates()
 
     def sums(self) -> dict[int, tuple[Sums, float, float]]:
         """For each shortfall 1..T-1 its sums and the bounds of the errors of `cross` and `square`."""
         survey, engine = self.survey, self.survey.engine
-        self.costates = survey.costates()
         total = Diagonals.zeros(1, max(self.depth, _SHORT) - 1)
         norms = []
         for tile_norms, pairs in engine.team.map(self._tile, survey.chunks(0, self.depth), "tiles"):
             norms.append(tile_norms)
             total += pairs
+        fft_from = self._fft_from()
         direct = []
-        for block in blocks(survey.edges, engine.fft_from):
-            if block.length >= engine.fft_from:
-                total += by_fft(self._gathered(block), local_team(engine))
-            else:
-                tiles = itertools.product(survey.chunks(*block.starts), survey.chunks(*block.ends))
-                direct += [(block.split, *pair) for pair in tiles]
+        for block in blocks(survey.edges, fft_from):
+            for piece in self._pieces(block) if block.length >= fft_from else ():
+                gathered = self._gathered(piece)
+                if gathered is None:
+                    direct += self._tasks(piece)
+                else:
+                    total += by_fft(gathered, local_team(engine))
+            if block.length < fft_from:
+                direct += self._tasks(block)
         for at in range(0, len(direct), _AT_ONCE):
             for pairs in engine.team.map(self._pairs, direct[at : at + _AT_ONCE], "pairs"):
                 total += pairs
@@ -149,6 +153,16 @@ class Triangle:
             for h in range(1, self.depth)
         }
 
+    def _fft_from(self) -> float:
+        if not self.channels:
+            return math.inf
+        asked, width = self.survey.engine.fft_from, self.survey.net.width
+        return _FFT_FROM * max(1.0, width / 10) if asked is None else asked
+
+    def _tasks(self, block: Block) -> list[Task]:
+        starts, ends = self.survey.chunks(*block.starts), self.survey.chunks(*block.ends)
+        return [(block.split, *tiles) for tiles in itertools.product(starts, ends)]
+
     def arrays(self, chunk: tuple[int, int]) -> TileArrays:
         """D, P, g_T and Y of a tile."""
         survey, numpy = self.survey, self.survey.engine.backend.numpy
@@ -160,11 +174,11 @@ class Triangle:
 
     def _tile(self, chunk: tuple[int, int]) -> tuple[np.ndarray, Diagonals]:
         tile = self.arrays(chunk)
-        return np.einsum("tij,tij->t", tile.gradients, tile.gradients), tile.within(_SHORT)
+        return np.einsum("tij,tij->t", tile.gradients, tile.gradients), tile.within(_SHORT, self.channels)
 
-    def _pairs(self, task: tuple[int, tuple[int, int], tuple[int, int]]) -> Diagonals:
+    def _pairs(self, task: Task) -> Diagonals:
         split, starts, ends = task
-        return by_pairs(self._starts(split, starts), self._ends(split, ends))
+        return by_pairs(self._starts(split, starts), self._ends(split, ends), self.channels)
 
     def _starts(self, split: int, chunk: tuple[int, int]) -> Starts:
         after = self.survey.until(chunk[1], split)[0]
@@ -174,18 +188,34 @@ class Triangle:
         before = self.survey.between(split, chunk[0])[-1]
         return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.survey.engine.backend.numpy(before))
 
-    def _gathered(self, block: Block) -> Channels:
-        """What a whole block's channels are made of, tile by tile."""
+    def _pieces(self, block: Block) -> Iterator[Block]:
+        """The block, cut until half the memory budget holds what its channels are made of."""
+        starts, ends = self.survey.chunks(*block.starts), self.survey.chunks(*block.ends)
+        engine, n = self.survey.engine, self.survey.net.width
+        size = Channels.numbers(n, block.starts[1] - block.starts[0], block.ends[1] - block.ends[0])
+        if 8 * size <= engine.memory // 2 or len(starts) == len(ends) == 1:
+            yield block
+        elif len(starts) >= len(ends):
+            at = starts[len(starts) // 2][0]
+            yield from self._pieces(replace(block, starts=(block.starts[0], at)))
+            yield from self._pieces(replace(block, starts=(at, block.starts[1])))
+        else:
+            at = ends[len(ends) // 2][0]
+            yield from self._pieces(replace(block, ends=(block.ends[0], at)))
+            yield from self._pieces(replace(block, ends=(at, block.ends[1])))
+
+    def _gathered(self, block: Block) -> Channels | None:
+        """What a whole block's channels are made of, tile by tile; None where they leave float64."""
         (start, stop), (first, last), n = block.starts, block.ends, self.survey.net.width
         whole = Channels.empty(first - start, n, stop - start, last - first)
 
-        def put_starts(chunk: tuple[int, int]) -> None:
-            whole.put_starts(chunk[0] - start, self._starts(block.split, chunk))
+        def put_starts(chunk: tuple[int, int]) -> bool:
+            return whole.put_starts(chunk[0] - start, self._starts(block.split, chunk))
 
-        def put_ends(chunk: tuple[int, int]) -> None:
-            whole.put_ends(chunk[0] - first, self._ends(block.split, chunk))
+        def put_ends(chunk: tuple[int, int]) -> bool:
+            return whole.put_ends(chunk[0] - first, self._ends(block.split, chunk))
 
         team = local_team(self.survey.engine)
-        team.map(put_starts, self.survey.chunks(*block.starts), "starts")
-        team.map(put_ends, self.survey.chunks(*block.ends), "ends")
-        return whole
+        fits = team.map(put_starts, self.survey.chunks(*block.starts), "starts")
+        fits += team.map(put_ends, self.survey.chunks(*block.ends), "ends")
+        return whole if all(fits) else None
