@@ -6,8 +6,9 @@ the middle p make a block whose windows all cross p (`pairs`, `correlation`), an
 again. No inverse is taken, near and far horizons are one case, and short windows are multiplied out.
 
 Long blocks go by FFT, whose error is relative to the largest sum of the block. The corner of small
-shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums have a
-bound of what was rounded away; where it is not small enough a horizon is worked out by itself (`truncation`).
+shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums have
+a bound of what was rounded away; where it is not small enough a horizon is worked out by itself
+(`truncation`).
 """
 
 from __future__ import annotations

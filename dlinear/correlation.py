@@ -91,7 +91,7 @@ def by_fft(block: Channels, team: Team) -> Diagonals:
     def inverse(parts: list[Correlation]) -> tuple[np.ndarray, float]:
         spectrum, size = _added(parts)
         sums = np.roll(fft.irfft(spectrum, length), starts - 1)[:count]
-        return sums, EPS * math.log2(length) * size
+        return sums, EPS * (4 + math.log2(length)) * size
 
     out = Diagonals.zeros(block.distance - starts + 1, count)
     sums, error = inverse(team.map(cross, range(n), "correlations with g_T"))

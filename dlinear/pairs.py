@@ -27,7 +27,7 @@ from dlinear.products import Chunk
 _SMALL, _LARGE = 1e-60, 1e60
 _BY_PRODUCTS = 96  # blocks with fewer layers than this on one side: n x n products have less overhead
 _WIDE = 14  # above this width, n x n products take less time than channels
-GROUP = 1 << 20  # numbers of the arrays that are worked on at once, about the cache
+GROUP = 1 << 18  # numbers of the arrays that are worked on at once, about the cache
 EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 8 * EPS  # of a matrix product, over the sum of its terms' absolute values
 
