@@ -17,7 +17,7 @@ from dlinear.crosscheck import check_against_direct
 from dlinear.errors import HorizonError, UndefinedAngleError
 from dlinear.pairs import Ends, Starts
 from dlinear.teams import Threads
-from dlinear.truncation import Engine
+from dlinear.truncation import Engine, far_sums, near_sums
 
 
 def engine(tile=1024, width=3, **knobs):
@@ -57,6 +57,18 @@ def test_equals_each_horizon_by_itself(depth, knobs, monkeypatch):
         for tile in (7, 16, 1024) if depth > 20 else (1, 7, 1024):
             got = dlinear.alignment(net, case.phi, "all", undefined="nan", engine=engine(tile, **knobs))
             assert worst(got, want) < 1e-10, (kind, c, tile)
+
+
+def test_each_sum_is_that_of_the_horizon_by_itself():
+    net, phi = gaussian(2, 50, 3)
+    found = all_horizons.all_sums(net, phi, engine(8))
+    want = near_sums(net, phi, list(range(1, 26)), Engine()) | far_sums(
+        net, phi, list(range(26, 50)), Engine()
+    )
+    assert found.keys() == want.keys()
+    for m, sums in want.items():
+        for name in ("true", "rest", "cross", "square"):
+            assert getattr(found[m], name) == pytest.approx(getattr(sums, name), rel=1e-11), (m, name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
