@@ -63,6 +63,8 @@ def alignment(
     are well conditioned), down to sin^2 of 1e-25 and below. h = T gives exactly 0. Work: about four n x n
     products a layer for ||g_T||, two for each layer that a horizon misses (m <= T/2), six for m > T/2.
     Memory: six copies of the first M layers, M the largest shortfall <= T/2; of all layers if m > T/2.
+    All horizons at once: a matrix product over every pair of layers, from a few thousand layers FFT, in time
+    T log^2 T; bounded memory for a generated network (`all_horizons`; `crosscheck` compares a sample).
 
     Args:
         net: depth T, width n.
