@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from dlinear.all_horizons import all_sums
 from dlinear.errors import NonFiniteError, UndefinedAngleError
 from dlinear.networks import Matrix, Network
 from dlinear.truncation import Engine, Sums, explain_overflow, held_sums, near_sums
@@ -62,11 +63,14 @@ def alignment(
     are well conditioned), down to sin^2 of 1e-25 and below. h = T gives exactly 0. Work: about four n x n
     products a layer for ||g_T||, two for each layer that a horizon misses (m <= T/2), six for m > T/2.
     Memory: six copies of the first M layers, M the largest shortfall <= T/2; of all layers if m > T/2.
+    All horizons at once: a matrix product over every pair of layers, from a few thousand layers FFT, in time
+    T log^2 T; bounded memory for a generated network (`all_horizons`; `crosscheck` compares a sample).
 
     Args:
         net: depth T, width n.
         phi: (n, n), E[y x^T] of whitened inputs.
-        horizons: integers in 1..T, any order, repeats allowed.
+        horizons: integers in 1..T, any order, repeats allowed; or "all": each of 1..T-1, worked out at once
+            (T = 1 has none).
         undefined: what to do where g_T or g_h is zero, so that there is no angle: "raise", or "nan" and
             say so in `AlignmentProfile.undefined`.
         engine: where and how the work is done: backend, threads or processes, memory (default: numpy, here).
@@ -76,10 +80,11 @@ def alignment(
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
     phi = as_phi(phi, net)
-    asked = as_horizons(horizons, net.depth)
+    at_once = isinstance(horizons, str) and horizons == "all" and net.depth > 1
+    asked = as_horizons(range(1, net.depth) if at_once else horizons, net.depth)
     shortfalls = net.depth - asked
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
-        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine())
+        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine(), at_once)
     rows = [moments[int(m)] for m in shortfalls]
     reasons = tuple(row.undefined for row in rows)
     if undefined == "raise" and any(reasons):
@@ -124,13 +129,18 @@ class _Moments:
         return math.nan if self.true == 0 else math.sqrt(self.truncated / self.true)
 
 
-def _moments(net: Network, phi: Matrix, shortfalls: set[int], engine: Engine) -> dict[int, _Moments]:
+def _moments(
+    net: Network, phi: Matrix, shortfalls: set[int], engine: Engine, at_once: bool
+) -> dict[int, _Moments]:
     """The moments of every shortfall."""
     streamed = net.depth > engine.chunk_layers(net)
     near = {m for m in shortfalls if streamed and m <= net.depth // 2}
-    far = shortfalls - near
-    sums = near_sums(net, phi, sorted(near), engine) if near else {}
-    sums |= held_sums(net, phi, sorted(far), engine) if far else {}
+    if at_once:
+        sums = all_sums(net, phi, engine)
+    else:
+        sums = near_sums(net, phi, sorted(near), engine) if near else {}
+        held = sorted(shortfalls - near)
+        sums |= held_sums(net, phi, held, engine) if held else {}
     if not all(math.isfinite(one.true) for one in sums.values()):
         explain_overflow(net, engine)
     return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}

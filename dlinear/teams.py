@@ -6,6 +6,7 @@ scan over those, and the next map. A team is the map.
 
 from __future__ import annotations
 
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,8 @@ class Threads:
         if workers <= 1:
             return list(self._bar(map(function, tasks), len(tasks), label))
         with ThreadPoolExecutor(workers) as pool:
-            futures = [pool.submit(function, task) for task in tasks]
+            # Each task in a copy of the caller's context: numpy keeps its error settings there.
+            futures = [pool.submit(contextvars.copy_context().run, function, task) for task in tasks]
             try:
                 return [future.result() for future in self._bar(futures, len(tasks), label)]
             except BaseException:

@@ -43,12 +43,15 @@ class Engine:
         team: who works the chunks off.
         memory: budget in bytes for what is held at once, beside a network that is itself in memory.
         chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
+        fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
+            by default where that takes less time.
     """
 
     backend: Backend = field(default_factory=NumpyBackend)
     team: Team = field(default_factory=Threads)
     memory: int = 256 << 20
     chunk_numbers: int = 1 << 19
+    fft_from: float | None = None
 
     def chunk_layers(self, net: Network) -> int:
         """Layers of one chunk."""
