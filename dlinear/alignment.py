@@ -17,8 +17,10 @@ from jaxtyping import Float, Int
 
 from dlinear.all_horizons import all_sums
 from dlinear.errors import NonFiniteError, UndefinedAngleError
+from dlinear.held import held_bytes, held_sums
 from dlinear.networks import Matrix, Network
-from dlinear.truncation import Engine, Sums, explain_overflow, held_sums, near_sums
+from dlinear.streamed import far_sums, near_sums
+from dlinear.truncation import Engine, Sums, explain_overflow
 from dlinear.validation import as_horizons, as_phi
 
 TRUE_GRADIENT_ZERO = "g_T = 0"
@@ -133,14 +135,18 @@ def _moments(
     net: Network, phi: Matrix, shortfalls: set[int], engine: Engine, at_once: bool
 ) -> dict[int, _Moments]:
     """The moments of every shortfall."""
-    streamed = net.depth > engine.chunk_layers(net)
-    near = {m for m in shortfalls if streamed and m <= net.depth // 2}
+    one_chunk = net.depth <= engine.chunk_layers(net)
+    near = {m for m in shortfalls if m <= net.depth // 2 and not one_chunk}
+    others = sorted(shortfalls - near)
     if at_once:
         sums = all_sums(net, phi, engine)
     else:
         sums = near_sums(net, phi, sorted(near), engine) if near else {}
-        held = sorted(shortfalls - near)
-        sums |= held_sums(net, phi, held, engine) if held else {}
+        if one_chunk or held_bytes(net) <= engine.memory:
+            sums |= held_sums(net, phi, others, engine) if others else {}
+        else:
+            for m in others:
+                sums |= far_sums(net, phi, m, engine)
     if not all(math.isfinite(one.true) for one in sums.values()):
         explain_overflow(net, engine)
     return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}

@@ -21,9 +21,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dlinear.correlation import Channels, by_fft
+from dlinear.held import held_sums
 from dlinear.networks import Matrix, Network
 from dlinear.pairs import Diagonals, Ends, Starts, TileArrays, by_pairs
-from dlinear.truncation import Engine, Sums, Survey, held_sums, local_team, near_sums, rescaled, tail_terms
+from dlinear.streamed import near_sums
+from dlinear.truncation import Engine, Sums, Survey, local_team, rescaled, tail_terms
 
 TOLERANCE = 1e-10  # of what the sums may add to the relative error of sin^2, by their bounds
 _TILE, _SHORT = 1024, 16  # layers of a tile; windows below the second are multiplied out

@@ -4,23 +4,15 @@ With s = t + h, E_s = W_s^T - I, R = P_T - Phi and m = T - h, for t < m (delta(t
 
     delta(t) = -(W_{t+1}^s)^T Y_s P_t^T,   Y_s = E_s P_s + E_s^T R                                    (D)
 
-E_s and R are held as deviations from I; the other products only multiply.
-
-Near horizons, m <= T/2. All windows cross the layer p = T - M, M the largest shortfall asked for, so
-W_{t+1}^s = U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, and -delta(t) = L_t^T Z_s P_t^T with Z_s = U_s^T Y_s.
-One map over chunks for their products, a scan over chunk edges, a map over the last M layers for Z, a map
-over all layers for ||g_T|| and over the first M of them for delta. Held at any time: some chunks per worker,
-n x n numbers per chunk edge, and Z, or a few chunks of it where Z outgrows the memory budget.
-
-Far horizons, m > T/2, and networks of a single chunk. With all layers held, windows by block scans.
+E_s and R are held as deviations from I; the other products only multiply. One map over chunks for their
+products and a scan over chunk edges (`Survey`), then a map over chunks for the sums of ||g_T||^2,
+<delta, g_T> and ||delta||^2 (`gather`). Where the windows come from is the business of `streamed` and `held`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -30,7 +22,7 @@ import numpy as np
 from dlinear.backends import Array, Backend, NumpyBackend
 from dlinear.errors import NonFiniteError
 from dlinear.networks import Matrix, Network, check_finite
-from dlinear.products import Chunk, compose, windows
+from dlinear.products import Chunk, compose
 from dlinear.teams import Team, Threads
 
 
@@ -108,6 +100,7 @@ class Survey:
         states: P at each edge, (k + 1, n, n).
         tails: E_e = W_e^T - I at each edge, (k + 1, n, n).
         residual: R.
+        identity: I, (n, n).
         scale: power of two that all gradients are multiplied by, so that their squares stay in float64.
     """
 
@@ -122,8 +115,8 @@ class Survey:
         products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
         deviations = [be.array(pair[0]) for pair in products]
         self.totals = [be.array(pair[1]) for pair in products]
-        identity = be.array(np.eye(n))
-        self.states, self.tails = [identity], [be.array(np.zeros((n, n)))]
+        self.identity = be.array(np.eye(n))
+        self.states, self.tails = [self.identity], [be.array(np.zeros((n, n)))]
         for total in self.totals:
             self.states.append(total @ self.states[-1])
         for deviation in reversed(deviations):
@@ -141,7 +134,7 @@ class Survey:
             return self._only
         be = self.engine.backend
         found = Chunk(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
-        if stop - start == self.net.depth:
+        if len(self.edges) == 2:
             self._only = found
         return found
 
@@ -158,14 +151,14 @@ class Survey:
 
     def between(self, start: int, stop: int) -> list[Array]:
         """W_start^e for each edge e from start to stop."""
-        found = [self.engine.backend.array(np.eye(self.net.width))]
+        found = [self.identity]
         for i in range(self.index(start), self.index(stop)):
             found.append(self.totals[i] @ found[-1])
         return found
 
     def until(self, start: int, stop: int) -> list[Array]:
         """W_e^stop for each edge e from start to stop."""
-        found = [self.engine.backend.array(np.eye(self.net.width))]
+        found = [self.identity]
         for i in range(self.index(stop) - 1, self.index(start) - 1, -1):
             found.append(found[-1] @ self.totals[i])
         return found[::-1]
@@ -306,186 +299,6 @@ def tail_terms(survey: Survey, tails: Array, ends: Array) -> Array:
     terms += tails.mT @ survey.engine.backend.array(survey.residual)
     terms *= survey.scale
     return terms
-
-
-# --- near horizons ---------------------------------------------------------------------------------------
-
-
-def near_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
-    """The sums of shortfalls in 0..T/2, streaming over the layers."""
-    held = max(shortfalls)
-    survey = Survey(net, phi, (held, net.depth - held), engine)
-    return rescaled(survey, lambda: gather(survey, Near(survey, held), shortfalls))
-
-
-class Near:
-    """-delta(t) = L_t^T Z_s P_t^T for any m <= M."""
-
-    def __init__(self, survey: Survey, held: int) -> None:
-        self.survey, self.held, self.tail = survey, held, Tail(survey, held)
-        self.costates = survey.costates()
-        self.until = survey.until(0, survey.net.depth - held)  # L at the edges
-
-    def visit(self, chunk: tuple[int, int]) -> Visit:
-        """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        survey, (start, stop) = self.survey, chunk
-        layers, at = survey.layers(start, stop), survey.index(start)
-        states = layers.states(survey.states[at])[:-1].mT
-        gradient = layers.costates(self.costates[at + 1])[1:] @ states
-        left = layers.costates(self.until[at + 1].mT)[1:] if start < self.held else None
-
-        def delta_of(m: int) -> Array:
-            assert left is not None
-            count = max(0, min(stop, m) - start)
-            first = start + survey.net.depth - m
-            return left[:count] @ self.tail.between(first, first + count) @ states[:count]
-
-        return gradient, delta_of
-
-
-class Tail:
-    """Z_s = U_s^T Y_s for s = T-M..T-1: whole where half the memory budget holds it, else a few chunks."""
-
-    def __init__(self, survey: Survey, held: int) -> None:
-        self.survey, self.first = survey, survey.net.depth - held
-        engine, n = survey.engine, survey.net.width
-        self.chunks = survey.chunks(self.first, survey.net.depth)
-        self.starts = survey.between(self.first, survey.net.depth)  # U at the edges
-        self._kept: OrderedDict[int, Array] = OrderedDict()
-        self._lock = threading.Lock()
-        self._whole: Array | None = None
-        self._keep = max(4, engine.memory // 2 // (8 * n**2 * engine.chunk_layers(survey.net)))
-        if held * n**2 * 8 <= engine.memory // 2 and held:
-            self._whole = engine.backend.empty(held, n, n)
-            local_team(engine).map(self._fill, range(len(self.chunks)), "last layers")
-
-    def between(self, start: int, stop: int) -> Array:
-        """Z_s for s = start..stop-1."""
-        if self._whole is not None:
-            return self._whole[start - self.first : stop - self.first]
-        parts = []
-        for i, (a, b) in enumerate(self.chunks):
-            if a < stop and start < b:
-                parts.append(self._chunk(i)[max(start, a) - a : min(stop, b) - a])
-        if len(parts) == 1:
-            return parts[0]
-        out = self.survey.engine.backend.empty(stop - start, *parts[0].shape[1:])
-        place = 0
-        for part in parts:
-            out[place : place + len(part)] = part
-            place += len(part)
-        return out
-
-    def _fill(self, i: int) -> None:
-        a, b = self.chunks[i]
-        assert self._whole is not None
-        self._whole[a - self.first : b - self.first] = self._compute(i)
-
-    def _chunk(self, i: int) -> Array:
-        with self._lock:
-            if i in self._kept:
-                self._kept.move_to_end(i)
-                return self._kept[i]
-        values = self._compute(i)
-        with self._lock:
-            self._kept[i] = values
-            while len(self._kept) > self._keep:
-                self._kept.popitem(last=False)
-        return values
-
-    def _compute(self, i: int) -> Array:
-        survey, (a, b) = self.survey, self.chunks[i]
-        layers, at = survey.layers(a, b), survey.index(a)
-        y = tail_terms(
-            survey, layers.suffix_deviations(survey.tails[at + 1]), layers.states(survey.states[at])
-        )
-        return layers.states(self.starts[i])[:-1].mT @ y[:-1]
-
-
-# --- all layers held ----------------------------------------------------------------------------------------
-
-
-def held_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
-    """The sums of shortfalls in 0..T-1; holds every layer and four more arrays of that size."""
-    survey = Survey(net, phi, (), engine)
-    near = [m for m in shortfalls if m <= net.depth // 2]
-
-    def sums() -> dict[int, Sums]:
-        held = Held(survey)
-        found = gather(survey, NearHeld(held, max(near)), near) if near else {}
-        for m in shortfalls:
-            if m not in found:
-                found |= gather(survey, Far(held, m), [m])
-        return found
-
-    return rescaled(survey, sums)
-
-
-class Held:
-    """P_t, g_T(t) and Y_s of every layer."""
-
-    def __init__(self, survey: Survey) -> None:
-        depth, n, be = survey.net.depth, survey.net.width, survey.engine.backend
-        self.survey = survey
-        self.layers, self.states, self.gradients, self.terms = (be.empty(depth, n, n) for _ in range(4))
-        self.terms = be.empty(depth + 1, n, n)
-        costates = survey.costates()
-
-        def fill(chunk: tuple[int, int]) -> None:
-            layers, at, here = survey.layers(*chunk), survey.index(chunk[0]), slice(*chunk)
-            self.layers[here] = layers.layers
-            states = layers.states(survey.states[at])
-            self.states[here] = states[:-1]
-            be.matmul(layers.costates(costates[at + 1])[1:], states[:-1].mT, self.gradients[here])
-            tails = layers.suffix_deviations(survey.tails[at + 1])
-            self.terms[here] = tail_terms(survey, tails, states)[:-1]
-
-        local_team(survey.engine).map(fill, survey.chunks(0, depth), "all layers")
-        self.terms[depth] = 0
-
-
-class NearHeld:
-    """-delta(t) = L_t^T Z_s P_t^T for any m <= M, from what is held."""
-
-    def __init__(self, held: Held, largest: int) -> None:
-        self.survey, self.held = held.survey, held
-        split, be = held.survey.net.depth - largest, held.survey.engine.backend
-        identity = be.array(np.eye(held.survey.net.width))
-        self.left = Chunk(held.layers[:split], be).costates(identity)[1 : largest + 1]
-        self.z = Chunk(held.layers[split:], be).states(identity)[:-1].mT @ held.terms[split:-1]
-
-    def visit(self, chunk: tuple[int, int]) -> Visit:
-        """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        held, (start, stop) = self.held, chunk
-
-        def delta_of(m: int) -> Array:
-            here = slice(start, max(start, min(stop, m)))
-            first = start + len(self.z) - m
-            z = self.z[first : first + here.stop - start]
-            return self.left[here] @ z @ held.states[here].mT
-
-        return held.gradients[start:stop], delta_of
-
-
-class Far:
-    """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for one m, by window products of all layers."""
-
-    def __init__(self, held: Held, m: int) -> None:
-        self.survey, self.held, self.horizon = held.survey, held, held.survey.net.depth - m
-        self.windows = windows(held.layers[1:], self.horizon - 1, held.survey.engine.backend)
-
-    def visit(self, chunk: tuple[int, int]) -> Visit:
-        """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        held, (start, stop) = self.held, chunk
-
-        def delta_of(m: int) -> Array:
-            stop_here = max(start, min(stop, m))
-            back = (
-                self.windows[start:stop_here].mT @ held.terms[start + self.horizon : stop_here + self.horizon]
-            )
-            return back @ held.states[start:stop_here].mT
-
-        return held.gradients[start:stop], delta_of
 
 
 def local_team(engine: Engine) -> Team:

@@ -12,8 +12,10 @@ from strategies import KINDS, build_case, cases_with_horizon
 import dlinear
 from dlinear.backends import NumpyBackend, TorchBackend
 from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.held import Far, Held, NearHeld
+from dlinear.streamed import Short, Streamed
 from dlinear.teams import Threads
-from dlinear.truncation import Engine, Far, Held, Near, NearHeld, Survey
+from dlinear.truncation import Engine, Survey
 
 
 def relative_error(deviations, phi, horizon):
@@ -83,13 +85,16 @@ def test_delta_is_the_difference_of_the_gradients_both_ways():
         net = dlinear.DenseNetwork(rng.normal(size=(depth, 3, 3)) / depth)
         phi = rng.normal(size=(3, 3))
         held = depth // 2
-        near = Near(Survey(net, phi, (held, depth - held), engine), held)
+        near = Streamed(Survey(net, phi, (held, depth - held), engine), {depth - held}, depth - held, held)
         survey = Survey(net, phi, (), engine)
         full = Held(survey)
         for m in range(1, depth):
             truncated, true = (dlinear.horizon_gradients(net, phi, h) for h in (depth - m, depth))
             far = Far(full, m)
-            for slices in (near, NearHeld(full, held), far) if m <= held else (far,):
+            splits = range(depth - m, depth, depth - m)
+            streamed = Streamed(Survey(net, phi, (*splits, m), engine), splits, depth - m, m)
+            ways = [far, streamed, Short(Survey(net, phi, (), engine), depth - m)]
+            for slices in [*ways, near, NearHeld(full, held)] if m <= held else ways:
                 for start, stop in slices.survey.chunks(0, depth):
                     gradient, delta_of = slices.visit((start, stop))
                     assert np.allclose(gradient, true[start:stop], rtol=1e-11, atol=1e-13)

@@ -16,9 +16,11 @@ from dlinear import all_horizons, correlation, pairs
 from dlinear.backends import TorchBackend
 from dlinear.crosscheck import check_against_direct
 from dlinear.errors import HorizonError, UndefinedAngleError
+from dlinear.held import held_sums
 from dlinear.pairs import Ends, Starts
+from dlinear.streamed import near_sums
 from dlinear.teams import Threads
-from dlinear.truncation import Engine, held_sums, near_sums
+from dlinear.truncation import Engine
 
 
 def engine(tile=1024, width=3, **knobs):

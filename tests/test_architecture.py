@@ -15,7 +15,18 @@ SCRIPTS = ("proofs", "sims", "paper_figs")
 LIBRARY = sorted(p for p in (ROOT / "dlinear").rglob("*.py") if "__pycache__" not in p.parts)
 
 # Each stage may use the stages before it, never those after.
-STAGES = ("networks", "products", "pairs", "correlation", "truncation", "all_horizons", "alignment", "decay")
+STAGES = (
+    "networks",
+    "products",
+    "pairs",
+    "correlation",
+    "truncation",
+    "streamed",
+    "held",
+    "all_horizons",
+    "alignment",
+    "decay",
+)
 HEAVY = ("torch", "matplotlib", "sympy", "flint", "scipy", "sklearn", "xarray", "tyro", "tqdm", "pooch")
 
 
