@@ -16,6 +16,7 @@ import queue
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,64 +122,48 @@ class Cluster:
             time.sleep(min(0.2, self.answer))
 
     def _computed(self, client: Any, address: str, cells: Mapping[str, Any], compute: Compute) -> Results:
-        arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        executor = client.get_executor(pure=False)
+        arrived: queue.SimpleQueue[Future[tuple[Arrays, float]]] = queue.SimpleQueue()
         waiting = list(cells)[::-1]
-        flying: dict[str, tuple[str, Any]] = {}
-        forgotten = dict.fromkeys(cells, 0)
-        busy = time.monotonic()
+        flying: dict[Future[tuple[Arrays, float]], str] = {}
+        tries = dict.fromkeys(cells, 0)
+        watch = _Watch(address, self.patience)
+
+        def again() -> None:  # a lost connection cancels everything in flight
+            self._reconnected(client, address)
+            keys = list(flying.values())
+            while flying:
+                flying.popitem()[0].cancel()
+            waiting.extend(reversed(keys))
+
         try:
             while waiting or flying:
                 while waiting and len(flying) < AHEAD:
                     key = waiting.pop()
-                    future = client.submit(_work, _packed(compute, cells[key]), pure=False)
-                    flying[future.key] = key, future
+                    tries[key] += 1
+                    future = executor.submit(_work, _packed(compute, cells[key]))
+                    flying[future] = key
                     future.add_done_callback(arrived.put)
                 try:
                     future = arrived.get(timeout=POLL)
                 except queue.Empty:
-                    busy = self._workers_seen(client, address, busy)
+                    try:
+                        watch.saw(client.nthreads(callback_timeout=self.answer))
+                    except (OSError, TimeoutError):
+                        again()
                     continue
-                busy = time.monotonic()
-                key = flying[future.key][0]
-                if future.status == "cancelled":
-                    del flying[future.key]
-                    self._reconnected(client, address)
-                    forgotten[key] += 1
-                    if forgotten[key] < TRIES:
-                        waiting.append(key)
-                    else:
-                        yield key, ClusterError(f"the cluster forgot it {TRIES} times")
+                watch.saw(True)
+                if future not in flying:
                     continue
-                try:
-                    outcome = _outcome(future, self.answer)
-                except TimeoutError:  # lost with its worker, computed again
-                    future.add_done_callback(arrived.put)
-                    continue
-                del flying[future.key]
-                future.release()
-                yield key, outcome
+                if not future.cancelled():
+                    yield flying.pop(future), _outcome(future)
+                elif tries[flying[future]] < TRIES:
+                    again()
+                else:
+                    yield flying.pop(future), ClusterError(f"the cluster forgot it {TRIES} times")
         finally:
-            with contextlib.suppress(Exception):  # the scheduler may be gone
-                client.cancel([future for _, future in flying.values()])
-
-    def _workers_seen(self, client: Any, address: str, busy: float) -> float:
-        """When a worker was last seen.
-
-        Raises:
-            ClusterError: too long ago, or the scheduler is lost.
-        """
-        try:
-            if client.nthreads(callback_timeout=self.answer):
-                return time.monotonic()
-        except (OSError, TimeoutError):
-            self._reconnected(client, address)
-            return busy
-        alone = time.monotonic() - busy
-        if alone > self.patience:
-            raise ClusterError(f"no worker has been connected to {address} for {self.patience:g} s")
-        if alone < 2 * POLL:
-            print(f"no worker is connected to {address}: waiting up to {self.patience:g} s", file=sys.stderr)
-        return busy
+            for future in flying:
+                future.cancel()
 
     def _reconnected(self, client: Any, address: str) -> None:
         """Wait until the client is connected again, which it tries by itself for `answer` seconds."""
@@ -189,12 +174,33 @@ class Cluster:
             time.sleep(0.05)
 
 
-def _outcome(future: Any, timeout: float) -> Outcome:
-    if future.status == "error":
-        error = future.exception(timeout=timeout)
-        return error if isinstance(error, Exception) else ClusterError(f"it ended with {error!r}")
-    result: tuple[Arrays, float] = future.result(timeout=timeout)
-    return result
+class _Watch:
+    """When a worker was last seen; waiting for one is said once, and has an end."""
+
+    def __init__(self, address: str, patience: float) -> None:
+        self.address, self.patience = address, patience
+        self.last, self.said = time.monotonic(), False
+
+    def saw(self, workers: Any) -> None:
+        """Take notice of a look at the workers.
+
+        Raises:
+            ClusterError: there have been none for too long.
+        """
+        if workers:
+            self.last, self.said = time.monotonic(), False
+        elif time.monotonic() - self.last > self.patience:
+            raise ClusterError(f"no worker has been connected to {self.address} for {self.patience:g} s")
+        elif not self.said:
+            self.said = True
+            print(f"no worker at {self.address}: waiting up to {self.patience:g} s", file=sys.stderr)
+
+
+def _outcome(future: Future[tuple[Arrays, float]]) -> Outcome:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    return error if isinstance(error, Exception) else ClusterError(f"it ended with {error!r}")
 
 
 def _blamed(error: Any) -> ClusterError:
