@@ -7,6 +7,7 @@ in the same versions. Cells of a worker that dies are computed again by another 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -16,7 +17,7 @@ import queue
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,12 @@ class Cluster:
         except ImportError as error:
             raise MissingDependencyError("a cluster needs Dask: pip install distributed") from error
         address = self.scheduler or self._address()
-        connect: Any = distributed.Client
         with _quiet():
             try:
-                client = connect(address, timeout=self.answer, set_as_default=False)
-            except (OSError, ValueError) as error:
+                with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop may be running
+                    apart.submit(asyncio.run, _answers(address, self.answer)).result()
+                client = distributed.Client(address, timeout=self.answer, set_as_default=False)
+            except Exception as error:
                 raise ClusterError(f"no Dask scheduler at {address} within {self.answer:g} s") from error
             try:
                 yield client, address
@@ -172,6 +174,16 @@ class Cluster:
             if client.status == "closed" or time.monotonic() > deadline:
                 raise ClusterError(f"the Dask scheduler at {address} is gone (waited {self.answer:g} s)")
             time.sleep(0.05)
+
+
+async def _answers(address: str, timeout: float) -> None:
+    """Greet the scheduler: the client itself would wait for ever for a port that takes calls in silence."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    words = Security().get_connection_args("client")  # TLS as configured
+    comm = await asyncio.wait_for(connect(address, timeout=timeout, **words), timeout)
+    comm.abort()
 
 
 class _Watch:

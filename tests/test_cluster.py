@@ -345,6 +345,12 @@ def test_shards_are_disjoint_complete_and_the_same_again(tmp_path, trace, count)
     assert set(computed(trace).values()) == {1}
 
 
+def test_dask_is_loaded_only_where_it_is_used():
+    code = "import sys, dlinear.launch; print([m for m in ('distributed', 'dask', 'tornado') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 SIM = "--data random --width 3 --depths 300 1000 --seeds 4 --points 8 --largest 30"
 
 
