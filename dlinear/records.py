@@ -153,7 +153,7 @@ def replacing(path: Path) -> Iterator[Any]:
     Raises:
         RecordError: the write failed; the message gives the reason, and no partial file is left.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")  # one of several machines
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:

@@ -2,7 +2,7 @@
 
 A cell is one frozen dataclass of knobs; `compute(cell)` must be a top-level function (the processes are
 spawned) that returns the arrays of `records.write`. Cells whose record exists are not computed again.
-Any `concurrent.futures.Executor` can be passed instead of the local pool.
+Any `concurrent.futures.Executor` can be passed instead of the local pool, or a `cluster.Cluster`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,35 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
 from dlinear import records
-from dlinear.errors import DomainError, RecordError
+from dlinear.errors import DlinearError, DomainError, RecordError
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
-_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+Outcome = tuple[Arrays, float] | Exception
+Results = Generator[tuple[str, Outcome], None, None]
+
+
+class Gatherer(Protocol):
+    """Computes cells somewhere else."""
+
+    def gather(self, cells: Mapping[str, Any], compute: Compute) -> Results:
+        """(key, arrays and seconds, or the exception) of each cell as it arrives."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,12 @@ class Sweep:
 
     Attributes:
         folder: results/<experiment>.
-        keys: the cells' keys in the order asked.
+        keys: the cells' keys in the order asked; those of the shard alone when there is one.
         computed: how many cells were computed now.
         resumed: how many were there already.
         failed: key -> one line for each cell that failed.
+        lost: the keys that neither failed nor have a record; none, unless somebody removes files.
+        shard: i/N of a part, None of the whole.
     """
 
     folder: Path
@@ -48,10 +60,22 @@ class Sweep:
     computed: int
     resumed: int
     failed: Mapping[str, str]
+    lost: tuple[str, ...] = ()
+    shard: str | None = None
+
+    @property
+    def waiting(self) -> str:
+        """Why no verdict can be given yet; empty when every cell of the run is there."""
+        if missing := len(self.failed) + len(self.lost):
+            return f"{missing} of {len(self.keys)} cells are missing; run the same command again"
+        if self.shard is not None:
+            return f"shard {self.shard} alone; when all are done, run the same command without --shard"
+        return ""
 
     def __str__(self) -> str:
         """One line for the end of a script's output."""
         line = f"{len(self.keys)} cells in {self.folder}: {self.computed} computed, {self.resumed} resumed"
+        line += f", {len(self.lost)} lost"
         return line + (f", {len(self.failed)} FAILED" if self.failed else "")
 
 
@@ -61,9 +85,10 @@ def run(
     compute: Compute,
     *,
     workers: int | None = None,
-    executor: Executor | None = None,
+    executor: Executor | Gatherer | None = None,
+    shard: str | None = None,
 ) -> Sweep:
-    """Compute the missing cells, writing each record as it arrives, and mark the run as the latest.
+    """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
     A cell that raises is reported on stderr and the rest go on; so does one whose process dies, after
     one more try in a process of its own. Ctrl-C keeps what is finished and says how to go on.
@@ -74,11 +99,13 @@ def run(
         compute: top-level function, cell -> arrays by name as (dimensions, values).
         workers: processes; 0 or 1 computes here, None takes one per core.
         executor: anything that runs `submit`, used instead of a local pool; its owner pins the threads
-            of its workers and closes it.
+            of its workers and closes it. Or a `cluster.Cluster`.
+        shard: i/N takes the i-th of N disjoint parts of the cells; the parts together are all of them.
 
     Raises:
         RecordError: a record could not be written (full disk); what is finished is kept.
-        DomainError: a negative number of workers.
+        ClusterError: the scheduler or all workers of a cluster are gone; what is finished is kept.
+        DomainError: a negative number of workers, or a shard that is not i/N with 1 <= i <= N.
         KeyboardInterrupt: after Ctrl-C, once the message is printed.
     """
     if workers is not None and workers < 0:
@@ -86,7 +113,7 @@ def run(
     from tqdm import tqdm
 
     place = Path(folder)
-    wanted = {records.key(cell): cell for cell in cells}
+    wanted = _part({records.key(cell): cell for cell in cells}, shard)
     there = _present(place, wanted)
     missing = {key: cell for key, cell in wanted.items() if key not in there}
     failed: dict[str, str] = {}
@@ -104,18 +131,35 @@ def run(
                     continue
                 records.write(place, wanted[key], *result)
                 count += 1
-    except (KeyboardInterrupt, RecordError) as stop:
+    except (KeyboardInterrupt, DlinearError) as stop:
         word = "interrupted" if isinstance(stop, KeyboardInterrupt) else "stopped"
-        kept = sum((records.cells(place) / f"{key}.npz").exists() for key in wanted)
-        print(
-            f"{word}: {kept} of {len(wanted)} cells are kept in {records.cells(place)}; "
-            "run the same command again to compute the rest",
-            file=sys.stderr,
-        )
+        kept = len(wanted) - len(_absent(place, wanted))
+        if kept or word == "interrupted":
+            print(
+                f"{word}: {kept} of {len(wanted)} cells are kept in {records.cells(place)}; "
+                "run the same command again to compute the rest",
+                file=sys.stderr,
+            )
         raise
-    if not failed:
+    lost = tuple(key for key in _absent(place, wanted) if key not in failed)
+    if not failed and not lost and shard is None:
         records.mark_latest(place, list(wanted))
-    return Sweep(place, tuple(wanted), count, len(there), failed)
+    return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
+
+
+def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
+    """Every N-th cell from the i-th on, in the order asked: cells of one kind are dealt out evenly."""
+    if shard is None:
+        return wanted
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard, re.ASCII)
+    i, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= i <= count:
+        raise DomainError(f"shard must be i/N with 1 <= i <= N, for example 1/8, not {shard!r}")
+    return dict(list(wanted.items())[i - 1 :: count])
+
+
+def _absent(place: Path, keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if not (records.cells(place) / f"{key}.npz").exists()]
 
 
 def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
@@ -134,18 +178,19 @@ def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
     return there
 
 
-def _timed(compute: Compute, cell: Any) -> tuple[Arrays, float]:
+def timed(compute: Compute, cell: Any) -> tuple[Arrays, float]:
+    """compute(cell) and the seconds it took."""
     start = time.perf_counter()
     return compute(cell), time.perf_counter() - start
 
 
-Outcome = tuple[Arrays, float] | Exception
-Results = Generator[tuple[str, Outcome], None, None]
-
-
 def _results(
-    cells: Mapping[str, Any], compute: Compute, workers: int | None, executor: Executor | None
+    cells: Mapping[str, Any], compute: Compute, workers: int | None, executor: Executor | Gatherer | None
 ) -> Results:
+    if executor is not None and not isinstance(executor, Executor):
+        if cells:  # a finished run needs no cluster
+            yield from executor.gather(cells, compute)
+        return
     if executor is not None:
         yield from _gather(executor, cells, compute)
         return
@@ -153,7 +198,7 @@ def _results(
     if count <= 1:
         for key, cell in cells.items():
             try:
-                yield key, _timed(compute, cell)
+                yield key, timed(compute, cell)
             except Exception as error:
                 yield key, error
         return
@@ -173,7 +218,7 @@ def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> R
     futures: dict[Future[tuple[Arrays, float]], str] = {}
     for key, cell in cells.items():
         try:
-            futures[executor.submit(_timed, compute, cell)] = key
+            futures[executor.submit(timed, compute, cell)] = key
         except BrokenProcessPool as error:
             yield key, error
     try:
@@ -192,8 +237,8 @@ def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> R
 def _pool(workers: int) -> Iterator[Executor]:
     """Spawned processes with one BLAS thread each; ended at once when the sweep is interrupted."""
     before = set(multiprocessing.active_children())
-    saved = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    saved = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
     try:
         yield pool

@@ -22,6 +22,7 @@ import tyro
 
 import dlinear
 from dlinear import limits, profiles, records, report, sweeps
+from dlinear.launch import Launch
 from dlinear.tasks import TaskName, load_task
 
 Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
@@ -39,7 +40,7 @@ JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems 
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(Launch):
     """What to run."""
 
     data: TaskName = "digits"  # the images bundled with scikit-learn need no download
@@ -53,8 +54,6 @@ class Knobs:
     largest: float = 0.02  # of T: beyond it the next order in 1 - h/T is seen in the constant
     sigma: float = 1.0  # of the Gaussian and orthogonal layers; the law is in sigma^2
     crossover: float = 30.0  # shortfall at which the mixed layers change their order; inside every range
-    results: str = "results"  # records go to <results>/cubic_decay
-    workers: int | None = None  # processes; one per core by default, 0 or 1 for none
 
 
 @dataclass(frozen=True)
@@ -160,15 +159,16 @@ def main(knobs: Knobs) -> int:
         for ensemble in knobs.ensembles
         for seed in range(knobs.seeds)
     ]
-    folder = f"{knobs.results}/cubic_decay"
-    run = functools.partial(compute, phi=task.phi)
-    sweep = sweeps.run(folder, cells, run, workers=knobs.workers)
-    data = records.load(folder, sweep.keys)
+    sweep = knobs.sweep("cubic_decay", cells, functools.partial(compute, phi=task.phi))
+    if sweep.waiting:
+        print(f"{sweep}\nno verdict: {sweep.waiting}")
+        return bool(sweep.failed or sweep.lost)
+    data = records.load(sweep.folder, sweep.keys)
     judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
     print(f"{knobs.data}, width {knobs.width}, mean over {knobs.seeds} seeds; {sweep}")
     header = ("ensemble", "T", "order", "95 % interval", "", "measured", "predicted", "ratio", "verdict")
     print(report.table(header, [row for row, _ in judged]))
-    return report.finish([answer for _, answers in judged for answer in answers]) or bool(sweep.failed)
+    return report.finish([answer for _, answers in judged for answer in answers])
 
 
 if __name__ == "__main__":

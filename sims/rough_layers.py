@@ -3,6 +3,8 @@
     python -m sims.rough_layers                               # digits, width 10, under a minute
     python -m sims.rough_layers --seeds 100 --depths 3000 10000 30000 100000
     python -m sims.rough_layers --data random --seeds 5 --depths 1000 3000 --workers 1
+    python -m sims.rough_layers --scheduler-file scheduler.json      # on a Dask cluster: docs/cluster.md
+    python -m sims.rough_layers --shard 1/8                   # one of eight jobs; verdicts when all are done
 
 Three parts, each D(t) = A/T + rho Xi_t with independent Gaussian Xi_t of entry variance 1/n:
 prefactor, A = 0 and rho = sigma/T (the paper's Gaussian initialisation): sin^2 ~ q (1 - h/T)^2, q ~ 1/T;
@@ -21,6 +23,7 @@ import tyro
 
 import dlinear
 from dlinear import limits, products, profiles, records, report, sweeps
+from dlinear.launch import Launch
 from dlinear.tasks import TaskName, load_task
 
 PARTS = ("prefactor", "crossover", "brownian")
@@ -30,7 +33,7 @@ SHARED = ("width", "data", "points", "largest", "sigma", "brownian_sigma", "cros
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(Launch):
     """What to run."""
 
     data: TaskName = "digits"  # real labels and images without a download
@@ -44,8 +47,6 @@ class Knobs:
     sigma: float = 1.0  # of the part prefactor; q is in sigma^2
     brownian_sigma: float = 0.5  # the product of layers then varies by a factor of about two
     crossover: float = 30.0  # m* asked for: sigma of that part follows from it
-    results: str = "results"  # records go to <results>/rough_layers
-    workers: int | None = None  # processes; one per core by default, 0 or 1 for none
 
 
 @dataclass(frozen=True)
@@ -170,10 +171,11 @@ def main(knobs: Knobs) -> int:
         for part in PARTS
         for seed in range(knobs.seeds)
     ]
-    folder = f"{knobs.results}/rough_layers"
-    run = functools.partial(compute, phi=task.phi)
-    sweep = sweeps.run(folder, cells, run, workers=knobs.workers)
-    data = records.load(folder, sweep.keys)
+    sweep = knobs.sweep("rough_layers", cells, functools.partial(compute, phi=task.phi))
+    if sweep.waiting:
+        print(f"{sweep}\nno verdict: {sweep.waiting}")
+        return bool(sweep.failed or sweep.lost)
+    data = records.load(sweep.folder, sweep.keys)
     print(f"{knobs.data}, width {knobs.width}, {knobs.seeds} seeds; {sweep}")
     rows, answers = [], []
     for part in PARTS:
@@ -195,7 +197,7 @@ def main(knobs: Knobs) -> int:
                 rows.append([part, str(depth), "q", f"{q:.3g}", f"{law.mean():.3g}"])
         answers += new
     print(report.table(("part", "T", "", "measured [95 %]", "predicted"), rows))
-    return report.finish(answers) or bool(sweep.failed)
+    return report.finish(answers)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def test_command_lines_in_the_docstring_are_accepted(name):
 @pytest.mark.parametrize("name", SIMS)
 def test_every_knob_has_a_reason(name):
     source = (ROOT / "sims" / f"{name}.py").read_text()
-    body = re.search(r"class Knobs:\n(.*?)\n\n\n", source, re.DOTALL).group(1)
+    body = re.search(r"class Knobs(?:\(Launch\))?:\n(.*?)\n\n\n", source, re.DOTALL).group(1)
     knobs = [line for line in body.splitlines() if re.match(r"    \w+: ", line)]
     assert knobs
     for line in knobs:
