@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dlinear.all_horizons import all_sums
-from dlinear.errors import NonFiniteError, UndefinedAngleError
+from dlinear.errors import DomainError, NonFiniteError, UndefinedAngleError
 from dlinear.held import held_bytes, held_sums
 from dlinear.networks import Matrix, Network
 from dlinear.streamed import far_sums, near_sums
@@ -81,6 +81,8 @@ def alignment(
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
+    if undefined not in ("raise", "nan"):
+        raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
     phi = as_phi(phi, net)
     at_once = isinstance(horizons, str) and horizons == "all" and net.depth > 1
     asked = as_horizons(range(1, net.depth) if at_once else horizons, net.depth)

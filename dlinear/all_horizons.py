@@ -172,7 +172,7 @@ class Triangle:
         layers, at = survey.layers(*chunk), survey.index(chunk[0])
         states = layers.states(survey.states[at])
         gradients = layers.costates(self.costates[at + 1])[1:] @ states[:-1].mT
-        terms = tail_terms(survey, layers.suffix_deviations(survey.tails[at + 1]), states)[:-1]
+        terms = tail_terms(survey, layers, *chunk)[:-1]
         return TileArrays(chunk[0], *(numpy(x) for x in (layers.layers, states[:-1], gradients, terms)))
 
     def _tile(self, chunk: tuple[int, int]) -> tuple[np.ndarray, Diagonals]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from dlinear.errors import DomainError, MissingDependencyError
-from dlinear.networks import Network
+from dlinear.networks import Network, read_layers
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Precision = Literal["float64", "float32"]
@@ -19,10 +19,6 @@ Precision = Literal["float64", "float32"]
 
 class Backend(Protocol):
     """What the engine asks of an array library."""
-
-    @property
-    def parallel(self) -> bool:
-        """Whether chunks may run in several threads at once."""
 
     @property
     def eps(self) -> float:
@@ -57,18 +53,13 @@ class NumpyBackend:
     precision: Precision = "float64"
 
     @property
-    def parallel(self) -> bool:
-        """Whether chunks may run in several threads at once."""
-        return True
-
-    @property
     def eps(self) -> float:
         """Relative rounding of the precision."""
         return float(np.finfo(self.precision).eps)
 
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
-        return net.deviations(start, stop).astype(self.precision, copy=False)
+        return read_layers(net, start, stop).astype(self.precision, copy=False)
 
     def array(self, values: np.ndarray) -> Array:
         """The values in this precision."""
@@ -111,11 +102,6 @@ class TorchBackend:
             )
 
     @property
-    def parallel(self) -> bool:
-        """Whether chunks may run in several threads at once."""
-        return False
-
-    @property
     def eps(self) -> float:
         """Relative rounding of the precision."""
         return float(np.finfo(self.precision).eps)
@@ -125,7 +111,7 @@ class TorchBackend:
         on_device = getattr(net, "deviations_on", None)
         if on_device is not None and self.device != "cpu":
             return on_device(start, stop, self.device).to(self._dtype)
-        return self.array(net.deviations(start, stop))
+        return self.array(read_layers(net, start, stop))
 
     def array(self, values: np.ndarray) -> Array:
         """The values in this precision, on the device."""

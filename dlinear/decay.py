@@ -45,6 +45,7 @@ CURVATURE = 5.0  # beta
 _RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
 _NUGGET = 1e-4  # share of s^2 without correlation; ten times as much already narrows the intervals too far
 _ORDER_TOLERANCE = 0.05  # an order this close to 2 or 3 counts as it, however narrow its interval
+_FAR = 1.0  # an order further than this from 2 or 3 is not it, however wide its interval
 _DIRECT_TERMS = 64  # terms of the sum taken one by one before Euler-Maclaurin
 
 
@@ -94,12 +95,18 @@ def fit_decay(
         DomainError: fewer than three different shortfalls with an angle in 1..max_fraction T, or profiles
             that do not match.
     """
+    if not 0 < max_fraction <= 1:
+        raise DomainError(f"max_fraction is {max_fraction!r}; expected a number in (0, 1]")
     profiles = [profile] if isinstance(profile, AlignmentProfile) else list(profile)
+    if not all(isinstance(one, AlignmentProfile) for one in profiles):
+        raise DomainError("fit_decay takes an AlignmentProfile or a sequence of them, as alignment() returns")
     depth, m, sin2 = _points(profiles, max_fraction)
     if not sin2.any():
         return _zero_fit(len(m), len(profiles))
-    if not sin2.all():
-        raise DomainError("sin^2 is zero at some shortfalls and not at others; fit the others on their own")
+    if not (sin2 > 1e-250).all():
+        raise DomainError(
+            "sin^2 is zero (below 1e-250) at some shortfalls and not at others; fit the others on their own"
+        )
     (q, c), errors = _fit_two_terms(m, sin2, depth)
     order, order_error, scatter = _fit_order(m, sin2, depth, _noise(m, depth, q + errors[0], c))
     reach = _student(len(m) - 2)
@@ -170,7 +177,7 @@ def _points(profiles: list[AlignmentProfile], max_fraction: float) -> tuple[int,
     if keep.sum() < 3:
         raise DomainError(
             f"{int(keep.sum())} usable shortfalls received; expected at least 3 different horizons h with "
-            f"1 <= T - h <= {max_fraction:g} T = {max_fraction * first.depth:g} and a defined angle"
+            f"1 <= T - h <= {max(3, max_fraction * first.depth):g} and a defined angle"
         )
     return first.depth, m[keep].astype(np.float64), mean[where][keep]
 
@@ -269,7 +276,10 @@ def _student(freedom: int) -> float:
 
 def _classify(order: float, interval: Interval, both: bool, star: float, m: Floats) -> Kind:
     """Which law the order and the two terms speak for."""
-    near = {p: interval[0] - _ORDER_TOLERANCE <= p <= interval[1] + _ORDER_TOLERANCE for p in (2, 3)}
+    near = {
+        p: interval[0] - _ORDER_TOLERANCE <= p <= interval[1] + _ORDER_TOLERANCE and abs(order - p) < _FAR
+        for p in (2, 3)
+    }
     if both and m[0] < star < m[-1]:
         return "crossover"
     if near[2] and near[3]:

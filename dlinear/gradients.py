@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlinear.networks import Layers, Network
+from dlinear.networks import Layers, Matrix, Network, read_layers
 from dlinear.products import Chunk, windows
+from dlinear.truncation import Engine, explain_overflow
 from dlinear.validation import as_horizon, as_phi
 
 
@@ -29,18 +30,24 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
     phi = as_phi(phi, net)
-    depth, width = net.depth, net.width
-    h = as_horizon(horizon, depth)
-    deviations = net.deviations(0, depth)
-    identity = np.eye(width)
-    layers = Chunk(deviations)
+    h = as_horizon(horizon, net.depth)
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
+        gradients = _gradients(read_layers(net, 0, net.depth), phi, h)
+    if not np.isfinite(gradients).all():
+        explain_overflow(net, Engine())
+    return gradients
+
+
+def _gradients(deviations: Layers, phi: Matrix, h: int) -> Layers:
+    depth, width, _ = deviations.shape
+    identity, layers = np.eye(width), Chunk(deviations)
     forward = layers.states(identity)
     # P_s - Phi from the deviation of P_s: no small difference of two numbers near 1.
     residuals = layers.prefix_deviations()[h:] + (identity - phi)
-    gradients = np.empty((depth, width, width))
-    gradients[depth - h :] = Chunk(deviations[depth - h :]).costates(residuals[-1])[1:]
+    back = np.empty_like(deviations)
+    back[depth - h :] = Chunk(deviations[depth - h :]).costates(residuals[-1])[1:]
     if h < depth:
         between = windows(deviations[1:], h - 1)[: depth - h]  # W_{t+1}^{t+h}
-        np.matmul(np.swapaxes(between, 1, 2), residuals[:-1], out=gradients[: depth - h])
-    result: Layers = np.matmul(gradients, np.swapaxes(forward[:-1], 1, 2))
-    return result
+        np.matmul(between.mT, residuals[:-1], out=back[: depth - h])
+    gradients: Layers = back @ forward[:-1].mT
+    return gradients

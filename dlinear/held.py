@@ -50,11 +50,10 @@ class Held:
         def fill(chunk: tuple[int, int]) -> None:
             layers, at, here = survey.layers(*chunk), survey.index(chunk[0]), slice(*chunk)
             self.layers[here] = layers.layers
-            states = layers.states(survey.states[at])
-            self.states[here] = states[:-1]
-            be.matmul(layers.costates(costates[at + 1])[1:], states[:-1].mT, self.gradients[here])
-            tails = layers.suffix_deviations(survey.tails[at + 1])
-            self.terms[here] = tail_terms(survey, tails, states)[:-1]
+            states = layers.states(survey.states[at])[:-1]
+            self.states[here] = states
+            be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
+            self.terms[here] = tail_terms(survey, layers, *chunk)[:-1]
 
         local_team(survey.engine).map(fill, survey.chunks(0, depth), "all layers")
         self.terms[depth] = 0

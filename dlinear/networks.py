@@ -76,7 +76,7 @@ class DenseNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """A view of layers start..stop-1, shape (stop - start, n, n)."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         return self._deviations[start:stop]
 
     def __repr__(self) -> str:
@@ -98,8 +98,8 @@ class SmoothNetwork:
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
-        _check_sizes(self.depth)
-        object.__setattr__(self, "width", _path_width(lambda s: self._along(s)[0]))
+        _set_plain(self, depth=_whole("depth", self.depth))
+        _set_plain(self, width=_path_width(lambda s: self._along(s)[0]))
 
     def _along(self, positions: np.ndarray) -> np.ndarray:
         if self.vectorized:
@@ -108,7 +108,7 @@ class SmoothNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         if start == stop:
             return np.empty((0, self.width, self.width))
         return self._along((np.arange(start, stop) + 0.5) / self.depth) / self.depth
@@ -122,8 +122,7 @@ class ConstantNetwork:
     depth: int
 
     def __post_init__(self) -> None:
-        _check_sizes(self.depth)
-        object.__setattr__(self, "matrix", _as_layers(np.asarray(self.matrix)[None])[0])
+        _set_plain(self, depth=_whole("depth", self.depth), matrix=_as_layers([self.matrix])[0])
         check_finite(self.matrix[None], first_layer=0)
 
     @property
@@ -133,7 +132,7 @@ class ConstantNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         return np.tile(self.matrix / self.depth, (stop - start, 1, 1))
 
 
@@ -161,13 +160,14 @@ class GaussianNetwork:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+        _set_plain(self, width=_whole("width", self.width))
+        _check_random(self)
         if self.mean is not None and (mean := mean_network(self.mean, self.depth)).width != self.width:
             raise ShapeError(f"mean has width {mean.width}, the network has width {self.width}")
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         out = _gaussian_layers(self, _GAUSSIAN_STREAM, start, stop)
         out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
         if self.mean is not None:
@@ -176,7 +176,7 @@ class GaussianNetwork:
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
         """`deviations` as a torch tensor, the random part made on the device: the same to rounding."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         out = _gaussian_layers_on(device, self, _GAUSSIAN_STREAM, start, stop)
         out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
         if self.mean is not None:
@@ -198,7 +198,7 @@ class MixedNetwork:
     vectorized: bool = False
 
     def __post_init__(self) -> None:
-        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+        _check_random(self)
 
     @property
     def _smooth(self) -> SmoothNetwork:
@@ -241,11 +241,12 @@ class OrthogonalNetwork:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_random(self.depth, self.width, self.scale, self.sigma, self.seed)
+        _set_plain(self, width=_whole("width", self.width))
+        _check_random(self)
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop))
         # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
         q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
@@ -255,7 +256,7 @@ class OrthogonalNetwork:
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
         """`deviations` as a torch tensor made on the device: the same to rounding."""
-        _check_chunk(self, start, stop)
+        start, stop = _check_chunk(self, start, stop)
         layers = haar(_gaussian_layers_on(device, self, _ORTHOGONAL_STREAM, start, stop))
         layers *= random_scale(self.scale, self.depth, self.sigma)
         return layers
@@ -300,8 +301,22 @@ def _gaussian_layers_on(
     return numbers.reshape(stop - start, net.width, net.width)
 
 
-def _as_layers(array: np.ndarray) -> np.ndarray:
-    layers = np.asarray(array)
+def read_layers(net: Network, start: int, stop: int) -> Layers:
+    """Layers start..stop-1 of any network as float64, (stop - start, n, n), shape and kind checked."""
+    layers = np.asarray(net.deviations(start, stop))
+    if layers.shape != (stop - start, net.width, net.width) or layers.dtype.kind not in "fiu":
+        raise ShapeError(
+            f"deviations({start}, {stop}) of the network have shape {layers.shape} and dtype {layers.dtype}; "
+            f"expected real ({stop - start}, {net.width}, {net.width})"
+        )
+    return layers.astype(np.float64, copy=False)
+
+
+def _as_layers(array: object) -> np.ndarray:
+    try:
+        layers = np.asarray(array)
+    except ValueError as error:  # ragged lists
+        raise ShapeError("layers are ragged lists; expected an array (T, n, n)") from error
     if layers.ndim != 3 or layers.shape[1] != layers.shape[2] or 0 in layers.shape:
         raise ShapeError(f"layers have shape {layers.shape}; expected (T, n, n) with T >= 1 and n >= 1")
     if layers.dtype.kind not in "fiu":
@@ -309,29 +324,52 @@ def _as_layers(array: np.ndarray) -> np.ndarray:
     return layers.astype(np.float64, copy=False)
 
 
-def _check_sizes(depth: int, width: int = 1) -> None:
-    for name, value in (("depth", depth), ("width", width)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise DomainError(f"{name} is {value!r}; expected an integer >= 1")
+def _whole(name: str, value: object, low: int = 1, high: int | None = None) -> int:
+    """A Python integer: arithmetic with numpy's small ones would wrap around."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or int(value) < low:
+        raise DomainError(f"{name} is {value!r}; expected an integer >= {low}")
+    if high is not None and int(value) > high:
+        raise DomainError(f"{name} is {value!r}; expected an integer in {low}..{high}")
+    return int(value)
 
 
-def _check_random(depth: int, width: int, scale: str, sigma: float, seed: int) -> None:
-    _check_sizes(depth, width)
-    if scale not in ("1/T", "1/sqrt(T)"):
-        raise DomainError(f"scale is {scale!r}; expected '1/T' or '1/sqrt(T)'")
-    if not np.isfinite(sigma) or sigma < 0:
+def _set_plain(net: object, **values: object) -> None:
+    for name, value in values.items():
+        object.__setattr__(net, name, value)
+
+
+def _check_random(net: GaussianNetwork | MixedNetwork | OrthogonalNetwork) -> None:
+    """Check what the random ensembles share, and hold it as plain Python numbers."""
+    if net.scale not in ("1/T", "1/sqrt(T)"):
+        raise DomainError(f"scale is {net.scale!r}; expected '1/T' or '1/sqrt(T)'")
+    sigma = net.sigma
+    number = isinstance(sigma, int | float | np.integer | np.floating) and not isinstance(sigma, bool)
+    if not number or not np.isfinite(sigma) or sigma < 0:
         raise DomainError(f"sigma is {sigma!r}; expected a finite number >= 0")
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
-        raise DomainError(f"seed is {seed!r}; expected an integer in 0..2^64-1")
+    _set_plain(
+        net,
+        depth=_whole("depth", net.depth),
+        sigma=float(sigma),
+        seed=_whole("seed", net.seed, 0, 2**64 - 1),
+    )
 
 
-def _check_chunk(net: Network, start: int, stop: int) -> None:
-    if not 0 <= start <= stop <= net.depth:
-        raise ShapeError(f"layers {start}..{stop} asked for; allowed are 0 <= start <= stop <= {net.depth}")
+def _check_chunk(net: Network, start: object, stop: object) -> tuple[int, int]:
+    """start and stop as Python integers with 0 <= start <= stop <= T."""
+    for value in (start, stop):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise ShapeError(f"layers {start!r}..{stop!r} asked for; expected integers in 0..{net.depth}")
+    first, last = int(start), int(stop)  # type: ignore[call-overload]
+    if not 0 <= first <= last <= net.depth:
+        raise ShapeError(f"layers {first}..{last} asked for; allowed are 0 <= start <= stop <= {net.depth}")
+    return first, last
 
 
 def _path_width(path: Callable[[np.ndarray], np.ndarray]) -> int:
-    shape = np.shape(path(np.array([0.5])))
+    try:
+        shape = np.shape(path(np.array([0.5])))
+    except (TypeError, ValueError, IndexError) as error:
+        raise ShapeError(f"path cannot be evaluated at s = 0.5 ({error}); expected s -> (n, n)") from error
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ShapeError(f"path(s) has shape {shape}; expected (n, n)")
     return int(shape[0])

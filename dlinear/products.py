@@ -80,14 +80,14 @@ class Chunk:
 
         return self._forward(start, step)
 
-    def prefix_deviations(self) -> Array:
-        """W_0^t - I for t = 0..k."""
+    def prefix_deviations(self, before: Array | None = None) -> Array:
+        """W_0^t (I + before) - I for t = 0..k; `before` is the deviation of all earlier layers (none: 0)."""
 
         def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
             self._backend.matmul(chunk.weights[layers], here, there)
             there += chunk.layers[layers]
 
-        return self._forward(self._zeros(), step)
+        return self._forward(self._zeros() if before is None else before, step)
 
     def costates(self, end: Array) -> Array:
         """(W_t^k)^T end for t = 0..k: the gradient in P_t when `end` is the one after the chunk."""

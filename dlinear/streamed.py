@@ -131,9 +131,8 @@ class Tail:
 
     def _compute(self, i: int) -> Array:
         survey, start, stop = self.survey, self.edges[i], self.edges[i + 1]
-        layers, at = survey.layers(start, stop), survey.index(start)
-        tails = layers.suffix_deviations(survey.tails[at + 1])
-        y = tail_terms(survey, tails, layers.states(survey.states[at]))
+        layers = survey.layers(start, stop)
+        y = tail_terms(survey, layers, start, stop)
         return layers.states(self.starts[i])[:-1].mT @ y[:-1]
 
 
@@ -155,8 +154,7 @@ class Short:
             count = max(0, min(stop, m) - start)
             end = survey.edges[bisect.bisect_left(survey.edges, start + count + h - 1)]
             on = survey.layers(start, end)  # the chunk and as much of the next as its windows need
-            tails = on.suffix_deviations(survey.tails[survey.index(end)])
-            y = tail_terms(survey, tails, on.states(survey.states[at]))[h : h + count]
+            y = tail_terms(survey, on, start, end)[h : h + count]
             between = windows(on.layers[1 : count + h - 1], h - 1, survey.engine.backend)
             return between.mT @ y @ states[:count]
 

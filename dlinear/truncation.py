@@ -98,6 +98,8 @@ class Survey:
         edges: layer numbers 0 = e_0 < ... < e_k = T.
         totals: plain products of the chunks, (k, n, n).
         states: P at each edge, (k + 1, n, n).
+        deviations: P - I at each edge, with its own digits, (k + 1, n, n).
+        near_identity: whether ||P - I||_F <= 1/2 at all edges.
         tails: E_e = W_e^T - I at each edge, (k + 1, n, n).
         residual: R.
         identity: I, (n, n).
@@ -117,8 +119,11 @@ class Survey:
         self.totals = [be.array(pair[1]) for pair in products]
         self.identity = be.array(np.eye(n))
         self.states, self.tails = [self.identity], [be.array(np.zeros((n, n)))]
-        for total in self.totals:
+        self.deviations = [be.array(np.zeros((n, n)))]
+        for total, deviation in zip(self.totals, deviations, strict=True):
             self.states.append(total @ self.states[-1])
+            self.deviations.append(compose(deviation, self.deviations[-1]))
+        self.near_identity = max(be.dot(one, one) for one in self.deviations) <= 0.25
         for deviation in reversed(deviations):
             self.tails.append(compose(self.tails[-1], deviation))
         self.tails.reverse()
@@ -293,10 +298,21 @@ def _scale(survey: Survey) -> float:
     return 2.0 ** -math.frexp(found)[1] if 0 < found < math.inf else 1.0
 
 
-def tail_terms(survey: Survey, tails: Array, ends: Array) -> Array:
-    """Y_s = E_s P_s + E_s^T R for each pair of E_s and P_s, times the scale."""
-    terms = tails @ ends
-    terms += tails.mT @ survey.engine.backend.array(survey.residual)
+def tail_terms(survey: Survey, layers: Chunk, start: int, stop: int) -> Array:
+    """Y_s = E_s P_s + E_s^T R at the boundaries s = start..stop of a chunk, times the scale.
+
+    Near Phi = 2I the two terms cancel. Where P stays near I they are therefore added in the order of size,
+    Y_s = (E_s - E_s^T) + E_s^T (2I - Phi) + E_s (P_s - I) + E_s^T (P_T - I), each factor with its own digits.
+    """
+    be, first = survey.engine.backend, survey.index(start)
+    tails = layers.suffix_deviations(survey.tails[survey.index(stop)])
+    if survey.near_identity:
+        terms = tails - tails.mT
+        terms += tails.mT @ be.array(2 * np.eye(survey.net.width) - survey.phi)
+        terms += tails @ layers.prefix_deviations(survey.deviations[first]) + tails.mT @ survey.tails[0]
+    else:
+        terms = tails @ layers.states(survey.states[first])
+        terms += tails.mT @ be.array(survey.residual)
     terms *= survey.scale
     return terms
 

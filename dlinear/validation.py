@@ -10,7 +10,14 @@ from dlinear.networks import Matrix, Network
 
 def as_phi(phi: np.ndarray, net: Network) -> Matrix:
     """Phi as a finite float64 matrix of the network's width, or `ShapeError` / `NonFiniteError`."""
-    matrix = np.asarray(phi)
+    if not isinstance(net, Network):
+        raise ShapeError(
+            f"the network is a {type(net).__name__}; expected depth, width and deviations(start, stop)"
+        )
+    try:
+        matrix = np.asarray(phi)
+    except ValueError as error:
+        raise ShapeError(f"phi is a ragged list; expected ({net.width}, {net.width})") from error
     if matrix.shape != (net.width, net.width) or matrix.dtype.kind not in "fiu":
         raise ShapeError(
             f"phi has shape {matrix.shape} and dtype {matrix.dtype}; "
@@ -27,7 +34,10 @@ def as_horizons(horizons: object, depth: int) -> np.ndarray:
 
     Floats are accepted when they are whole numbers (a computed 3.0 is the integer 3).
     """
-    array = np.atleast_1d(np.asarray(horizons))
+    try:
+        array = np.atleast_1d(np.asarray(horizons))
+    except ValueError as error:
+        raise HorizonError(f"horizons are a ragged list; expected integers in 1..{depth}") from error
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
         raise HorizonError(f"horizons are {horizons!r:.60}; expected integers in 1..{depth}")
     bad = ~((array >= 1) & (array <= depth) & (array == np.floor(array)))

@@ -11,7 +11,7 @@ from strategies import KINDS, build_case, cases_with_horizon
 
 import dlinear
 from dlinear.backends import NumpyBackend, TorchBackend
-from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.errors import DomainError, HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
 from dlinear.held import Far, Held, NearHeld
 from dlinear.streamed import Short, Streamed
 from dlinear.teams import Threads
@@ -213,6 +213,50 @@ def test_a_trained_network_keeps_digits_of_a_tiny_residual():
     for size in (1e-4, 1e-8, 1e-12, 1e-16, 0.0):  # 0: Phi is P_T rounded to float64
         error, _ = relative_error(deviations, final + size * rng.normal(size=(3, 3)), 25)
         assert error <= 1e-10
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-7, 1e-10, 1e-12])
+def test_the_degenerate_target_keeps_its_digits(size):
+    """Phi near 2I (y = 2e^c): the two halves of Y_s cancel to the next order of the deviations."""
+    rng = np.random.default_rng(9)
+    for depth, n in ((2, 1), (20, 1), (20, 3)):
+        if n > 1 and size < 1e-7:  # sin^2 < 1e-40 then hangs on E - E^T, whose digits E does not hold
+            continue
+        layers = size * rng.normal(size=(depth, n, n)) / depth
+        layers = layers + layers.swapaxes(1, 2)
+        for phi in (2 * np.eye(n), 2 * reference.state(layers, depth)):
+            for horizon in (1, depth - 1):
+                found = relative_error(layers, phi, horizon)
+                assert found is None or found[0] <= 1e-9, (depth, n, horizon)
+    skew = size * np.array([[[0.0, 1.0], [-1.0, 0.0]]] * 12) / 12
+    assert relative_error(skew, np.zeros((2, 2)), 9)[0] <= 1e-9
+
+
+def test_layers_of_other_kinds_are_read_as_float64_or_refused():
+    class Mine:
+        depth, width = 12, 2
+
+        def __init__(self, layers):
+            self.layers = layers
+
+        def deviations(self, start, stop):
+            return self.layers[start:stop]
+
+    single = np.random.default_rng(0).normal(size=(12, 2, 2)).astype(np.float32) / 12
+    want = dlinear.alignment(dlinear.DenseNetwork(single.astype(float)), np.eye(2) / 3, [3, 9])
+    assert np.array_equal(dlinear.alignment(Mine(single), np.eye(2) / 3, [3, 9]).sin2, want.sin2)
+    for bad in (single.astype(complex), single > 0, single[:, :1], single.tolist()[:4]):
+        with pytest.raises(ShapeError, match="deviations"):
+            dlinear.alignment(Mine(bad), np.eye(2) / 3, 3)
+        with pytest.raises(ShapeError, match="deviations"):
+            dlinear.horizon_gradients(Mine(bad), np.eye(2) / 3, 3)
+    for none in (None, single):
+        with pytest.raises(ShapeError, match="depth, width and deviations"):
+            dlinear.alignment(none, np.eye(2), 3)
+    with pytest.raises(DomainError, match="'raise' or 'nan'"):
+        dlinear.alignment(Mine(single), np.eye(2), 3, undefined="zero")
+    with pytest.raises(NonFiniteError, match="leave the range"):
+        dlinear.horizon_gradients(dlinear.DenseNetwork(np.full((30, 2, 2), 1e20)), np.eye(2), 30)
 
 
 def test_gradients_whose_squares_leave_float64_are_rescaled():

@@ -168,6 +168,11 @@ def test_order_does_not_depend_on_the_order_or_repeats_of_horizons():
     assert a.verdict == b.verdict
 
 
+def test_growing_and_erratic_profiles_are_neither():
+    assert dlinear.fit_decay(profile(1e-6 / GRID**1.0)).kind == "neither"
+    assert dlinear.fit_decay(profile(np.where(np.arange(len(GRID)) % 2, 1.0, 1e-9))).kind == "neither"
+
+
 def test_undefined_zero_and_full_horizons_are_left_out():
     sin2 = limits.decay_law(0, 1, GRID, 10_000)
     sin2[2] = np.nan
@@ -192,5 +197,10 @@ def test_too_few_points_and_unequal_profiles_are_refused():
         dlinear.fit_decay([profile(GRID**2.0), profile(GRID**2.0, GRID + 1)])
     with pytest.raises(DomainError, match="no profile"):
         dlinear.fit_decay([])
-    with pytest.raises(DomainError, match="zero at some"):
+    for bad in (0, -1, np.nan):
+        with pytest.raises(DomainError, match="max_fraction"):
+            dlinear.fit_decay(profile(GRID**2.0 / 1e9), max_fraction=bad)
+    with pytest.raises(DomainError, match="AlignmentProfile"):
+        dlinear.fit_decay([GRID])
+    with pytest.raises(DomainError, match="zero"):
         dlinear.fit_decay(profile(np.where(GRID > 3, 1e-6, 0)))

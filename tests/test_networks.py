@@ -129,5 +129,22 @@ def test_bad_networks_say_what_was_received(make, error, words):
         make()
 
 
+def test_numbers_of_small_types_do_not_wrap_around():
+    want = dlinear.GaussianNetwork(10**6, 100, sigma=0.5).deviations(999_999, 10**6)
+    got = dlinear.GaussianNetwork(np.int32(10**6), np.int8(100), sigma=np.float32(0.5))
+    assert np.array_equal(got.deviations(np.int32(999_999), np.int32(10**6)), want)
+    for name, value in (("sigma", None), ("sigma", "1"), ("sigma", 1j), ("depth", 2.0), ("seed", True)):
+        knobs = {"depth": 3, "width": 2, name: value}
+        with pytest.raises(DomainError, match=name):
+            dlinear.GaussianNetwork(**knobs)
+    for bad in (None, 1.5):
+        with pytest.raises(ShapeError, match="integers"):
+            dlinear.GaussianNetwork(5, 2).deviations(0, bad)
+    with pytest.raises(ShapeError, match="path"):
+        dlinear.SmoothNetwork(3.0, depth=3)
+    with pytest.raises(ShapeError, match="ragged"):
+        dlinear.DenseNetwork([[[1.0]], [[1.0, 2.0]]])
+
+
 def test_huge_finite_layers_are_not_called_infinite():
     dlinear.DenseNetwork(np.full((2, 2, 2), 1e308))
