@@ -12,8 +12,9 @@ Guarantee. `oscillating_limit_primitive`: p and H, exact. `oscillating_limit_gap
 eps^3 for every eps <= 1/50 of the first sequence, sin^2 >= 4 a^2 (36/100) eps^3 for every eps <= 1/50 of
 the second, so that lim inf and lim sup differ. This is proved given hypotheses on J = int psi, K = int
 psi^2 and V = I2 (in units of e^{2 int A}), which are the monotonicity of the integral and Cauchy-Schwarz
-applied to the pointwise bounds that are its first conclusions: theta = int_0^u A in [0, (21/25) eps], psi = e^{-2 theta} - 1, phi = e^{-2
-theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q, J^2 <= eps K, (1 - 2 theta_max)^2 <= V <= 1.
+applied to the pointwise bounds that are its first conclusions: theta = int_0^u A in [0, (21/25) eps],
+psi = e^{-2 theta} - 1, phi = e^{-2 theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q,
+J^2 <= eps K, (1 - 2 theta_max)^2 <= V <= 1.
 `oscillating_limit`: that the limit does not exist, measured (supported, not proved).
 
 Reference. Against eq. (26) of arXiv 2409.19561.
