@@ -36,13 +36,12 @@ from dlinear.certify.statements import RESIDUAL, network
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 
-def convex(*hypotheses: str) -> dict[str, Any]:
-    """Eq. (61a) with c = 0 at (x, y) and (u, v), which every c > 0 implies."""
+def convex(c: int = 0) -> dict[str, Any]:
+    """Eq. (61a) with a constant c at (x, y) and (u, v); c = 0 is implied by every c > 0."""
     line = "(x*y - 1)*y*(u - x) + (x*y - 1)*x*(v - y)"
     return {
         "symbols": dict.fromkeys(["x", "y", "u", "v"], "real"),
-        "hypotheses": list(hypotheses),
-        "conclusions": [f"(x*y - 1)**2/2 + {line} <= (u*v - 1)**2/2"],
+        "conclusions": [f"(x*y - 1)**2/2 + {line} + {c}/2*((u - x)**2 + (v - y)**2) <= (u*v - 1)**2/2"],
     }
 
 
@@ -266,8 +265,8 @@ CLAIMS = (
         expected=Verdict.REFUTED,
         goal=convex(),
         route=saddle,
-        twin_goal=convex("x == u"),
-        twin_statement="convex in the second layer alone, which is true",
+        twin_goal=convex(-1),
+        twin_statement="c = -1, the curvature at the saddle, which the same example satisfies",
     ),
     claim(
         id="eq_14_constant",

@@ -25,7 +25,7 @@ import dlinear
 from dlinear import limits, scalar
 from dlinear.certify import Proof, claim
 from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import Language, bench, statement
+from dlinear.certify.scalar_case import Language, bench, explicit, statement
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 TEST = "tests/test_limits.py"
@@ -70,6 +70,7 @@ def flow_route(goal: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- commuting case
 
 TAGS = ("1", "2")
+POINT = {"c1": "1", "y1": "1/2", "c2": "-1", "y2": "2", "eps": "1/2"}
 
 
 def commuting_sides(at: Atoms, power: int) -> tuple[Any, Any, Any]:
@@ -219,8 +220,9 @@ CLAIMS = [
         Verdict.PROVED,
         goal=commuting_goal(),
         route=commuting_route,
-        twin_goal=commuting_goal(4),
+        twin_goal=explicit(commuting_goal(4)),
         twin_statement="order 4",
+        twin_values=POINT,
         assumes="sin^2 for n eigenvalues is this numerator over ||g_T||^2 sum I2_i; c_i != 0",
         evidence="at eps = 0 the bracket is ||g_T||^2 sum ||B_i||^2/3: theorem_b_leading",
         function="dlinear.scalar.sin2_commuting",

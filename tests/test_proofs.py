@@ -7,6 +7,7 @@ import json
 import pkgutil
 import random
 import re
+import sys
 from fractions import Fraction
 from functools import cache
 
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 from dlinear import bounds
-from dlinear.certify import CertificateError, check
+from dlinear.certify import CertificateError, check, refutation
 from dlinear.certify.concrete import Model
+from dlinear.certify.scalar_case import explicit
 from dlinear.certify.terms import parse, read_context
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 from proofs import __main__ as ledger
@@ -64,6 +66,32 @@ def test_each_false_twin_fails(name):
     twin = claim.twin()
     assert twin.verdict != claim.expected
     assert claim.twin_statement
+
+
+@pytest.mark.parametrize("name", [n for n in FORMAL if CLAIMS[n].expected is Verdict.REFUTED])
+def test_the_twin_of_a_refuted_claim_is_a_statement_that_its_example_satisfies(name):
+    assert "does not violate" in CLAIMS[name].twin().evidence
+
+
+LEMMA_C5, THEOREM_B, REMARK_C7 = (sys.modules[f"_proof_{n}"] for n in ("lemma_c5", "theorem_b", "remark_c7"))
+EXPLICIT = [
+    (explicit(LEMMA_C5.order_goal()), LEMMA_C5.POINT, 0),
+    (explicit(LEMMA_C5.series_goal()), LEMMA_C5.POINT, 0),
+    (explicit(LEMMA_C5.series_goal(degenerate=True), y="2*exp(c)"), {"c": "1", "eps": "1/2"}, 0),
+    *[
+        (explicit(LEMMA_C5.bound_goal(*LEMMA_C5.BOXES[name]), **LEMMA_C5.RATIO), point, 1)
+        for name, (_, point) in LEMMA_C5.TOO_SMALL.items()
+    ],
+    (explicit(THEOREM_B.commuting_goal()), THEOREM_B.POINT, 0),
+    (explicit(CLAIMS["remark_c7_closed_form"].goal), REMARK_C7.POINT, 1),
+]
+
+
+@pytest.mark.parametrize("at", range(len(EXPLICIT)))
+def test_the_point_that_refutes_a_twin_does_not_refute_the_claim(at):
+    goal, values, fails = EXPLICIT[at]
+    with pytest.raises(CertificateError, match="does not violate"):
+        check(refutation(goal, values, fails))
 
 
 @pytest.mark.parametrize("name", CLAIMS)
