@@ -79,6 +79,8 @@ class Claim:
         function: dotted name of the library function that computes the claimed quantity, or "".
         test: pytest node (file::name) that tests it beside the proof, or "".
         figure: stem of the figure that shows it, or "".
+        assumes: what stands between the formal goal and the one line, in words: facts of analysis that the
+            certificate takes as hypotheses or leaves to the reader, or "".
     """
 
     id: str
@@ -94,3 +96,4 @@ class Claim:
     function: str = ""
     test: str = ""
     figure: str = ""
+    assumes: str = ""

@@ -4,9 +4,10 @@ horizon h.
 **Hypothesis of the derivation.** Theorem C.8 needs a strongly convex J. The loss of a deep linear net is
 not even convex: J(w1, w2) = (w1 w2 - 1)^2/2 has a saddle at 0.
 
-**One constant.** There is no C with r(h) <= C cos^2(theta_h) for every net, not even after one step from
-the given weights: for w = (1, -3) and target 3, g_1 is orthogonal to g_2 and yet a step along it reduces
-the loss, by curvature.
+**One constant.** The derivation (appendix C.3) rescales g_h by <g_h, g_T>/|g_h|^2. For plain steps along
+g_h, with the step size of g_T, there is no C with r(h) <= C cos^2(theta_h) for every net, not even after
+one step from the given weights: for w = (1, -3) and target 3, g_1 is orthogonal to g_2 and yet a step along
+it reduces the loss, by curvature. (Rescaled, that step has length 0.)
 
 **What replaces it.** Along the flow u' = -(rescaled g_h) of eq. (13) the loss falls at the rate
 cos^2(theta_h) ||grad J||^2, and J satisfies a gradient domination as long as ||W~(t)||_2 <= c < T:
@@ -35,13 +36,12 @@ from dlinear.certify.statements import RESIDUAL, network
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 
-def convex(*hypotheses: str) -> dict[str, Any]:
-    """Eq. (61a) with c = 0 at (x, y) and (u, v), which every c > 0 implies."""
+def convex(c: int = 0) -> dict[str, Any]:
+    """Eq. (61a) with a constant c at (x, y) and (u, v); c = 0 is implied by every c > 0."""
     line = "(x*y - 1)*y*(u - x) + (x*y - 1)*x*(v - y)"
     return {
         "symbols": dict.fromkeys(["x", "y", "u", "v"], "real"),
-        "hypotheses": list(hypotheses),
-        "conclusions": [f"(x*y - 1)**2/2 + {line} <= (u*v - 1)**2/2"],
+        "conclusions": [f"(x*y - 1)**2/2 + {line} + {c}/2*((u - x)**2 + (v - y)**2) <= (u*v - 1)**2/2"],
     }
 
 
@@ -92,13 +92,12 @@ def domination(power: str) -> dict[str, Any]:
             lemmas.LOWER,
             f"r == {RESIDUAL}",
             "J == r**2/2",
-            "0 < HH(T)",
             f"cos2*HH(T)*TT(T) == {RATE}",
             f"rate*HH(T) == {RATE}",  # <g_T, c_h g_h> with c_h = <g_h, g_T>/|g_h|^2
         ],
         sums=True,
-        **dict.fromkeys(["a", "b"], "positive"),
-        **dict.fromkeys(["r", "J", "cos2"], "nonneg"),
+        **dict.fromkeys(["a", "b", "r"], "positive"),
+        **dict.fromkeys(["J", "cos2"], "nonneg"),
         rate="real",
     )
 
@@ -107,7 +106,7 @@ def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
     """Layer by layer b^{T-1} r <= ||g_T(t)||_F <= a^{T-1} r; sums; the rate is cos^2 ||g_T||^2."""
     helpers = {name: sort for name, sort in lemmas.SYMBOLS.items() if name not in goal["symbols"]}
     p = Proof(goal, j="natural", **helpers)
-    _, _, radius, loss, length, cosine, rate = (p.assume(text) for text in goal["hypotheses"])
+    _, _, radius, loss, cosine, rate = (p.assume(text) for text in goal["hypotheses"])
     low, high = lemmas.lower(p), lemmas.upper(p)
     inside = p.assume("j + 1 <= T")
     room = p.linear("0 <= T - 1 - j", {inside: "1"})
@@ -145,6 +144,7 @@ def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
     g = "F(gT(j))"
     floor, top = "b**(2*(T-1))*r**2", "a**(2*(T-1))*r**2"
     least = p.substitute(layer, least, f"b**(T-1)*r <= {g}")
+    length = lemmas.horizon_energy(p, least)
     most = p.substitute(layer, most, f"{g} <= a**(T-1)*r")
     least = p.linear(f"{floor} <= {g}**2", {least: f"{g} + b**(T-1)*r"})
     most = p.linear(f"{g}**2 <= {top}", {most: f"{g} + a**(T-1)*r"})
@@ -265,14 +265,15 @@ CLAIMS = (
         expected=Verdict.REFUTED,
         goal=convex(),
         route=saddle,
-        twin_goal=convex("x == u"),
-        twin_statement="convex in the second layer alone, which is true",
+        twin_goal=convex(-1),
+        twin_statement="c = -1, the curvature at the saddle, which the same example satisfies",
     ),
     claim(
         id="eq_14_constant",
         reference="Eq. (14)",
-        form=Form.PRINTED,
-        statement="r(h) <= C cos^2(theta_h) with one constant C for all nets",
+        form=Form.NEW,
+        statement="steps along g_h as it is, not rescaled, of the size used along g_T: "
+        "r(h) <= C cos^2(theta_h) with one constant C for all nets",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.REFUTED,
         goal=one_constant("p*s + q**2"),
@@ -284,7 +285,8 @@ CLAIMS = (
         id="eq_14_domination",
         reference="Eq. (14)",
         form=Form.REPAIRED,
-        statement="-d ln J/dt along the rescaled g_h is between 2T b^(2T-2) cos^2 and 2T a^(2T-2) cos^2",
+        statement="-d ln J/dt along the rescaled g_h is between 2T b^(2T-2) cos^2 and 2T a^(2T-2) cos^2, "
+        "for T > c and R != 0",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=domination("2*(T-1)"),
@@ -294,6 +296,7 @@ CLAIMS = (
         evidence="gradient domination of a deep linear net with bounded layers, a = 1 + c/T, b = 1 - c/T",
         function="dlinear.bounds.gradient_norm_bounds",
         test="tests/test_bounds.py::test_gradient_domination",
+        assumes="the chain rule: -dJ/dt = <g_T, u'> along u' = -(rescaled g_h)",
     ),
     Claim(
         id="eq_14_rate",

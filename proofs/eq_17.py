@@ -5,9 +5,9 @@ cost C = a h: for T = 2 and epsilon = 1/4 both horizons are feasible and the pri
 which costs twice as much. The text beside it ("using minimum cost", "the smallest horizon that can meet the
 constraint") and line 17 of Algorithm 1 (argmin) show that min is meant.
 
-**Repaired** (min). A solution costs no more than any feasible horizon; under a strictly increasing cost it
-is the smallest feasible one; and the feasible horizons are all those above a threshold, because r does not
-decrease."""
+**Repaired** (min). A solution is feasible and costs no more than any feasible horizon; under a strictly
+increasing cost (here C = a h) it is the smallest feasible one, which a cost with ties does not ensure; and
+the feasible horizons are all those above a threshold, because r does not decrease."""
 
 from __future__ import annotations
 
@@ -47,7 +47,13 @@ def repaired(solves: str) -> dict[str, Any]:
             **dict.fromkeys(["T", "h", "k"], "posint"),
             **dict.fromkeys(["d", "y"], "natural"),
         },
-        "hypotheses": [solves, "T == k + d + y", f"1 - epsilon <= {r('k')}"],
+        "hypotheses": [
+            solves,
+            "T == k + d + y",
+            f"1 - epsilon <= {r('k')}",
+            "h <= T",
+            f"1 - epsilon <= {r('h')}",
+        ],
         "conclusions": ["h <= k", f"{r('k')} <= {r('k + d')}", f"1 - epsilon <= {r('k + d')}"],
     }
 
@@ -55,7 +61,7 @@ def repaired(solves: str) -> dict[str, Any]:
 def prove_repaired(goal: Mapping[str, Any]) -> dict[str, Any]:
     """Division by a > 0; (d + y)^3 >= y^3."""
     p = Proof(goal)
-    solves, depth, feasible = (p.assume(text) for text in goal["hypotheses"])
+    solves, depth, feasible = (p.assume(text) for text in goal["hypotheses"][:3])
     smallest, monotone, upward = goal["conclusions"]
     # T r(k) with T - k = d + y and T - k - d = y
     sides = [p.linear(text, {depth: "1"}) for text in ("T - k == d + y", "T - k - d == y")]
@@ -78,8 +84,8 @@ CLAIMS = (
         expected=Verdict.REFUTED,
         goal=chosen("a*k <= a*h"),
         route=two_horizons,
-        twin_goal=chosen("a*h <= a*k"),
-        twin_statement="min in place of max",
+        twin_goal={**chosen("a*k <= a*h"), "conclusions": ["a*k <= a*h"]},
+        twin_statement="at the greatest cost, which the same example satisfies",
         function="dlinear.costs.memory_model",
         test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),
@@ -87,14 +93,16 @@ CLAIMS = (
         id="eq_17_repaired",
         reference="Eq. (17)",
         form=Form.REPAIRED,
-        statement="min C(M(h)) with r(h) >= 1 - epsilon, C increasing, is the smallest feasible horizon",
+        statement="a feasible h (r(h) >= 1 - epsilon) of least cost C(M(h)) = a h is the smallest feasible "
+        "horizon; every horizon above a feasible one is feasible",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=repaired("a*h <= a*k"),
         route=prove_repaired,
         twin_goal=repaired("a*k <= a*h"),
         twin_statement="max in place of min",
-        evidence="and every horizon above a feasible one is feasible, since (T - h)^3 falls in h",
+        evidence="a strictly increasing cost; with ties (the ladder cost) a larger h may be chosen",
+        assumes="r(h) = 1 - c (1 - h/T)^3, the model of section 3.3",
         function="dlinear.costs.decay_model",
         test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),

@@ -69,8 +69,11 @@ CLAIMS = (
         expected=Verdict.REFUTED,
         goal=chosen(f"{objective('k')} <= {objective('h')}"),
         route=one_node,
-        twin_goal=chosen(f"{objective('h')} <= {objective('k')}"),
-        twin_statement="min in place of max",
+        twin_goal={
+            **chosen(f"{objective('k')} <= {objective('h')}"),
+            "conclusions": ["1 - c*(1 - h/T)**3 <= 1 - c*(1 - k/T)**3"],
+        },
+        twin_statement="the less accurate, which the same example satisfies",
         function="dlinear.costs.horizon_objective",
         test="tests/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
     ),

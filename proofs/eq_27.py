@@ -23,8 +23,8 @@ from dlinear.certify.statements import network
 from dlinear.claims import Form, Relation, Verdict
 
 
-def statement(factor: str) -> dict[str, Any]:
-    """The loss along W(t) + e E, with the right factor of its gradient."""
+def statement(factor: str, layer: str = "natural") -> dict[str, Any]:
+    """The loss along W(t) + e E, with the right factor of its gradient, for t of the sort `layer`."""
     moved = "W(t+1, s)*(I + D(t) + e*E)*W(0, t) - Phi"
     fixed = "W(0, s) - Phi"
     second = "W(t+1, s)*E*W(0, t)"
@@ -35,7 +35,7 @@ def statement(factor: str) -> dict[str, Any]:
         ],
         ["t + 1 <= s", "s <= T"],
         bound=None,
-        t="posint",
+        t=layer,
         s="natural",
         e="real",
         E="matrix",
@@ -68,12 +68,12 @@ CLAIMS = (
         "eq_27_printed",
         "(27)",
         Form.PRINTED,
-        "the gradient of layer t is (W_{t+1}^s)^T (W_0^s - Phi) (W_0^{t-1})^T",
+        "the gradient of layer t >= 1 is (W_{t+1}^s)^T (W_0^s - Phi) (W_0^{t-1})^T (at t = 0 undefined)",
         Relation.IDENTITY,
         Verdict.REFUTED,
-        goal=statement("W(0, t-1)"),
+        goal=statement("W(0, t-1)", "posint"),
         route=example,
-        twin_goal=statement("W(0, t)"),
+        twin_goal=statement("W(0, t)", "posint"),
         twin_statement="the repaired factor (W_0^t)^T, which the example must not refute",
         function="dlinear.gradients.horizon_gradients",
         test="tests/test_proofs.py",
@@ -83,14 +83,15 @@ CLAIMS = (
         "eq_27",
         "(27')",
         Form.REPAIRED,
-        "the gradient of layer t is (W_{t+1}^s)^T (W_0^s - Phi) (W_0^t)^T, s = min(t + h, T)",
+        "the gradient of layer t = 0, 1, ... is (W_{t+1}^s)^T (W_0^s - Phi) (W_0^t)^T, s = min(t + h, T)",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement("W(0, t)"),
         route=route,
         twin_goal=statement("W(0, t+1)"),
         twin_statement="right factor (W_0^{t+1})^T",
-        evidence="every direction, layer and end",
+        evidence="every direction, layer 0 <= t < s and end s <= T",
+        assumes="the gradient is the linear part of the loss along W(t) + e E",
         function="dlinear.gradients.horizon_gradients",
         test="tests/test_proofs.py",
         figure="autograd_error",

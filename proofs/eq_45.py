@@ -12,7 +12,8 @@ Verdict. Both steps are gaps.
    alpha = 1/2, of order 1, not 3, as alpha -> 1. The gap survives an interval of lambdas: for
    |lambda| <= 1/100, -1 <= y <= 0 every member has 1 - f^2 <= 1/1000 at alpha = 1/2 (ball arithmetic).
 2. At fixed c1 < 1, (c1 - cos^2)/(1 - alpha)^3 -> -infinity whenever cos -> 1: the bound says nothing, and
-   does not pass to c1 = 1. Example: 1 - cos^2 = u^2, u = 1 - alpha.
+   does not pass to c1 = 1. If 1 - cos^2 = u^2, u = 1 - alpha, it holds for every c1 < 1 and C > 0 as soon
+   as u is small, and yet 1 - cos^2 is of order 2.
 
 Theorem A replaces this part of the proof.
 
@@ -46,11 +47,23 @@ ENVELOPES: dict[str, Any] = {
     "conclusions": [f"{SIN2} <= 0"],
 }
 
-LIMITS: dict[str, Any] = {
-    "symbols": {name: "real" for name in ("u", "c1", "cos2", "C")},
-    "hypotheses": ["0 < u", "c1 < 1", "0 <= C", "c1 - cos2 <= C*u**3"],
-    "conclusions": ["1 - cos2 <= C*u**3"],
-}
+
+def limits(small: str = "C*u < 1") -> dict[str, Any]:
+    """With cos^2 = 1 - u^2: the premise at c1 holds and the conclusion at 1 fails."""
+    return {
+        "symbols": {"u": "positive", "c1": "real", "C": "positive"},
+        "hypotheses": ["u**2 <= 1 - c1", small],
+        "conclusions": ["c1 - (1 - u**2) <= C*u**3", "C*u**3 < 1 - (1 - u**2)"],
+    }
+
+
+def limits_route(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """The left side is at most 0 < C u^3; C u^3 < u^2."""
+    p = Proof(goal)
+    near, small = (p.assume(text) for text in goal["hypotheses"])
+    first, second = goal["conclusions"]
+    return p.finish(p.linear(first, {near: "1"}), p.linear(second, {small: "u**2"}))
+
 
 BOX = {"c": ("-1/100", "1/100"), "y": ("-1", "0")}
 EPS = sympy.Rational(1, 2)
@@ -87,15 +100,16 @@ def gap_route(goal: Mapping[str, Any]) -> dict[str, Any]:
 CLAIMS = [
     claim(
         "eq_45_family_printed",
-        "Eq. (45)",
+        "Step to (45)",
         Form.PRINTED,
-        "norms between the envelopes (0, y1), (0, y2) give 1 - cos^2 <= max over the family of 1 - f^2 = 0",
+        "the rule used: norms between the members (0, y1), (0, y2) of the family (32) give 1 - cos^2 at most "
+        "the maximum of 1 - f^2 over the members between, here 0",
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=ENVELOPES,
         route=lambda goal: refutation(goal, {"p": "1", "q": "2", "y1": "0", "y2": "-1", "eps": "1/2"}),
-        twin_goal={**ENVELOPES, "hypotheses": [*ENVELOPES["hypotheses"], "p == q"]},
-        twin_statement="profiles of the family itself (p = q): there the example does not count",
+        twin_goal={**ENVELOPES, "conclusions": [f"{SIN2} <= eps*(p - q)**2/q**2"]},
+        twin_statement="at most |g_h - g_T|^2/|g_T|^2, which the same example satisfies",
         function="dlinear.bounds.theorem_a",
         test="tests/test_scalar.py::test_profiles_between_envelopes",
     ),
@@ -115,16 +129,20 @@ CLAIMS = [
         test="tests/test_scalar.py::test_profiles_between_envelopes",
     ),
     claim(
-        "eq_45_limits_printed",
-        "Eqs. (45), (46)",
-        Form.PRINTED,
-        "c1 - cos^2 <= C u^3 for c1 < 1 gives 1 - cos^2 <= C u^3 (u = 1 - alpha, c1 -> 1 after alpha -> 1)",
+        "eq_45_limits",
+        "Step from (45) to (46)",
+        Form.NEW,
+        "1 - cos^2 = u^2, u = 1 - alpha: for every c1 < 1 and C > 0 the bound c1 - cos^2 <= C u^3 of (45) "
+        "holds for all small u, while 1 - cos^2 <= C u^3 fails: c1 -> 1 after alpha -> 1 gives no order 3",
         Relation.UPPER_BOUND,
-        Verdict.REFUTED,
-        goal=LIMITS,
-        route=lambda goal: refutation(goal, {"u": "1/10", "c1": "99/100", "cos2": "99/100", "C": "1"}),
-        twin_goal={**LIMITS, "hypotheses": [h.replace("c1 < 1", "c1 == 1") for h in LIMITS["hypotheses"]]},
-        twin_statement="c1 = 1: there the example does not count",
+        Verdict.PROVED,
+        goal=limits(),
+        route=limits_route,
+        twin_goal=limits("C*u < 2"),
+        twin_statement="C u < 2 in place of C u < 1",
+        twin_values={"u": "1/10", "c1": "0", "C": "15"},
+        twin_fails=1,
+        evidence="small u: u^2 <= 1 - c1 and C u < 1",
         function="dlinear.bounds.theorem_a",
         test="tests/test_scalar.py::test_profiles_between_envelopes",
     ),

@@ -35,17 +35,17 @@ def f(h: str) -> str:
 SYMBOLS = {**dict.fromkeys(["c", "a", "lam"], "positive"), "b": "nonneg", "T": "posint"}
 
 
-def printed(root: str) -> dict[str, Any]:
-    """The claim that T(1 - sqrt(root)) is optimal for weights in the printed interval."""
+def printed(best: str) -> dict[str, Any]:
+    """The claim that a horizon is optimal for weights in the printed interval; `best` is the printed one."""
     return {
         "symbols": {**SYMBOLS, "h": "posint", "best": "real"},
         "hypotheses": [
             "3*c/(a*T**2) < lam",
             "lam < 3*c*(T - 2)**2/(a*T**2)",
             "h <= T",
-            f"best == T*(1 - sqrt({root}))",
+            "best == T*(1 - sqrt(a*lam/(3*c)))",
         ],
-        "conclusions": [f"{f('best')} <= {f('h')}"],
+        "conclusions": [f"{f(best)} <= {f('h')}"],
     }
 
 
@@ -55,13 +55,13 @@ def at_ten(goal: Mapping[str, Any]) -> dict[str, Any]:
     return refutation(goal, values)
 
 
-def four_horizons(factor: str) -> dict[str, Any]:
-    """The claim that for T = 4 and weights in the interval (over `factor`) the horizon 1 is not the best."""
+def four_horizons(conclusion: str) -> dict[str, Any]:
+    """A claim about the best of the four horizons for T = 4 and weights in the printed interval."""
     return {
         "symbols": SYMBOLS,
         "definitions": {"f": {"index": "t", "cases": [{"then": f("t")}]}},
-        "hypotheses": ["T == 4", f"3*c/(a*T**2*{factor}) < lam", f"lam < 3*c*(T - 2)**2/(a*T**2*{factor})"],
-        "conclusions": ["min(f(2), min(f(3), f(4))) < f(1)"],
+        "hypotheses": ["T == 4", "3*c/(a*T**2) < lam", "lam < 3*c*(T - 2)**2/(a*T**2)"],
+        "conclusions": [conclusion],
     }
 
 
@@ -145,10 +145,10 @@ CLAIMS = (
         statement="h* = T(1 - sqrt(a lambda/(3c))) minimises -r(h) + lambda M(h)",
         relation=Relation.IDENTITY,
         expected=Verdict.REFUTED,
-        goal=printed("a*lam/(3*c)"),
+        goal=printed("best"),
         route=at_ten,
-        twin_goal=printed("a*lam*T/(3*c)"),
-        twin_statement="h* with the factor T, which these values do not have",
+        twin_goal=printed("T*(1 - sqrt(a*lam*T/(3*c)))"),
+        twin_statement="h* with the factor T, which costs no more than h = 1 in the same example",
         function="dlinear.costs.optimal_horizon",
         test="tests/test_costs.py::test_optimal_horizon_is_stationary",
     ),
@@ -159,10 +159,10 @@ CLAIMS = (
         statement="for 3c/(aT^2) < lambda < 3c(T-2)^2/(aT^2) the optimal horizon is neither 1 nor T",
         relation=Relation.IDENTITY,
         expected=Verdict.REFUTED,
-        goal=four_horizons("1"),
+        goal=four_horizons("min(f(2), min(f(3), f(4))) < f(1)"),
         route=at_four,
-        twin_goal=four_horizons("T"),
-        twin_statement="the interval divided by T, which does not contain this weight",
+        twin_goal=four_horizons("f(1) < min(f(2), min(f(3), f(4)))"),
+        twin_statement="the best horizon is 1, which the same example satisfies",
         function="dlinear.costs.integer_interior_interval",
         test="tests/test_costs.py::test_printed_interval_does_not_give_an_interior_optimum",
     ),

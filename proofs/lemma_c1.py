@@ -3,7 +3,7 @@
 Problem. Bound sigma_min, ||.||_2 and ||.||_F of a window W_a^{a+k} of k layers W(t) = I + D(t), ||D(t)||_2
 <= c/T.
 
-Statement. For T > c and integers a, k >= 0
+Statement. For integers a, k >= 0, and T > c where the bound is from below,
 
     e^{-ck/(T-c)} <= (1 - c/T)^k <= sigma_min(W_a^{a+k}) <= ||W_a^{a+k}||_2 <= (1 + c/T)^k <= e^{ck/T},
     sqrt(n) (1 - c/T)^k <= ||W_a^{a+k}||_F <= sqrt(n) (1 + c/T)^k.
@@ -52,11 +52,12 @@ def lower(exponent: str) -> dict[str, Any]:
 
 def frobenius(factor: str) -> dict[str, Any]:
     """(51) with layer counts and a factor."""
-    return counts(
-        f"F({WINDOW}) <= {factor}*(1 + c/T)**k",
-        f"sqrt(n)*(1 - c/T)**k <= F({WINDOW})",
-        hypotheses=("c < T",),
-    )
+    return counts(f"F({WINDOW}) <= {factor}*(1 + c/T)**k")
+
+
+def frobenius_lower(power: str) -> dict[str, Any]:
+    """The bound from below that goes with (51)."""
+    return counts(f"sqrt(n)*(1 - c/T)**({power}) <= F({WINDOW})", hypotheses=("c < T",))
 
 
 def printed(
@@ -103,12 +104,20 @@ def prove_lower(goal: dict[str, Any]) -> dict[str, Any]:
 def prove_frobenius(goal: dict[str, Any]) -> dict[str, Any]:
     """The certificate of the repaired (51)."""
     p = Proof(goal, **lemmas.SYMBOLS)
-    first, second = goal["conclusions"]
-    high, low = (lemmas.at(p, lemma(p), "s", "k") for lemma in (lemmas.upper, lemmas.lower))
-    above = p.linear(first.replace("(1 + c/T)", "a"), {high: "sqrt(n)", p.axiom("F_below_N", WINDOW): "1"})
-    below = p.linear(second.replace("(1 - c/T)", "b"), {low: "sqrt(n)", p.axiom("F_above_S", WINDOW): "1"})
+    [formula] = goal["conclusions"]
+    high = lemmas.at(p, lemmas.upper(p), "s", "k")
+    above = p.linear(formula.replace("(1 + c/T)", "a"), {high: "sqrt(n)", p.axiom("F_below_N", WINDOW): "1"})
+    return p.finish(lemmas.close(p, above, a="1 + c/T"))
+
+
+def prove_frobenius_lower(goal: dict[str, Any]) -> dict[str, Any]:
+    """The certificate of its counterpart from below."""
+    p = Proof(goal, **lemmas.SYMBOLS)
+    [formula] = goal["conclusions"]
+    low = lemmas.at(p, lemmas.lower(p), "s", "k")
+    below = p.linear(formula.replace("(1 - c/T)", "b"), {low: "sqrt(n)", p.axiom("F_above_S", WINDOW): "1"})
     side = str(p.linear("0 < 1 - c/T", {p.assume("c < T"): "1/T"}))
-    return p.finish(lemmas.close(p, above, a="1 + c/T"), lemmas.close(p, below, b="1 - c/T", b_side=side))
+    return p.finish(lemmas.close(p, below, b="1 - c/T", b_side=side))
 
 
 def floors(goal: dict[str, Any]) -> dict[str, Any]:
@@ -217,13 +226,28 @@ CLAIMS = (
         "lemma_c1_frobenius",
         "Lemma C.1, (51)",
         Form.REPAIRED,
-        "sqrt(n) (1 - c/T)^k <= ||W_a^{a+k}||_F <= sqrt(n) (1 + c/T)^k",
+        "||W_a^{a+k}||_F <= sqrt(n) (1 + c/T)^k",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=frobenius("sqrt(n)"),
         route=prove_frobenius,
         twin_goal=frobenius("1"),
         twin_statement="without the factor sqrt(n)",
+        evidence="every window of every network",
+        function="dlinear.bounds.product_frobenius_bounds",
+        test=TEST,
+    ),
+    claim(
+        "lemma_c1_frobenius_lower",
+        "Lemma C.1, (51), from below",
+        Form.NEW,
+        "sqrt(n) (1 - c/T)^k <= ||W_a^{a+k}||_F for T > c",
+        Relation.UPPER_BOUND,
+        Verdict.PROVED,
+        goal=frobenius_lower("k"),
+        route=prove_frobenius_lower,
+        twin_goal=frobenius_lower("k - 1"),
+        twin_statement="k - 1 in place of k",
         evidence="every window of every network with T > c",
         function="dlinear.bounds.product_frobenius_bounds",
         test=TEST,

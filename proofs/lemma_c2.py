@@ -9,7 +9,8 @@ Statement. With a = 1 + c/T, b = 1 - c/T > 0 and s = t + h <= T (Lemma C.2)
 
 for t < T <= t + h (Lemma C.3) the same with s = T and h - 1 + t replaced by T - 1. The printed proof sets
 lambda_1 = sigma_max(Phi), lambda_2 = -||Phi||_F (meant: y_1, y_2); with these (55) is false already for W
-= I.
+= I. The printed lemmas themselves, (29) and (30), only say that some y_1, y_2 exist, which is true of every
+y_1 >= max(1, e^{lambda_1}), for which the lower bound is not positive, and of y_2 negative enough.
 
 Guarantee. Bounds for every layer; exact counterexample for the printed assignment.
 
@@ -124,11 +125,11 @@ CLAIMS = (
     size(
         "lemma_c2", "Lemma C.2", C2, "h-1", 0,
         "b^{h-1+t} max(||W_0^s - Phi||_F, sqrt(n)(b^s - ||Phi||_2)) <= ||g_h(t)||_F"
-        " <= a^{h-1+t} (sqrt(n) a^s + ||Phi||_F), s = t + h <= T",
+        " <= a^{h-1+t} (sqrt(n) a^s + ||Phi||_F), s = t + h <= T, for T > c",
     ),
     size(
         "lemma_c3", "Lemma C.3", C3, "T-1-t", 1,
         "b^{T-1} max(||R||_F, sqrt(n)(b^T - ||Phi||_2)) <= ||g_h(t)||_F"
-        " <= a^{T-1} (sqrt(n) a^T + ||Phi||_F), t + h >= T",
+        " <= a^{T-1} (sqrt(n) a^T + ||Phi||_F), t < T <= t + h, for T > c",
     ),
 )  # fmt: skip

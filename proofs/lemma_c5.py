@@ -29,7 +29,7 @@ import sympy
 from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Rule, equation
-from dlinear.certify.scalar_case import Language, bench, divide, statement
+from dlinear.certify.scalar_case import Language, bench, divide, explicit, statement
 from dlinear.claims import Form, Relation, Verdict
 
 REFERENCE = "Lemma C.5"
@@ -40,6 +40,11 @@ NAMES = ("c", "y", "eps")
 BOXES = {
     "below": ((("-1", "1"), ("-1", "1/4"), ("0", "1")), "8"),
     "above": ((("-1", "1/2"), ("3", "6"), ("0", "1")), "1/2"),
+}
+#: id -> an M that is too small, and a point of the box that shows it
+TOO_SMALL = {
+    "below": ("6", {"c": "-1", "y": "1/4", "eps": "1/2"}),
+    "above": ("1/5", {"c": "-1", "y": "6", "eps": "1"}),
 }
 MAX_BOXES = 4_000  # of one inequality; the true ones need about half
 
@@ -210,6 +215,9 @@ def bound_route(ends: tuple[tuple[str, str], ...]) -> Callable[[Mapping[str, Any
 
 # ---------------------------------------------------------------- claims
 
+RATIO = {"sin2": "(I2 - I1**2)/I2", "K": "c**2*(2*exp(c) - y)**2/(3*(exp(c) - y)**2)"}
+POINT = {"c": "1", "y": "1/2", "eps": "1/2"}
+
 UNDEFINED = {
     "symbols": {"c": "real", "y": "real"},
     "conclusions": ["0 < (exp(c)*(exp(c) - y))**2"],
@@ -220,7 +228,7 @@ def bound_claim(name: str) -> Any:
     """The certified bound on one box."""
     ends, constant = BOXES[name]
     sides = ", ".join(f"{letter} in [{lo}, {hi}]" for letter, (lo, hi) in zip(NAMES, ends, strict=True))
-    tight = str(sympy.Rational(constant) * sympy.Rational(1, 4))
+    tight, point = TOO_SMALL[name]
     return claim(
         f"lemma_c5_bound_{name}",
         REFERENCE,
@@ -230,8 +238,10 @@ def bound_claim(name: str) -> Any:
         Verdict.CERTIFIED,
         goal=bound_goal(ends, constant),
         route=bound_route(ends),
-        twin_goal=bound_goal(ends, tight),
+        twin_goal=explicit(bound_goal(ends, tight), **RATIO),
         twin_statement=f"M = {tight}",
+        twin_values=point,
+        twin_fails=1,
         evidence=f"M = {constant}",
         function="dlinear.scalar.constant",
         test=f"{TEST}::test_certified_bound",
@@ -244,14 +254,17 @@ CLAIMS = [
         "lemma_c5_printed",
         "Lemma C.5, eq. (34)",
         Form.PRINTED,
-        "f^2 = 1 + O((1 - alpha)^3): I2 - I1^2 = eps^3 c^2 e^{4c} (j2 - eps j1^2), all entire, I2 -> G^2",
+        "f^2 = 1 + O((1 - alpha)^3), c != 0, e^c != y: I2 - I1^2 = eps^3 c^2 e^{4c} (j2 - eps j1^2), "
+        "I2 = e^{4c} I2^, with entire j1, j2, I2^",
         Relation.ASYMPTOTIC,
         Verdict.PROVED,
         goal=order_goal(),
         route=order_route,
-        twin_goal=order_goal(4),
+        twin_goal=explicit(order_goal(4)),
         twin_statement="order 4 with the same coefficient",
+        twin_values=POINT,
         evidence="where e^c != y, so that G != 0; at c = 0, f = 1",
+        assumes="O(.) from the identity: phi(k, x) is continuous, I2 -> G^2 > 0 as eps -> 0",
         function="dlinear.scalar.entire_moments",
         test=f"{TEST}::test_entire_moments_are_the_closed_form",
         figure="lemma_c5",
@@ -265,8 +278,8 @@ CLAIMS = [
         Verdict.REFUTED,
         goal=UNDEFINED,
         route=lambda goal: refutation(goal, {"c": "0", "y": "1"}),
-        twin_goal={**UNDEFINED, "hypotheses": ["y <= 1/2", "0 <= c"]},
-        twin_statement="the same with y <= 1/2, c >= 0: there the example does not count",
+        twin_goal={**UNDEFINED, "conclusions": ["0 <= (exp(c)*(exp(c) - y))**2"]},
+        twin_statement="int g_T^2 >= 0, which the same example satisfies",
         function="dlinear.scalar.degeneracy",
         test=f"{TEST}::test_no_residual_is_an_error_with_a_name",
     ),
@@ -289,14 +302,17 @@ CLAIMS = [
         "lemma_c5_series",
         REFERENCE,
         Form.NEW,
-        "1 - f^2 = k3 eps^3 + k4 eps^4 + k5 eps^5 + O(eps^6), k3 = K = (1/3)(c (2e^c - y)/(e^c - y))^2",
+        "1 - f^2 = k3 eps^3 + k4 eps^4 + k5 eps^5 + O(eps^6), k3 = K = (1/3)(c (2e^c - y)/(e^c - y))^2, "
+        "c != 0, e^c != y",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(),
         route=series_route(False),
-        twin_goal=series_goal(slip=-1),
+        twin_goal=explicit(series_goal(slip=-1)),
         twin_statement="k5 with the opposite sign",
+        twin_values=POINT,
         evidence="the remainder is eps^6 times an explicit entire function over 60 (1 - z)^3 I2",
+        assumes="O(.) from the identity: phi(k, x) is continuous, I2 -> G^2 > 0 as eps -> 0",
         function="dlinear.scalar.series_coefficients",
         test=f"{TEST}::test_series_order_by_regression",
         figure="lemma_c5",
@@ -305,14 +321,16 @@ CLAIMS = [
         "lemma_c5_order_five",
         REFERENCE,
         Form.NEW,
-        "y = 2e^c: 1 - f^2 = (c^4/5) eps^5 + O(eps^6), so the order is 5, not 3",
+        "y = 2e^c, c != 0: 1 - f^2 = (c^4/5) eps^5 + O(eps^6), so the order is 5, not 3",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(degenerate=True),
         route=series_route(True),
-        twin_goal=series_goal(degenerate=True, slip=2),
+        twin_goal=explicit(series_goal(degenerate=True, slip=2), y="2*exp(c)"),
         twin_statement="coefficient 2 c^4/5",
+        twin_values={"c": "1", "eps": "1/2"},
         evidence="k3 = k4 = 0, k5 = c^4/5",
+        assumes="O(.) from the identity: phi(k, x) is continuous, I2 -> G^2 > 0 as eps -> 0",
         function="dlinear.scalar.constant5",
         test=f"{TEST}::test_order_five_degenerate_case",
     ),

@@ -10,11 +10,12 @@ Along cos(w L) = 1 the limit is 4 a^2 H(1), along cos(w L) = -1 it is 4 a^2 H(-1
 
 Guarantee. `oscillating_limit_primitive`: p and H, exact. `oscillating_limit_gap`: sin^2 <= 4 a^2 (31/100)
 eps^3 for every eps <= 1/50 of the first sequence, sin^2 >= 4 a^2 (36/100) eps^3 for every eps <= 1/50 of
-the second: lim inf and lim sup differ. Its hypotheses on J = int psi, K = int psi^2 and V = I2 (in units of
-e^{2 int A}) are the monotonicity of the integral and Cauchy-Schwarz, applied to the pointwise bounds that
-are its first conclusions: theta = int_0^u A in [0, (21/25) eps], psi = e^{-2 theta} - 1, phi = e^{-2
-theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q, J^2 <= eps K, (1 - 2 theta_max)^2 <= V <= 1.
-`oscillating_limit`: the convergence, measured.
+the second, so that lim inf and lim sup differ. This is proved given hypotheses on J = int psi, K = int
+psi^2 and V = I2 (in units of e^{2 int A}), which are the monotonicity of the integral and Cauchy-Schwarz
+applied to the pointwise bounds that are its first conclusions: theta = int_0^u A in [0, (21/25) eps],
+psi = e^{-2 theta} - 1, phi = e^{-2 theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q,
+J^2 <= eps K, (1 - 2 theta_max)^2 <= V <= 1.
+`oscillating_limit`: that the limit does not exist, measured (supported, not proved).
 
 Reference. Against eq. (26) of arXiv 2409.19561.
 """
@@ -225,15 +226,17 @@ CLAIMS = [
         "oscillating_limit_gap",
         "Theorem 3.4 (formal), eq. (26)",
         Form.NEW,
-        "n = 1, A(s) = a (1 + 4/5 cos(4 log(1 - s))): sin^2/(4 a^2 eps^3) <= 31/100 along one sequence and "
-        ">= 36/100 along another: lim (1 - cos^2)/(1 - alpha)^3 does not exist",
-        Relation.ASYMPTOTIC,
+        "n = 1, A(s) = a (1 + 4/5 cos(4 log(1 - s))), integrals J, K, V within their elementary bounds: "
+        "sin^2/(4 a^2 eps^3) <= 31/100 on one sequence eps <= 1/50, >= 36/100 on another",
+        Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=gap_goal("31/100", "36/100"),
         route=gap_route,
         twin_goal=gap_goal("28/100", "36/100"),
         twin_statement="28/100 for the first sequence",
-        evidence="monotone integrals and Cauchy-Schwarz enter as hypotheses",
+        evidence="pointwise bounds of psi and p, then rational arithmetic for every eps <= 1/50",
+        assumes="for J = int psi, K = int psi^2, V = int phi^2: monotone integrals of the pointwise bounds, "
+        "J^2 <= eps K (Cauchy-Schwarz), sin^2 V = K - J^2, and the depth limit T -> infinity",
         function="dlinear.logperiodic.LogPeriodic.sin2",
         test=f"{TEST}::test_measured_sin2_follows_and_swings",
         figure="oscillating_limit",
@@ -257,7 +260,8 @@ CLAIMS = [
         id="oscillating_limit",
         reference="Theorem 3.4 (formal), eq. (26)",
         form=Form.NEW,
-        statement="sin^2/eps^3 -> 4 a^2 H(1) and 4 a^2 H(-1) along the two sequences, with an error ~ eps",
+        statement="lim (1 - cos^2)/(1 - alpha)^3 does not exist: sin^2/eps^3 -> 4 a^2 H(1) and 4 a^2 H(-1) "
+        "along the two sequences, with an error ~ eps",
         relation=Relation.ASYMPTOTIC,
         expected=Verdict.SUPPORTED,
         prove=lambda: measured(float(W)),

@@ -32,9 +32,15 @@ import sympy
 from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Atoms, equation
+from dlinear.certify.scalar_case import explicit
 from dlinear.claims import Form, Relation, Verdict
 
+DERIVATIVE = (
+    "f'(0+) = sign(G) ((G - phi(0))/sqrt(J2) - J1 (G^2 - phi(0)^2)/(2 J2^{3/2})), from "
+    "dI1/dalpha = G - phi(alpha) and dI2/dalpha = G^2 - phi(alpha)^2"
+)
 TEST = "tests/test_scalar.py"
+POINT = {"c": "1", "y": "1/2"}
 AT = Atoms()
 X, C, R, Y, J1, J2 = (AT[text] for text in ("exp(c)", "c", "r", "y", "J1", "J2"))
 G, START = X * (X - Y), 1 - Y  # phi(1), phi(0)
@@ -137,10 +143,11 @@ CLAIMS = [
         "lim d cos/d alpha != 0 as alpha -> 0+, whatever c != 0 and y != e^c",
         Relation.IDENTITY,
         Verdict.REFUTED,
+        assumes="f'(0+) = 0 where its numerator is (remark_c7_closed_form)",
         goal=EVERYWHERE,
         route=lambda goal: refutation(goal, {"c": "1", "y": "0"}),
-        twin_goal={**EVERYWHERE, "hypotheses": [*EVERYWHERE["hypotheses"], "0 < y**2"]},
-        twin_statement="the same with y != 0: there the example does not count",
+        twin_goal={**EVERYWHERE, "conclusions": ["0 < ((exp(c) - 1)*(exp(c) + 1 - 2*y))**2"]},
+        twin_statement="lim cos != 0, which the same example satisfies",
         function="dlinear.scalar.slope_at_zero",
         test=f"{TEST}::test_remark_c7_zeros",
     ),
@@ -148,14 +155,18 @@ CLAIMS = [
         "remark_c7_closed_form",
         "Remark C.7",
         Form.NEW,
-        "f(0+) = sign(G) J1/sqrt(J2), f'(0+) = sign(G) y (e^c - 1)^4 (e^c + 1 - y)/(12 c J2^{3/2})",
+        "f(0+) = sign(G) J1/sqrt(J2), J1 = (e^c - 1)((e^c + 1)/2 - y)/c, "
+        "f'(0+) = sign(G) y (e^c - 1)^4 (e^c + 1 - y)/(12 c J2^{3/2}), c != 0, y != e^c",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=closed_goal(slope_numerator()),
         route=closed_route,
-        twin_goal=closed_goal(slope_numerator().subs(Y, -Y)),
+        twin_goal=explicit(closed_goal(slope_numerator().subs(Y, -Y))),
         twin_statement="y with the opposite sign",
+        twin_values=POINT,
+        twin_fails=1,
         evidence="2 J2 - J1 (G + phi(0)) = y (e^c - 1)^3/(6c)",
+        assumes=f"{DERIVATIVE}; J1 and J2 as in lemma_c5_closed_form at alpha = 0",
         function="dlinear.scalar.remark_c7",
         test=f"{TEST}::test_remark_c7_is_the_derivative_of_the_definition",
     ),
@@ -170,7 +181,10 @@ CLAIMS = [
         route=nonzero_route,
         twin_goal={**NONZERO, "hypotheses": ["0 <= y**2", *NONZERO["hypotheses"][1:]]},
         twin_statement="y = 0 allowed",
+        twin_values={"c": "1", "y": "0"},
+        twin_fails=1,
         evidence="at c and at -c for every c > 0; on these curves they do vanish",
+        assumes="f(0+) and f'(0+) are these numerators over positive numbers (remark_c7_closed_form)",
         function="dlinear.scalar.limit_at_zero",
         test=f"{TEST}::test_remark_c7_against_exact_limits",
     ),

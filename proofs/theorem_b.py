@@ -25,7 +25,7 @@ import dlinear
 from dlinear import limits, scalar
 from dlinear.certify import Proof, claim
 from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import Language, bench, statement
+from dlinear.certify.scalar_case import Language, bench, explicit, statement
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 TEST = "tests/test_limits.py"
@@ -70,6 +70,7 @@ def flow_route(goal: Mapping[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------- commuting case
 
 TAGS = ("1", "2")
+POINT = {"c1": "1", "y1": "1/2", "c2": "-1", "y2": "2", "eps": "1/2"}
 
 
 def commuting_sides(at: Atoms, power: int) -> tuple[Any, Any, Any]:
@@ -198,13 +199,14 @@ CLAIMS = [
         "theorem_b_flow",
         "Theorem B",
         Form.NEW,
-        "G' = G A^T - A^T G for G(b) = (X X(b)^{-1})^T R X(b)^T, from X(b)' = A X(b)",
+        "G' = G A^T - A^T G for G(b) = Z^T R X_b^T, Z = X X(b)^{-1}, given X_b' = A X_b and Z' = -Z A",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=flow_goal(),
         route=flow_route,
         twin_goal=flow_goal("+"),
         twin_statement="G' = G A^T + A^T G",
+        assumes="the product rule, and Z' = -Z A for Z = X X(b)^{-1}",
         function="dlinear.limits.gradient_energy",
         test=f"{TEST}::test_gradient_energy_is_the_integral_of_the_definition",
     ),
@@ -218,8 +220,10 @@ CLAIMS = [
         Verdict.PROVED,
         goal=commuting_goal(),
         route=commuting_route,
-        twin_goal=commuting_goal(4),
+        twin_goal=explicit(commuting_goal(4)),
         twin_statement="order 4",
+        twin_values=POINT,
+        assumes="sin^2 for n eigenvalues is this numerator over ||g_T||^2 sum I2_i; c_i != 0",
         evidence="at eps = 0 the bracket is ||g_T||^2 sum ||B_i||^2/3: theorem_b_leading",
         function="dlinear.scalar.sin2_commuting",
         test=f"{TEST}::test_commuting_case",
@@ -228,13 +232,15 @@ CLAIMS = [
         "theorem_b_leading",
         "Theorem B, Lemma C.5",
         Form.NEW,
-        "c^2 e^{4c} j2(0) = B^2/3 = K G^2, B = x (c x + c (x - y)), x = e^c: at n = 1 Theorem B is K(c, y)",
+        "c^2 e^{4c} j2(0) = B^2/3 = K G^2, B = x (c x + c (x - y)), x = e^c: at n = 1 the constant of "
+        "Theorem B is K(c, y)",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=leading_goal(),
         route=leading_route,
         twin_goal=leading_goal(2),
         twin_statement="twice B^2",
+        assumes="Theorem B itself is not used; N = G^2 at n = 1, phi(k, 0) = 1/k!",
         function="dlinear.limits.response",
         test=f"{TEST}::test_one_dimension_is_lemma_c5",
     ),

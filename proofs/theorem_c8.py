@@ -149,13 +149,16 @@ CLAIMS = (
         id="theorem_c8_repaired",
         reference="Theorem C.8, eq. (63)",
         form=Form.REPAIRED,
-        statement="E J(u^tau) - J* <= K + (1 - eta c mu)^tau (J(u^0) - J* - K)",
+        statement="E J(u^tau) - J* <= K + (1 - eta c mu)^tau (J(u^0) - J* - K), "
+        "0 < eta <= mu/(L (M_V + mu_G^2)), eta c mu < 1",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=repaired("tau"),
         route=prove_repaired,
         twin_goal=repaired("tau + 1"),
         twin_statement="exponent tau + 1",
+        assumes="the descent inequality E J(u - eta g) <= J - eta <grad J, E g> + (eta^2 L/2) E||g||^2, from "
+        "(61b); u* exists; total expectation; gap(k+1) <= rho gap(k) + (1 - rho) K is the form with slacks",
         evidence="one step from (61), (62); recursion by induction; equality when each inequality is one",
         function="dlinear.bounds.sgd_gap",
         test="tests/test_bounds.py::test_sgd_gap",

@@ -725,6 +725,41 @@ def test_contradicting_cases_of_a_definition_have_no_model():
         check(refutation(statement, {"x": 1}))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["0 <= (x <= 0)*1", "0 <= 1 + (x <= 0)", "0 <= (x <= 0) + (y <= 0)", "(x <= y) == (y <= z)",
+     "(x <= 0)*A == A", "0 <= exp(x <= 0)", "0 <= N(A == B)", "0 <= (x <= 0).T"],
+)  # fmt: skip
+def test_a_comparison_is_no_term(text):
+    with pytest.raises(CertificateError):
+        proof().assume(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0 <= ((2**9999)**9999)**9999", "0 <= ((2**9999)**60)**60", "0 <= ((1/2)**9999)**60*x",
+     "0 <= (((2**9999*x)**60)**60)**60", "0 <= z**(2**9999)**9999", "0 <= (2*z)**-9999*(2**9999)**9999"],
+)  # fmt: skip
+def test_a_number_of_too_many_digits_is_refused_at_once(text):
+    with pytest.raises(CertificateError, match="bits"):
+        proof().linear(text)
+
+
+def test_a_counterexample_of_too_many_digits_is_refused_at_once():
+    with pytest.raises(CertificateError, match="bits"):
+        check(refutation(goal("((2**9999)**9999)**9999*x <= 0", x="real"), {"x": "2"}))
+
+
+def test_phi_has_a_sign_only_for_whole_orders():
+    for order in ("0", "3", "(4/2)"):
+        proof().linear(f"0 < phi({order}, x)")
+    for order in ("1/2", "-1", "k"):
+        with pytest.raises(CertificateError, match="sign"):
+            proof().linear(f"0 < phi({order}, x)")
+        with pytest.raises(CertificateError):
+            check(refutation(goal(f"phi({order}, x) < 0", x="real", k="natural"), {"x": "1", "k": 1}))
+
+
 def test_a_term_is_no_formula():
     for text in ("x + 1", "A", "F(A)"):
         with pytest.raises(CertificateError, match="comparison"):

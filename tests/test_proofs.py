@@ -7,6 +7,7 @@ import json
 import pkgutil
 import random
 import re
+import sys
 from fractions import Fraction
 from functools import cache
 
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 
 from dlinear import bounds
-from dlinear.certify import CertificateError, check
+from dlinear.certify import CertificateError, check, refutation
 from dlinear.certify.concrete import Model
+from dlinear.certify.scalar_case import explicit
 from dlinear.certify.terms import parse, read_context
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 from proofs import __main__ as ledger
@@ -66,6 +68,32 @@ def test_each_false_twin_fails(name):
     assert claim.twin_statement
 
 
+@pytest.mark.parametrize("name", [n for n in FORMAL if CLAIMS[n].expected is Verdict.REFUTED])
+def test_the_twin_of_a_refuted_claim_is_a_statement_that_its_example_satisfies(name):
+    assert "does not violate" in CLAIMS[name].twin().evidence
+
+
+LEMMA_C5, THEOREM_B, REMARK_C7 = (sys.modules[f"_proof_{n}"] for n in ("lemma_c5", "theorem_b", "remark_c7"))
+EXPLICIT = [
+    (explicit(LEMMA_C5.order_goal()), LEMMA_C5.POINT, 0),
+    (explicit(LEMMA_C5.series_goal()), LEMMA_C5.POINT, 0),
+    (explicit(LEMMA_C5.series_goal(degenerate=True), y="2*exp(c)"), {"c": "1", "eps": "1/2"}, 0),
+    *[
+        (explicit(LEMMA_C5.bound_goal(*LEMMA_C5.BOXES[name]), **LEMMA_C5.RATIO), point, 1)
+        for name, (_, point) in LEMMA_C5.TOO_SMALL.items()
+    ],
+    (explicit(THEOREM_B.commuting_goal()), THEOREM_B.POINT, 0),
+    (explicit(CLAIMS["remark_c7_closed_form"].goal), REMARK_C7.POINT, 1),
+]
+
+
+@pytest.mark.parametrize("at", range(len(EXPLICIT)))
+def test_the_point_that_refutes_a_twin_does_not_refute_the_claim(at):
+    goal, values, fails = EXPLICIT[at]
+    with pytest.raises(CertificateError, match="does not violate"):
+        check(refutation(goal, values, fails))
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_each_claim_is_well_described(name):
     claim = CLAIMS[name]
@@ -80,15 +108,64 @@ def test_each_claim_is_well_described(name):
         assert "exists" not in claim.goal
 
 
+ROWS = {
+    "appendix C.1, (22)-(25)": "eq_25",
+    "(9)": "eq_9_printed eq_9",
+    "(10)": "eq_10_forward eq_10_backward",
+    "(11) and section E.1": "eq_11_eager eq_11_static",
+    "(13)": "eq_13",
+    "(14)": "eq_14_convexity eq_14_constant eq_14_domination eq_14_rate eq_14_measured",
+    "(17)": "eq_17_printed eq_17_repaired",
+    "(18)": "eq_18_printed eq_18_repaired",
+    "(27)": "eq_27_printed eq_27",
+    "(37), (38)": "eq_37_printed eq_37",
+    "(42)": "eq_42 eq_42_line",
+    "(45), (46)": "eq_45_family_printed eq_45_gap eq_45_limits",
+    "section 3.3": ("example_33_printed example_33_interval_printed example_33_repaired example_33_integers"),
+    "Theorem 3.4, informal": "theorem_34_informal",
+    "Theorem 3.4, formal, (26)": (
+        "theorem_34_angle_printed theorem_34_identity_printed "
+        "theorem_34_order_five_printed theorem_34_parallel oscillating_limit "
+        "oscillating_limit_gap oscillating_limit_primitive"
+    ),
+    "Lemma C.1": (
+        "lemma_c1_upper_printed lemma_c1_upper lemma_c1_lower_printed lemma_c1_lower "
+        "lemma_c1_frobenius_printed lemma_c1_frobenius lemma_c1_frobenius_lower"
+    ),
+    "Lemma C.2": "lemma_c2_printed lemma_c2",
+    "Lemma C.3": "lemma_c3",
+    "Lemma C.4": "lemma_c4_printed lemma_c4",
+    "Lemma C.5": (
+        "lemma_c5_printed lemma_c5_domain_printed lemma_c5_closed_form "
+        "lemma_c5_series lemma_c5_order_five lemma_c5_bound_below "
+        "lemma_c5_bound_above"
+    ),
+    "Remark C.7": "remark_c7_printed remark_c7_closed_form remark_c7_repaired",
+    "Theorem C.8, (63)": "theorem_c8_printed theorem_c8_exponent theorem_c8_repaired",
+    "Theorem A": "theorem_a",
+    "Theorem B": ("theorem_b theorem_b_response theorem_b_flow theorem_b_commuting theorem_b_leading"),
+    "Theorem C": "theorem_c theorem_c_pathwise theorem_c_variance",
+    "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
+    "time": "time_count time_measured",
+}
+
+
 def test_the_rows_of_the_paper_are_all_there():
-    references = " ".join(claim.reference for claim in CLAIMS.values())
-    for part in (
-        "C.1, eqs. (22)-(25)", "(9)", "(13)", "(10)", "(27)", "(47)", "(50)", "(51)",
-        "C.2", "C.3", "(59)", "(37)",
-        "(42)", "C.5", "Theorem A", "C.8", "(17)", "(18)", "3.3", "(14)", "(11)",
-        "Fixed points", "C.7", "3.4", "(45)", "Theorem B", "Theorem C",
-    ):  # fmt: skip
-        assert part in references, part
+    listed = [name for names in ROWS.values() for name in names.split()]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(CLAIMS)
+
+
+def test_what_a_certificate_leaves_to_the_reader_is_shown():
+    """Limits are outside the language: a row about them says what it assumes."""
+    for name, claim in CLAIMS.items():
+        if claim.relation is Relation.ASYMPTOTIC and claim.expected is Verdict.PROVED:
+            assert claim.assumes, name
+    page = ledger.DOCS.read_text(encoding="utf-8")
+    for claim in CLAIMS.values():
+        assert claim.assumes.replace("|", "\\|") in page
+    row = ledger.Row(CLAIMS["oscillating_limit_gap"], outcome("oscillating_limit_gap"), outcome("eq_13"), 0.0)
+    assert "assumes: for J = int psi" in ledger.record(row)["evidence"]
 
 
 def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
@@ -151,8 +228,9 @@ def models(name):
 
 
 NUMERIC = [
-    "theorem_a", "lemma_c1_upper", "lemma_c1_lower", "lemma_c1_frobenius", "lemma_c2", "lemma_c3",
-    "lemma_c4", "eq_37", "eq_27", "eq_10_forward", "eq_10_backward", "eq_9", "eq_42",
+    "theorem_a", "theorem_34_informal", "theorem_34_parallel",
+    "lemma_c1_upper", "lemma_c1_lower", "lemma_c1_frobenius", "lemma_c1_frobenius_lower",
+    "lemma_c2", "lemma_c3", "lemma_c4", "eq_37", "eq_27", "eq_10_forward", "eq_10_backward", "eq_9", "eq_42",
 ]  # fmt: skip
 
 
@@ -177,7 +255,7 @@ def _mid(value):
 
 
 def test_theorem_a_states_the_bound_of_the_library():
-    exact, cubic = (text.split(" <= ")[1] for text in CLAIMS["theorem_a"].goal["conclusions"][1:])
+    exact, cubic = (text.split(" <= ")[1] for text in CLAIMS["theorem_a"].goal["conclusions"][2:])
     for model in models("theorem_a"):
         get = {name: float(value) for name, value in model.numbers.items()}
         radius = float(_mid(model.number(parse("F(W(0, T) - Phi)"))))
@@ -237,13 +315,14 @@ def drop(*path):
 
 
 def bound(text):
-    """Theorem A's second conclusion with another power or constant."""
-    return CLAIMS["theorem_a"].goal["conclusions"][1].replace("6*T**3", text)
+    """Theorem A's third conclusion with another power or constant."""
+    return CLAIMS["theorem_a"].goal["conclusions"][2].replace("6*T**3", text)
 
 
 TAMPERINGS = {
-    "constant of the goal": put(bound("7*T**3"), "statement", "conclusions", 1),
-    "order of the goal": put(bound("6*T**4"), "statement", "conclusions", 1),
+    "constant of the goal": put(bound("7*T**3"), "statement", "conclusions", 2),
+    "order of the goal": put(bound("6*T**4"), "statement", "conclusions", 2),
+    "hypothesis dropped": drop("statement", "hypotheses", "0 < F(W(0, T) - Phi)"),
     "weaker hypothesis": drop("statement", "hypotheses", "c < T"),
     "stronger hypothesis": put("c <= 0", "statement", "hypotheses", 0),
     "stronger sort": put("positive", "statement", "symbols", "c"),
@@ -263,7 +342,7 @@ TAMPERINGS = {
     "axiom invented": step("axiom", name="sin_small"),
     "axiom conclusion": step("axiom", conclusion="N(I) == 0"),
     "layer bound": step("layer", conclusion=lambda old: f"2*{old}"),
-    "goal index": lambda data: data.update(goals=[data["goals"][0]] * 3),
+    "goal index": lambda data: data.update(goals=[data["goals"][0]] * 4),
     "induction base": step("induction", **{"from": lambda old: old[::-1]}),
     "induction limit": step("induction", upto="T + 1"),
     "auxiliary sort": put("real", "auxiliary", "b"),
@@ -397,9 +476,9 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeyp
     monkeypatch.setattr(ledger, "CERTIFICATES", tmp_path / "certificates")
     monkeypatch.setattr(ledger, "store", lambda row: _store(row, tmp_path / "certificates"))
     path = tmp_path / "rows.json"
-    assert ledger.main(["eq_42", "theorem_a", "--json", str(path)]) == 0
+    assert ledger.main(["eq_42", "eq_25", "--json", str(path)]) == 0
     rows = json.loads(path.read_text())
-    assert [row["id"] for row in rows] == ["eq_42", "eq_42_line", "theorem_a"]
+    assert [row["id"] for row in rows] == ["eq_25", "eq_42", "eq_42_line"]
     for row in rows:
         assert set(row) == {"id", "reference", "form", "relation", "verdict", "method", "seconds", "evidence"}
         assert row["form"] in {"printed", "repaired", "new"}
@@ -409,7 +488,7 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeyp
     assert "3 statements: 2 proved, 1 refuted" in output
     assert output.strip().splitlines()[-1].startswith("verdict: every statement")
     files = sorted((tmp_path / "certificates").iterdir())
-    assert [f.name for f in files] == ["eq_42.json", "eq_42_line.json", "theorem_a.json"]
+    assert [f.name for f in files] == ["eq_25.json", "eq_42.json", "eq_42_line.json"]
     assert ledger.main(["--check", *map(str, files)]) == 0
     files[0].write_text(files[0].read_text()[:-20])
     assert ledger.main(["--check", *map(str, files)]) == 1

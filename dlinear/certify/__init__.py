@@ -41,8 +41,8 @@ definite, discrete, absurd (docstrings in `Proof`).
 
 **Decide**: `check(certificate, goal)` -> `Checked(verdict, steps, boxes, evidence)`;
 `outcome(certificate)` turns it into an `Outcome`; `claim(id=..., goal=..., route=..., twin_goal=..., ...)`
-makes a `Claim` whose twin takes the same route to `twin_goal`. A verdict "certified" means that some step
-is ball arithmetic; "proved" that none is.
+makes a `Claim` whose twin takes the same route to `twin_goal`, or is refuted at `twin_values`. A verdict
+"certified" means that some step is ball arithmetic; "proved" that none is.
 
 The trusted part is check, kernel, rules_logic, rules_numbers, rules_matrices, terms, normal, calculus, balls,
 concrete and axioms; the other modules only write what these accept.

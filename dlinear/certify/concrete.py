@@ -18,6 +18,7 @@ from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Context, Tree
 
 Rows = list[list[Fraction]]
 MAX_LAYERS = 4000
+MAX_BITS = 1_000_000
 
 
 def rational(text: Any) -> Fraction:
@@ -159,7 +160,7 @@ class Model:
                 if not (isinstance(x, Fraction) and isinstance(y, Fraction)):
                     raise CertificateError("min and max need rational values")
                 return min(x, y) if name == "min" else max(x, y)
-            case ("call", "phi", ("num", order), a):
+            case ("call", "phi", ("num", order), a) if order.denominator == 1 and 0 <= order <= 60:
                 return phi(int(order), lift(self.number(a)))
             case ("call", "F", x):
                 return root(sum((v * v for row in self.matrix(x) for v in row), Fraction(0)))
@@ -315,6 +316,8 @@ def power(x: Any, e: Any) -> Any:
     """x ** e."""
     if isinstance(e, Fraction) and e.denominator == 1 and abs(e) <= 100_000:
         if isinstance(x, Fraction):
+            if abs(e) * max(x.numerator.bit_length(), x.denominator.bit_length()) > MAX_BITS:
+                raise CertificateError(f"a power of more than {MAX_BITS} bits is not evaluated")
             return Fraction(0) if x == 0 and e < 0 else x ** int(e)
         return whole_power(x, int(e))
     base = lift(x)

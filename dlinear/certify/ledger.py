@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from dlinear.certify.check import Checked, check
+from dlinear.certify.proof import refutation
 from dlinear.certify.terms import CertificateError
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
@@ -71,8 +72,14 @@ def claim(
     function: str = "",
     test: str = "",
     figure: str = "",
+    assumes: str = "",
+    twin_values: Mapping[str, Any] | None = None,
+    twin_fails: int = 0,
 ) -> Claim:
     """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
+
+    Where the twin of a true statement is known to be false at explicit values, that is checked instead:
+    then no sound route can reach it.
 
     Args:
         id: lower-case name, unique in the ledger.
@@ -89,7 +96,19 @@ def claim(
         function: library function that computes the quantity.
         test: pytest node beside the proof.
         figure: stem of the figure.
+        assumes: what stands between the goal and the statement, in words.
+        twin_values: values at which the twin is false; the twin's verdict is then "refuted".
+        twin_fails: the conclusion of the twin that fails there.
+
+    Raises:
+        CertificateError: (from `twin`) the twin holds at `twin_values`.
     """
+
+    def twin() -> Outcome:
+        if twin_values is None:
+            return attempt(route, twin_goal, evidence)
+        return outcome(refutation(twin_goal, twin_values, twin_fails), goal=twin_goal)
+
     return Claim(
         id=id,
         reference=reference,
@@ -98,10 +117,11 @@ def claim(
         relation=relation,
         expected=expected,
         prove=lambda: attempt(route, goal, evidence),
-        twin=lambda: attempt(route, twin_goal, evidence),
+        twin=twin,
         twin_statement=twin_statement,
         goal=goal,
         function=function,
         test=test,
         figure=figure,
+        assumes=assumes,
     )

@@ -208,6 +208,25 @@ def gradient_bounds(p: Proof, layer: str, end: str, inner: str, *sides: int) -> 
     return above, below, least
 
 
+def horizon_energy(p: Proof, size: int) -> int:
+    """0 < HH(T), given the fact j + 1 <= T |- b**(T-1)*r <= F(gT(j)) with b and r positive.
+
+    The last layer has the full gradient at every horizon.
+    """
+    last = p.linear("0 <= T - 1", {p.sort("T"): "1"})
+    size = p.cut(p.instantiate(size, [last], j="T-1"), p.linear("T - 1 + 1 <= T"))
+    near = p.definition("gh", "T-1", 1, [p.linear("T <= T - 1 + h", {p.sort("h"): "1"})])
+    same = p.matrix("gT(T-1) == gh(T-1)", {near: ("-I", "I"), p.definition("gT", "T-1"): ("I", "I")})
+    size = p.substitute(same, size, "b**(T-1)*r <= F(gh(T-1))")
+    square = p.linear("b**(2*(T-1))*r**2 <= F(gh(T-1))**2", {size: "F(gh(T-1)) + b**(T-1)*r"})
+    before, more = p.assume("0 <= HH(j)"), p.sum_step("HH", "j")
+    step = p.linear("0 <= HH(j+1)", {before: "1", more: "-1", p.axiom("F_square", "gh(j)"): "1"})
+    start = p.linear("0 <= HH(0)", {p.sum_empty("HH"): "-1"})
+    rest = p.instantiate(p.induction("j", "0 <= HH(j)", start, step), [last], j="T-1")
+    whole = {rest: "1", square: "1", p.axiom("F_square", "gh(T-1)"): "1", p.sum_step("HH", "T-1", last): "-1"}
+    return p.linear("0 < HH(T)", whole)
+
+
 def close(p: Proof, fact: int, **values: str) -> int:
     """Replaces a and b (and further symbols) by their values; their defining equations then disappear.
 

@@ -25,6 +25,7 @@ E = ("e",)
 MAX_TERMS = 20_000
 MAX_POWER = 60
 MAX_WHOLE = 10_000
+MAX_BITS = 100_000
 
 
 def number(value: Fraction | int) -> Scalar:
@@ -82,7 +83,15 @@ def exponent(form: Scalar) -> Any:
 def _whole_power(value: Fraction, e: Fraction) -> Fraction:
     if abs(e) > MAX_WHOLE:
         raise CertificateError(f"a power above {MAX_WHOLE} of a number is not expanded")
+    if abs(e) * max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise CertificateError(f"a number of more than {MAX_BITS} bits is not expanded")
     return value ** int(e)
+
+
+def _whole(form: Scalar) -> bool:
+    """Whether a normal form is one of the constants 0, 1, 2, ..."""
+    value = form.get(ONE, Fraction(0))
+    return set(form) <= {ONE} and value >= 0 and value.denominator == 1
 
 
 def _times(x: Monomial, y: Monomial) -> tuple[Monomial, Fraction]:
@@ -113,6 +122,8 @@ def mul(x: Scalar, y: Scalar) -> Scalar:
         for my, vy in y.items():
             monomial, factor = _times(mx, my)
             new = total.get(monomial, Fraction(0)) + vx * vy * factor
+            if max(new.numerator.bit_length(), new.denominator.bit_length()) > MAX_BITS:
+                raise CertificateError(f"a number of more than {MAX_BITS} bits is not expanded")
             if new:
                 total[monomial] = new
             else:
@@ -328,7 +339,7 @@ class Normaliser:
             case ("norm", _, _) | ("fn", "sqrt", _):
                 sign = "nonneg"
             case ("fn", "phi", order, _):
-                sign = "pos" if set(unkey(order)) == {ONE} and unkey(order)[ONE] >= 0 else "any"
+                sign = "pos" if _whole(unkey(order)) else "any"
             case ("inv", form):
                 sign = "nonneg" if self.sign(unkey(form)) != "any" else "any"
             case ("pow", form, half) if half == Fraction(1, 2):

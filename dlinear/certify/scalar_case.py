@@ -7,16 +7,18 @@ steps never divide by eps. Untrusted, like everything that writes certificates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from dlinear import scalar
 from dlinear.certify.eliminate import Atoms, Rule, equation
-from dlinear.certify.proof import Proof
+from dlinear.certify.proof import Proof, show
+from dlinear.certify.terms import free, parse, substitute
 
-__all__ = ["Bench", "Language", "bench", "divide", "statement"]
+__all__ = ["Bench", "Language", "bench", "divide", "explicit", "statement"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,38 @@ def statement(
         "symbols": {**sorts, **symbols},
         "hypotheses": [*given, *hypotheses],
         "conclusions": list(conclusions),
+    }
+
+
+_UNIT = re.compile(r"(c\w*)\*(r\w*) == 1")
+_CLOSED = re.compile(r"(\d+\*c\w*)\*(\w+) == (.*)")
+
+
+def explicit(goal: Mapping[str, Any], **values: str) -> dict[str, Any]:
+    """The goal with its integrals written out, so that rational c, y, eps alone can make it false.
+
+    A hypothesis `f*c*I == closed` gives I its value closed/(f*c), and `c*r == 1` becomes 0 < c^2.
+
+    Args:
+        goal: as `statement` makes it.
+        **values: further symbols and their values, which their hypotheses (dropped here) determine.
+    """
+    known = {name: parse(text) for name, text in values.items()}
+    nonzero, integrals = [], {}
+    for text in goal["hypotheses"]:
+        if unit := _UNIT.fullmatch(text):
+            nonzero.append(f"0 < {unit[1]}**2")
+            integrals[unit[2]] = parse(f"1/{unit[1]}")
+        elif closed := _CLOSED.fullmatch(text):
+            integrals[closed[2]] = substitute(parse(f"({closed[3]})/({closed[1]})"), known)
+    gone = {*known, *integrals}
+    kept = [text for text in goal["hypotheses"] if not free(parse(text)) & gone]
+    return {
+        "symbols": {name: sort for name, sort in goal["symbols"].items() if name not in gone},
+        "hypotheses": [*nonzero, *kept],
+        "conclusions": [
+            show(substitute(substitute(parse(text), known), integrals)) for text in goal["conclusions"]
+        ],
     }
 
 

@@ -186,6 +186,12 @@ def check_names(tree: Tree, context: Context, extra: Mapping[str, str] | None = 
                 raise CertificateError("a number stands where a matrix is expected")
         return "matrix"
 
+    def term(part: Tree) -> str:
+        kind = visit(part)
+        if kind == "formula":
+            raise CertificateError("a comparison stands where a term is expected")
+        return kind
+
     def visit(t: Tree) -> str:
         match t:
             case ("num", _):
@@ -199,12 +205,12 @@ def check_names(tree: Tree, context: Context, extra: Mapping[str, str] | None = 
             case ("T", inner):
                 return matrix(inner)
             case ("add", a, b):
-                kinds = {visit(a), visit(b)}
+                kinds = {term(a), term(b)}
                 if len(kinds) != 1:
                     raise CertificateError("sum of a number and a matrix")
                 return kinds.pop()
             case ("mul", a, b):
-                return "matrix" if "matrix" in (visit(a), visit(b)) else "scalar"
+                return "matrix" if "matrix" in (term(a), term(b)) else "scalar"
             case ("pow", a, b):
                 return scalar(a, b)
             case ("call", "Int", ("sym", name), lo, hi, body):
@@ -230,7 +236,7 @@ def check_names(tree: Tree, context: Context, extra: Mapping[str, str] | None = 
                     return scalar(*args)
                 raise CertificateError(f"unknown function {name} of {len(args)} arguments")
             case ("==", a, b):
-                if visit(a) != visit(b):
+                if term(a) != term(b):
                     raise CertificateError("equation between a number and a matrix")
                 return "formula"
             case ("<=" | "<", a, b):
