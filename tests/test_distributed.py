@@ -137,17 +137,17 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
     path = script(tmp_path, WAITS)
     port, other = free_port(), free_port()
     ranks = [
-        start(path, 0, 3, port, TIMEOUT="2", COME="1"),  # serves; ranks 1 and 2 do not come
-        start(path, 1, 2, other, TIMEOUT="2", COME="1"),  # the one that serves does not come
+        start(path, 0, 3, port, TIMEOUT="6", COME="1"),  # serves; ranks 1 and 2 do not come
+        start(path, 1, 2, other, TIMEOUT="6", COME="1"),  # the one that serves does not come
     ]
     (_, serves), (_, alone) = (rank.communicate(timeout=50) for rank in ranks)
     assert [rank.returncode for rank in ranks] == [1, 1]
     expected = (
-        f"no sign of life from ranks 1, 2 of 3 for 2 s; waited for the ranks to meet at 127.0.0.1:{port}"
+        f"no sign of life from ranks 1, 2 of 3 for 6 s; waited for the ranks to meet at 127.0.0.1:{port}"
     )
     assert serves.strip() == expected
     assert len(alone.strip().splitlines()) == 1
-    assert f"rank 1 of 2 could not reach, for 2 s, the meeting place 127.0.0.1:{other}" in alone
+    assert f"rank 1 of 2 could not reach, for 6 s, the meeting place 127.0.0.1:{other}" in alone
 
 
 def test_a_rank_that_dies_is_named(tmp_path):
