@@ -29,7 +29,13 @@ from dlinear.errors import DlinearError, DomainError, RecordError
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
-THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREADS = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "DLINEAR_THREADS",
+)
 Outcome = tuple[Arrays, float] | Exception
 Results = Generator[tuple[str, Outcome], None, None]
 
