@@ -144,7 +144,7 @@ def _moments(
         sums = all_sums(net, phi, engine)
     else:
         sums = near_sums(net, phi, sorted(near), engine) if near else {}
-        if one_chunk or held_bytes(net) <= engine.memory:
+        if one_chunk or held_bytes(net) <= engine.budget(net):
             sums |= held_sums(net, phi, others, engine) if others else {}
         else:
             for m in others:

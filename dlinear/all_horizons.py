@@ -196,7 +196,7 @@ class Triangle:
         starts, ends = self.survey.chunks(*block.starts), self.survey.chunks(*block.ends)
         engine, n = self.survey.engine, self.survey.net.width
         size = Channels.numbers(n, block.starts[1] - block.starts[0], block.ends[1] - block.ends[0])
-        if 8 * size <= engine.memory // 2 or len(starts) == len(ends) == 1:
+        if 8 * size <= engine.budget(self.survey.net) // 2 or len(starts) == len(ends) == 1:
             yield block
         elif len(starts) >= len(ends):
             at = starts[len(starts) // 2][0]

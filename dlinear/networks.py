@@ -74,6 +74,11 @@ class DenseNetwork:
         """Width n of every layer."""
         return int(self._deviations.shape[-1])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the layers take."""
+        return int(self._deviations.nbytes)
+
     def deviations(self, start: int, stop: int) -> Layers:
         """A view of layers start..stop-1, shape (stop - start, n, n)."""
         start, stop = _check_chunk(self, start, stop)

@@ -218,7 +218,7 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
             out += deviations
         return out
     blocks = -(-count // length)
-    if blocks > length:  # many short blocks: all of them at once, one layer after another
+    if 16 * blocks > length:  # not a few long blocks: all of them at once, one layer after another
         padded = be.array(np.zeros(((blocks + 1) * length, n, n)))
         padded[:k] = deviations
         grid = padded.reshape(blocks + 1, length, n, n)

@@ -88,9 +88,10 @@ class Tail:
         self._kept: OrderedDict[int, Array] = OrderedDict()
         self._lock = threading.Lock()
         self._whole: Array | None = None
-        self._keep = max(4, engine.memory // 2 // (8 * n**2 * engine.chunk_layers(survey.net)))
+        half = engine.budget(survey.net) // 2
+        self._keep = max(4, half // (8 * n**2 * engine.chunk_layers(survey.net)))
         size = survey.net.depth - first
-        if size and size * n**2 * 8 <= engine.memory // 2:
+        if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)
             local_team(engine).map(self._fill, range(len(self.edges) - 1), "last layers")
 

@@ -11,6 +11,7 @@ products and a scan over chunk edges (`Survey`), then a map over chunks for the 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable
@@ -33,7 +34,8 @@ class Engine:
     Attributes:
         backend: numpy or torch.
         team: who works the chunks off.
-        memory: budget in bytes for what is held at once, beside a network that is itself in memory.
+        memory: budget in bytes for what is held at once, beside a network that is itself in memory. None:
+            256 MiB, or as much as the network itself holds.
         chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
@@ -41,9 +43,13 @@ class Engine:
 
     backend: Backend = field(default_factory=NumpyBackend)
     team: Team = field(default_factory=Threads)
-    memory: int = 256 << 20
+    memory: int | None = None
     chunk_numbers: int = 1 << 19
     fft_from: float | None = None
+
+    def budget(self, net: Network) -> int:
+        """Bytes that may be held at once."""
+        return max(256 << 20, getattr(net, "nbytes", 0)) if self.memory is None else self.memory
 
     def chunk_layers(self, net: Network) -> int:
         """Layers of one chunk."""
@@ -107,6 +113,7 @@ class Survey:
     """
 
     def __init__(self, net: Network, phi: Matrix, inner_edges: Iterable[int], engine: Engine) -> None:
+        _reuse_memory()
         self.net, self.phi, self.engine, self.scale = net, phi, engine, 1.0
         grid = range(0, net.depth, engine.chunk_layers(net))
         self.edges = sorted({*grid, *inner_edges, net.depth})
@@ -172,10 +179,9 @@ class Survey:
         layers, be = self.layers(*chunk), self.engine.backend
         deviation, total = layers.total_both()
         size, totals = layers.blocks()
-        if (
-            size > 1
-            and len(totals) * self.net.depth // len(layers) * self.net.width**2 * 32 <= self.engine.memory
-        ):
+        if size > 1 and len(totals) * self.net.depth // len(
+            layers
+        ) * self.net.width**2 * 32 <= self.engine.budget(self.net):
             self._blocks[chunk] = size, totals
         return be.numpy(deviation), be.numpy(total)
 
@@ -203,6 +209,16 @@ class Survey:
                     state += flint.arb_mat(layer.tolist()) * state
             difference = state - flint.arb_mat(self.phi.tolist())
             return np.array([[float(entry.mid()) for entry in row] for row in difference.table()])
+
+
+@functools.cache
+def _reuse_memory() -> None:
+    """Let the C library keep the memory of freed chunks.
+
+    glibc takes every array above 128 KiB from the system, page by page, and gives it back, until it has seen
+    a larger one freed. One is freed here, never touched: half of the time of small networks went into pages.
+    """
+    np.empty(4_000_000)
 
 
 def explain_overflow(net: Network, engine: Engine) -> None:
