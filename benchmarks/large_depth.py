@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ import tyro
 import dlinear
 from dlinear import profiles, report
 from dlinear.backends import backend_for
+from dlinear.crosscheck import check_against_direct
 from dlinear.teams import Threads
 from dlinear.truncation import Engine
 
@@ -191,6 +193,7 @@ import numpy as np
 import dlinear
 from dlinear import profiles
 from dlinear.backends import backend_for
+from dlinear.crosscheck import check_against_direct
 from dlinear.teams import Threads
 from dlinear.truncation import Engine
 
@@ -251,6 +254,23 @@ def draw_growth(depths: Sequence[int], seconds: list[float], memory: list[float]
         plotting.save(figure, "growth")
 
 
+def measure_all(knobs: Knobs) -> list[list[str]]:
+    """All horizons by matrix products (up to T = 20,000) and by FFT, against single horizons."""
+    rows = []
+    for depth in knobs.everything:
+        phi = np.random.default_rng(knobs.seed).standard_normal((10, 10))
+        net = dlinear.GaussianNetwork(depth=depth, width=10, seed=knobs.seed)
+        ways = {"direct": math.inf, "FFT": 0.0} if depth <= 20_000 else {"FFT": 0.0}
+        for name, fft_from in ways.items():
+            engine = Engine(team=Threads(knobs.threads), fft_from=fft_from)
+            start = time.perf_counter()
+            profile = dlinear.alignment(net, phi, "all", engine=engine)
+            seconds = time.perf_counter() - start
+            worst = check_against_direct(net, phi, profile).worst
+            rows.append([str(depth), str(len(profile.horizons)), name, f"{seconds:.2f} s", f"{worst:.1e}"])
+    return rows
+
+
 def measure_layers(knobs: Knobs) -> list[list[str]]:
     """Time to generate a layer and a number."""
     net = dlinear.GaussianNetwork(depth=10**8, width=10, seed=knobs.seed)
@@ -283,6 +303,10 @@ def main(knobs: Knobs) -> None:
         print("\n(c) generated network, n = 10, one process each")
         print(report.table(["T", "time", "a layer", "extra memory"], rows))
         print(f"exponent of the time in T: {exponent:.3f}")
+    if "all" in knobs.parts:
+        print("\n(d) every horizon at once, n = 10; error of sin^2 against a sample of single horizons")
+        header = ["T", "horizons", "way", "time", "worst error"]
+        print(report.table(header, measure_all(knobs)))
     if "layers" in knobs.parts:
         print("\n(e) generation, one thread")
         print(report.table(["layers", "numbers"], measure_layers(knobs)))

@@ -179,9 +179,8 @@ class Survey:
         layers, be = self.layers(*chunk), self.engine.backend
         deviation, total = layers.total_both()
         size, totals = layers.blocks()
-        if size > 1 and len(totals) * self.net.depth // len(
-            layers
-        ) * self.net.width**2 * 32 <= self.engine.budget(self.net):
+        all_blocks = len(totals) * self.net.depth // len(layers) * self.net.width**2 * 8  # bytes
+        if size > 1 and 4 * all_blocks <= self.engine.budget(self.net):
             self._blocks[chunk] = size, totals
         return be.numpy(deviation), be.numpy(total)
 
