@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlinear import npz
 from dlinear.errors import RecordError
+from dlinear.optional import needed
 
 if TYPE_CHECKING:
     import xarray
@@ -46,6 +47,10 @@ Folder = str | os.PathLike[str]
 
 class NewerRecordError(RecordError):
     """A result file was written by a newer version of this library."""
+
+
+class WriteError(RecordError):
+    """A file could not be written (full disk, no permission)."""
 
 
 class RecordWarning(UserWarning):
@@ -160,7 +165,7 @@ def replacing(path: Path) -> Iterator[Any]:
     """A binary stream whose content replaces `path` at the end: whole, synced, or not at all.
 
     Raises:
-        RecordError: the write failed; the message gives the reason, and no partial file is left.
+        WriteError: the write failed; the message gives the reason, and no partial file is left.
     """
     partial = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")  # one of several machines
     try:
@@ -172,7 +177,7 @@ def replacing(path: Path) -> Iterator[Any]:
         os.replace(partial, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -299,7 +304,8 @@ def load(folder: Folder, keys: Iterable[str] | None = None) -> xarray.Dataset:
     Raises:
         RecordError: no readable record, or cells that are too unlike to fit in one array.
     """
-    import xarray
+    with needed("a labelled data set"):
+        import xarray
 
     found = scan(folder, keys)
     if not found:

@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 
 from dlinear import records
 from dlinear.errors import DlinearError, DomainError, RecordError
+from dlinear.optional import needed
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
@@ -111,7 +112,8 @@ def run(
     """
     if workers is not None and workers < 0:
         raise DomainError(f"workers must be 0 or more, not {workers}")
-    from tqdm import tqdm
+    with needed("a sweep"):
+        from tqdm import tqdm
 
     place = Path(folder)
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
@@ -161,7 +163,7 @@ def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
 
 
 def _absent(place: Path, keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if not (records.cells(place) / f"{key}.npz").exists()]
+    return [key for key in keys if not (records.cells(place) / f"{key}.npz").is_file()]
 
 
 def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:

@@ -118,6 +118,20 @@ def test_a_damaged_record_is_computed_again(tmp_path, trace):
     assert len(records.scan(folder)) == 2
 
 
+def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, capsys):
+    folder, asked = tmp_path / "exp", cells(trace, 3)
+    sweep = sweeps.run(folder, asked, compute, workers=0)
+    path = records.cells(folder) / f"{sweep.keys[1]}.npz"
+    path.unlink()
+    path.mkdir()
+    with (
+        pytest.warns(records.RecordWarning, match="computed again"),
+        pytest.raises(records.WriteError, match="directory"),
+    ):
+        sweeps.run(folder, asked, compute, workers=0)
+    assert "stopped: 2 of 3 cells are kept" in capsys.readouterr().err
+
+
 def test_a_newer_record_is_not_replaced(tmp_path, trace, monkeypatch):
     folder, asked = tmp_path / "exp", cells(trace, 2)
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
