@@ -61,7 +61,7 @@ def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]
     allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
     try:
         values = np.asarray(x)
-    except ValueError:  # ragged lists
+    except (ValueError, OverflowError):  # ragged lists
         values = np.empty(0)
     if values.size == 0 or values.dtype.kind not in "iuf":
         raise error(f"{received(name, x)}: allowed is {allowed}")
@@ -82,7 +82,7 @@ def as_depth(depth: Any) -> Any:
 
 
 def as_width(width: Any) -> Any:
-    return as_integer("width", width, 1, None, DomainError)
+    return as_integer("width", width, 1, 2**53, DomainError)
 
 
 def as_horizon(horizon: Any, depth: Any) -> Any:

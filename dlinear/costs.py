@@ -13,9 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from dlinear._edge import POSITIVE, as_depth, as_horizon, as_integer, as_real, is_plain, lift, received
+from dlinear._edge import (
+    POSITIVE,
+    as_depth,
+    as_floats,
+    as_horizon,
+    as_integer,
+    as_real,
+    is_plain,
+    lift,
+    received,
+)
 from dlinear.bounds import Interval
-from dlinear.errors import DomainError
+from dlinear.errors import DomainError, HorizonError, ShapeError
 
 __all__ = [
     "WindowRun",
@@ -241,11 +251,20 @@ def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) 
             is a part of one static graph and keeps its own inputs.
 
     Raises:
-        HorizonError: a horizon that is not an integer in 1..T.
+        ShapeError: deviations that are not (T, n, n) real numbers, or phi that is not (n, n).
+        HorizonError: a horizon that is not one integer in 1..T.
     """
-    depth, width, _ = np.shape(deviations)
+    layers = as_floats("deviations", deviations, "real (T, n, n)", ShapeError)
+    phi = as_floats("phi", phi, "real (n, n)", ShapeError)
+    if layers.ndim != 3 or not layers.size or layers.shape[1:] != phi.shape or phi.shape[0] != phi.shape[1]:
+        raise ShapeError(
+            f"deviations of shape {layers.shape} and phi of {phi.shape} received; allowed: (T, n, n), (n, n)"
+        )
+    depth, width, _ = layers.shape
+    if np.ndim(horizon):
+        raise HorizonError(f"{received('horizon', horizon)}: allowed is one integer in 1..{depth}")
     horizon = as_horizon(horizon, depth)
-    weights = np.eye(width) + np.asarray(deviations, dtype=np.float64)
+    weights = np.eye(width) + layers
     gradients = np.zeros_like(weights)
     living: weakref.WeakSet[_StoredInput] = weakref.WeakSet()
     graph: list[Any] = []  # what a static graph keeps alive

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import build_case
 
 from dlinear import costs
-from dlinear.errors import DomainError, HorizonError
+from dlinear.errors import DomainError, HorizonError, ShapeError
 
 
 def test_models_of_deep_networks_do_not_overflow():
@@ -49,6 +49,22 @@ def test_models_of_deep_networks_do_not_overflow():
 def test_models_refuse(function, words):
     with pytest.raises(DomainError, match="allowed is"):
         function(**words)
+
+
+@pytest.mark.parametrize(
+    ("deviations", "phi", "horizon"),
+    [
+        (np.zeros((3, 2, 1)), np.eye(2), 1),
+        (np.zeros((3, 2, 2)), np.eye(3), 1),
+        (np.zeros((2, 2)), np.eye(2), 1),
+        (None, np.eye(2), 1),
+        (np.zeros((3, 2, 2)) * 1j, np.eye(2), 1),
+        (np.zeros((3, 2, 2)), np.eye(2), [1, 2]),
+    ],
+)
+def test_an_instrumented_run_refuses(deviations, phi, horizon):
+    with pytest.raises((ShapeError, HorizonError)):
+        costs.run_windows(deviations, phi, horizon)
 
 
 @given(st.integers(1, 9), st.data())
