@@ -28,14 +28,25 @@ def received(name: str, x: Any, values: Any = None, inside: Any = None) -> str:
     return f"{name} = {' '.join(f'{x!r}'.split())[:80]}"
 
 
+def as_floats(name: str, x: Any, allowed: str, error: type[DlinearError] = DomainError) -> Any:
+    """A float64 array of real numbers; no booleans, strings, complex numbers, None or ragged lists."""
+    try:
+        values = np.asarray(x)
+        known = values.dtype.kind in "iuf"
+        if values.dtype.kind == "O":  # large integers, fractions
+            known = all(hasattr(item, "__float__") for item in values.flat)
+        if known:
+            return values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise error(f"{received(name, x)}: allowed is {allowed}") from None
+
+
 def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bool = False) -> Any:
     """A non-negative (strict: positive) finite number or array; symbols and balls unchanged."""
     if not is_plain(x):
         return x
-    try:
-        values = np.asarray(x if x is not None else "none", dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DomainError(f"{received(name, x)}: allowed is {allowed}") from None
+    values = as_floats(name, x, allowed)
     inside = (values > 0 if strict else values >= 0) & np.isfinite(values)
     if values.size == 0 or not np.all(inside):
         raise DomainError(f"{received(name, x, values, inside)}: allowed is {allowed}")
@@ -50,7 +61,7 @@ def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]
     allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
     try:
         values = np.asarray(x)
-    except ValueError:  # ragged lists
+    except (ValueError, OverflowError):  # ragged lists
         values = np.empty(0)
     if values.size == 0 or values.dtype.kind not in "iuf":
         raise error(f"{received(name, x)}: allowed is {allowed}")
@@ -71,7 +82,7 @@ def as_depth(depth: Any) -> Any:
 
 
 def as_width(width: Any) -> Any:
-    return as_integer("width", width, 1, None, DomainError)
+    return as_integer("width", width, 1, 2**53, DomainError)
 
 
 def as_horizon(horizon: Any, depth: Any) -> Any:

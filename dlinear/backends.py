@@ -10,8 +10,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from dlinear.errors import DomainError, MissingDependencyError
+from dlinear.errors import DomainError
 from dlinear.networks import Network, read_layers
+from dlinear.optional import needed
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Precision = Literal["float64", "float32"]
@@ -155,8 +156,6 @@ def backend_for(device: str | None = None, precision: Precision = "float64") -> 
 
 
 def _torch() -> Any:
-    try:
+    with needed("a torch device"):
         import torch
-    except ImportError as error:
-        raise MissingDependencyError("a torch device needs torch: pip install torch") from error
     return torch

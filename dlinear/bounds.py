@@ -502,4 +502,7 @@ def sgd_gap(steps: Any, gap: Any, step: Any, convexity: Any, smoothness: Any, mu
     contraction = 1 - step * convexity * mu
     if is_plain(contraction) and np.any(np.asarray(contraction) < 0):
         raise DomainError(f"{received('step * convexity * mu', 1 - contraction)}: allowed is at most 1")
+    if is_plain(floor) and not np.all(finite := np.isfinite(floor)):
+        what = received("the floor", floor, np.asarray(floor), finite)
+        raise DomainError(f"{what}: allowed are arguments that keep it within float64")
     return floor + contraction**steps * (gap - floor)

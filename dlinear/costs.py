@@ -13,9 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from dlinear._edge import POSITIVE, as_depth, as_horizon, as_integer, as_real, lift
+from dlinear._edge import (
+    POSITIVE,
+    as_depth,
+    as_floats,
+    as_horizon,
+    as_integer,
+    as_real,
+    is_plain,
+    lift,
+    received,
+)
 from dlinear.bounds import Interval
-from dlinear.errors import DomainError
+from dlinear.errors import DomainError, HorizonError, ShapeError
 
 __all__ = [
     "WindowRun",
@@ -39,19 +49,40 @@ def decay_model(depth: Any, horizon: Any, coefficient: Any) -> Any:
         depth: T >= 1.
         horizon: h, a real number in [0, T] or an array (the example relaxes integers).
         coefficient: c > 0 of the decay (not the bound on the layers).
+
+    Raises:
+        DomainError: an argument outside its domain.
     """
+    depth = as_depth(depth)
+    horizon, coefficient = (
+        _relaxed(horizon, depth),
+        as_real("coefficient", coefficient, POSITIVE, strict=True),
+    )
     return 1 - coefficient * (depth - horizon) ** 3 / depth**3
+
+
+def _relaxed(horizon: Any, depth: Any) -> Any:
+    """A real horizon in [0, T]."""
+    horizon = as_real("horizon", horizon)
+    if is_plain(horizon) and is_plain(depth) and not np.all(inside := np.asarray(horizon) <= depth):
+        what = received("horizon", horizon, np.asarray(horizon), inside)
+        raise DomainError(f"{what}: allowed is a number in [0, {depth}]")
+    return horizon
 
 
 def memory_model(horizon: Any, slope: Any, offset: Any) -> Any:
     """M(h) = a h + b, eq. (11): eager execution.
 
     Args:
-        horizon: h.
+        horizon: h >= 0.
         slope: a > 0, memory per block of horizon.
         offset: b >= 0.
+
+    Raises:
+        DomainError: an argument outside its domain.
     """
-    return slope * horizon + offset
+    slope = as_real("slope", slope, POSITIVE, strict=True)
+    return slope * as_real("horizon", horizon) + as_real("offset", offset)
 
 
 def horizon_objective(
@@ -65,9 +96,13 @@ def horizon_objective(
         coefficient: c of `decay_model`.
         slope: a of `memory_model`.
         offset: b of `memory_model`.
-        weight: lambda > 0.
+        weight: lambda >= 0.
+
+    Raises:
+        DomainError: an argument outside its domain.
     """
-    return -decay_model(depth, horizon, coefficient) + weight * memory_model(horizon, slope, offset)
+    cost = as_real("weight", weight) * memory_model(horizon, slope, offset)
+    return -decay_model(depth, horizon, coefficient) + cost
 
 
 def _example(depth: Any, coefficient: Any, slope: Any, low: int, xp: Any = np) -> tuple[Any, Any, Any]:
@@ -216,11 +251,20 @@ def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) 
             is a part of one static graph and keeps its own inputs.
 
     Raises:
-        HorizonError: a horizon that is not an integer in 1..T.
+        ShapeError: deviations that are not (T, n, n) real numbers, or phi that is not (n, n).
+        HorizonError: a horizon that is not one integer in 1..T.
     """
-    depth, width, _ = np.shape(deviations)
+    layers = as_floats("deviations", deviations, "real (T, n, n)", ShapeError)
+    phi = as_floats("phi", phi, "real (n, n)", ShapeError)
+    if layers.ndim != 3 or not layers.size or layers.shape[1:] != phi.shape or phi.shape[0] != phi.shape[1]:
+        raise ShapeError(
+            f"deviations of shape {layers.shape} and phi of {phi.shape} received; allowed: (T, n, n), (n, n)"
+        )
+    depth, width, _ = layers.shape
+    if np.ndim(horizon):
+        raise HorizonError(f"{received('horizon', horizon)}: allowed is one integer in 1..{depth}")
     horizon = as_horizon(horizon, depth)
-    weights = np.eye(width) + np.asarray(deviations, dtype=np.float64)
+    weights = np.eye(width) + layers
     gradients = np.zeros_like(weights)
     living: weakref.WeakSet[_StoredInput] = weakref.WeakSet()
     graph: list[Any] = []  # what a static graph keeps alive

@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlinear import npz
-from dlinear.errors import DataError, MissingDependencyError
+from dlinear.errors import DataError
+from dlinear.optional import needed
 
 Bytes = NDArray[np.uint8]
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -163,10 +164,8 @@ def _places(folder: str | os.PathLike[str] | None) -> list[Path]:
 
 def _digits() -> Dataset:
     """The 1797 digits in their order; the last fifth (360 images) is the test set."""
-    try:
+    with needed("the data set digits"):
         from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingDependencyError("the digits come with scikit-learn: pip install scikit-learn") from error
     images, labels = load_digits(return_X_y=True)
     x, y = images.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.uint8)
     return Dataset("digits", x[:-360], y[:-360], x[-360:], y[-360:])
@@ -226,10 +225,8 @@ def _from_archives(name: str, source: _Source, files: list[Path]) -> Dataset:
 
 
 def _fetch(source: _Source, folder: Path) -> list[Path]:
-    try:
+    with needed("a download"):
         import pooch
-    except ImportError as error:
-        raise MissingDependencyError("downloading needs pooch: pip install pooch") from error
     paths = []
     for archive in source.archives:
         try:

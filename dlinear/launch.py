@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlinear import sweeps
 from dlinear.cluster import Cluster
 from dlinear.errors import DomainError
+
+
+class Rule(NamedTuple):
+    """What a knob may be, as a test and in words."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def at_least(low: int) -> Rule:
+    """Numbers from `low` on."""
+    return Rule(lambda value: low <= value < math.inf, f"{low} or more")
+
+
+def below(high: float) -> Rule:
+    """Positive numbers below `high`."""
+    return Rule(lambda value: 0 < value < high, f"more than 0 and less than {high:g}")
+
+
+FINITE = Rule(math.isfinite, "finite")
+NONZERO = Rule(lambda value: math.isfinite(value) and value != 0, "finite and not 0")
+POSITIVE = Rule(lambda value: 0 < value < math.inf, "finite and more than 0")
+FRACTION = below(1)
+PROFILE = {
+    "width": at_least(1),
+    "seeds": at_least(1),
+    "points": at_least(3),
+}  # of every sim that draws profiles
+
+
+def check(knobs: Any, **rules: Rule) -> None:
+    """Check the knobs of a script by their names, every item of those that hold several.
+
+    Raises:
+        DomainError: a value that its rule excludes, or a list (of depths, for example) that is empty or names
+            something twice.
+    """
+    for name, value in vars(knobs).items():
+        option = f"--{name.replace('_', '-')}"
+        items = value if isinstance(value, tuple) else (value,)
+        if not items or len(set(items)) < len(items):
+            raise DomainError(f"{option} must hold one value or more, each once; received {list(items)}")
+        if name in rules and not all(map(rules[name].holds, items)):
+            raise DomainError(f"{option} must be {rules[name].words}; received {value}")
 
 
 @dataclass(frozen=True)

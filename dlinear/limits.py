@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dlinear._edge import as_depth, as_floats, received
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
@@ -78,9 +79,9 @@ def faulhaber(m: ArrayLike, p: int) -> Any:
     """S_p(m) = 1^p + ... + m^p for p = 1 (m(m+1)/2) or 2 (m(m+1)(2m+1)/6), in float64.
 
     Raises:
-        DomainError: p is neither 1 nor 2.
+        DomainError: p is neither 1 nor 2, or m is not real.
     """
-    k = np.asarray(m, dtype=np.float64)
+    k = as_floats("m", m, "real numbers")
     if p == 1:
         return k * (k + 1) / 2
     if p == 2:
@@ -94,11 +95,22 @@ def decay_law(quadratic: ArrayLike, cubic: ArrayLike, shortfall: ArrayLike, dept
     Args:
         quadratic, cubic: q and C.
         shortfall: m = T - h.
-        depth: T.
+        depth: T >= 1.
+
+    Raises:
+        DomainError: a constant that is not real, m < 0, T < 1, or NaN.
     """
-    t = np.asarray(depth, dtype=np.float64)
-    q, c = np.asarray(quadratic, dtype=np.float64), np.asarray(cubic, dtype=np.float64)
-    return (q * 2 * faulhaber(shortfall, 1) / t**2 + c * 3 * faulhaber(shortfall, 2) / t**3)[()]
+    t, m = as_floats("depth", depth, "T >= 1"), as_floats("shortfall", shortfall, "m >= 0")
+    if not (np.all(t >= 1) and np.all(m >= 0)):
+        raise DomainError(
+            f"{received('depth', depth)}, {received('shortfall', shortfall)}: allowed is T >= 1, m >= 0"
+        )
+    q, c = as_floats("quadratic", quadratic, "real numbers"), as_floats("cubic", cubic, "real numbers")
+    if np.isnan(q).any() or np.isnan(c).any():
+        raise DomainError(
+            f"{received('quadratic', quadratic)}, {received('cubic', cubic)}: NaN is not allowed"
+        )
+    return (q * 2 * faulhaber(m, 1) / t**2 + c * 3 * faulhaber(m, 2) / t**3)[()]
 
 
 def crossover(quadratic: float, cubic: float, depth: float) -> float:
@@ -107,8 +119,10 @@ def crossover(quadratic: float, cubic: float, depth: float) -> float:
     inf when C = 0 (order 2 everywhere). For q = sigma^2 v/(2TN) it does not depend on T.
 
     Raises:
-        DomainError: q and C are not both >= 0, or both are 0.
+        DomainError: q and C are not both >= 0, or both are 0, or T < 1.
     """
+    quadratic, cubic = _number("q", quadratic, None), _number("C", cubic, None)
+    depth = _number("depth", depth, 1)
     if not (quadratic >= 0 and cubic >= 0 and quadratic + cubic > 0):
         raise DomainError(f"q and C must be >= 0 and not both 0; got q = {quadratic}, C = {cubic}")
     return float("inf") if cubic == 0 else float(quadratic * depth / cubic - 0.5)
@@ -167,9 +181,13 @@ def gradient_energy(path: Path, x: Floats, residual: Floats, *, breaks: Sequence
         path: s -> A(s), (n, n).
         x, residual: X = `propagator(path)` and R, (n, n).
         breaks: as in `propagator`.
+
+    Raises:
+        ShapeError, NonFiniteError: a bad path, or x and residual of another width.
     """
     a = _checked(path)
-    n = x.shape[0]
+    n = a(1.0).shape[0]
+    x, residual = _matrix("x", x, n), _matrix("residual", residual, n)
 
     def rhs(s: float, flat: Floats) -> Floats:
         g, at = flat[:-1].reshape(n, n), a(s).T
@@ -246,10 +264,7 @@ def rough_constants(
     """
     target = _matrix("phi", phi)
     n = target.shape[0]
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise DomainError(f"sigma must be finite and >= 0; got {sigma}")
-    if not depth >= 1:
-        raise DomainError(f"depth T must be at least 1; got {depth}")
+    sigma, depth = _number("sigma", sigma), as_depth(depth)
     if callable(mean):
         limit = depth_limit(mean, target, breaks=breaks)
     else:
@@ -278,14 +293,11 @@ def realised_constants(
     """
     state = _matrix("x", x)
     rest = _matrix("residual", residual, state.shape[0])
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise DomainError(f"sigma must be finite and >= 0; got {sigma}")
-    if not np.isfinite(energy) or energy < 0:
-        raise DomainError(f"energy N must be finite and positive; got {energy}")
+    sigma, energy = _number("sigma", sigma), _number("energy N", energy)
     if energy == 0:
         raise UndefinedAngleError("energy N = 0: g_T is zero, the angle is undefined")
     last = np.zeros_like(state) if mean is None else _matrix("mean", mean, state.shape[0])
-    return constants_of(DepthLimit(state, rest, float(energy), last), sigma)
+    return constants_of(DepthLimit(state, rest, energy, last), sigma)
 
 
 def constants_of(limit: DepthLimit, rho: float = 0.0) -> DecayConstants:
@@ -303,8 +315,17 @@ def constants_of(limit: DepthLimit, rho: float = 0.0) -> DecayConstants:
 # ---------------------------------------------------------------- validation and integration
 
 
+def _number(name: str, value: Any, low: float | None = 0) -> float:
+    """One real number, finite and at least `low` unless that is None."""
+    number = as_floats(name, value, "one real number")
+    if number.ndim or (low is not None and not low <= number < np.inf):
+        allowed = "one real number" if low is None else f"one finite number >= {low}"
+        raise DomainError(f"{received(name, value)}: allowed is {allowed}")
+    return float(number)
+
+
 def _matrix(name: str, value: ArrayLike, n: int | None = None) -> Floats:
-    m = np.asarray(value, dtype=np.float64)
+    m: Floats = as_floats(name, value, "a matrix of real numbers", ShapeError)
     if m.ndim != 2 or m.shape[0] != m.shape[1] or m.shape[0] == 0 or (n is not None and m.shape[0] != n):
         wanted = "(n, n)" if n is None else f"({n}, {n})"
         raise ShapeError(f"{name} must be {wanted}; got {m.shape}")
@@ -321,6 +342,8 @@ def _residual(x: Floats, phi: Floats) -> Floats:
 
 
 def _checked(path: Path) -> Callable[[float], Floats]:
+    if not callable(path):
+        raise DomainError(f"{received('path', path)}: allowed is a function s -> (n, n) on [0, 1]")
     n = _matrix("path(1)", path(1.0)).shape[0]
     return lambda s: _matrix(f"path({s:.6g})", path(s), n)
 
@@ -329,7 +352,7 @@ def _integrate(rhs: Callable[[float, Floats], Floats], y: Floats, breaks: Sequen
     """The state at 1 from the state at 0; every smooth piece is integrated on its own side of a break."""
     from scipy.integrate import solve_ivp
 
-    edges = [0.0, *sorted({float(b) for b in breaks}), 1.0]
+    edges = [0.0, *sorted(set(as_floats("breaks", breaks, "numbers in (0, 1)").ravel().tolist())), 1.0]
     if any(not 0 < b < 1 for b in edges[1:-1]):
         raise DomainError(f"breaks must lie in (0, 1); got {list(breaks)}")
     for a, b in pairwise(edges):

@@ -15,14 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from dlinear.errors import DomainError
+from dlinear.optional import needed
 from dlinear.records import replacing
+
+with needed("a figure"):
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 WIDTH = 3.3  # inches: one column
 HEIGHT = 2.7
@@ -121,8 +124,10 @@ def depth_label(depth: int) -> str:
 
 def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
     """One legend below the axes, where no data are."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    named: dict[str, Any] = {}  # each label once
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        named.setdefault(label, handle)
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
 
 
 def save(figure: Figure, stem: str, folder: str | os.PathLike[str] = "figures") -> tuple[Path, Path]:

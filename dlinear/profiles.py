@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LEVEL = 0.95  # of the intervals that are shown
 JUDGED = 0.997  # of the intervals that decide a verdict: three standard errors for many seeds
 
+VAGUE = 0.5  # half the width of an interval for a ratio or an exponent that says nothing about it
+
 
 class Mean(NamedTuple):
     """A mean over seeds and its interval (Student's t); `low` and `high` are NaN for a single seed."""
@@ -27,6 +29,12 @@ class Mean(NamedTuple):
 
     def __contains__(self, number: object) -> bool:
         return isinstance(number, float | int) and bool(self.low <= number <= self.high)
+
+    def supports(self, number: float) -> bool | None:
+        """Whether the interval holds the number; None if it does because it reaches `VAGUE` or further."""
+        if number not in self:
+            return False
+        return True if (self.high - self.low) / 2 < VAGUE else None
 
     def __format__(self, spec: str) -> str:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"

@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlinear import npz
 from dlinear.errors import RecordError
+from dlinear.optional import needed
 
 if TYPE_CHECKING:
     import xarray
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FORMAT = "dlinear record"
 VERSION = 1
 DIMENSIONS = ("seed", "depth", "ensemble")  # always dimensions, also when all cells share one value
+RESERVED = ("record", "file", "allow_pickle")  # the header, and words that numpy.savez keeps for itself
 LIMIT = 10**8  # values of one array of the labelled dataset
 
 Knobs = Mapping[str, Any]
@@ -45,6 +47,10 @@ Folder = str | os.PathLike[str]
 
 class NewerRecordError(RecordError):
     """A result file was written by a newer version of this library."""
+
+
+class WriteError(RecordError):
+    """A file could not be written (full disk, no permission)."""
 
 
 class RecordWarning(UserWarning):
@@ -118,19 +124,13 @@ def write(
     """
     values = plain(knobs)
     numbers: dict[str, NDArray[Any]] = {}
-    for name, (dims, content) in arrays.items():
+    for name, (_, content) in arrays.items():
         array = np.asarray(content)
-        if name == "record" or array.dtype.kind not in "fiub":
-            raise RecordError(
-                f"array {name!r} must hold real numbers and not be called 'record' ({array.dtype})"
-            )
-        if array.ndim != len(dims) or isinstance(dims, str):
-            raise RecordError(f"array {name!r} has {array.ndim} axes but dimensions {dims!r}")
+        if not isinstance(name, str) or name in RESERVED:
+            raise RecordError(f"an array must not be called {name!r}; reserved are {', '.join(RESERVED)}")
         numbers[name] = array
-    for name, (dims, _) in arrays.items():
-        for dim, size in zip(dims, numbers[name].shape, strict=True):
-            if dim not in numbers or numbers[dim].shape != (size,):
-                raise RecordError(f"array {name!r} needs a label array {dim!r} of length {size}")
+    if fault := _fault(numbers, {name: dims for name, (dims, _) in arrays.items()}):
+        raise RecordError(fault)
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -146,12 +146,26 @@ def write(
     return path
 
 
+def _fault(arrays: Mapping[str, NDArray[Any]], dimensions: Mapping[str, Any]) -> str:
+    """What keeps arrays and dimensions from forming a record; empty when nothing does."""
+    for name, array in arrays.items():
+        dims = dimensions[name]
+        if array.dtype.kind not in "fiub":
+            return f"array {name!r} must hold real numbers, not {array.dtype}"
+        if not isinstance(dims, list | tuple) or len(dims) != array.ndim:
+            return f"array {name!r} has {array.ndim} axes but dimensions {dims!r}"
+        for dim, size in zip(dims, array.shape, strict=True):
+            if not isinstance(dim, str) or dim not in arrays or arrays[dim].shape != (size,):
+                return f"array {name!r} needs a label array {dim!r} of length {size}"
+    return ""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Any]:
     """A binary stream whose content replaces `path` at the end: whole, synced, or not at all.
 
     Raises:
-        RecordError: the write failed; the message gives the reason, and no partial file is left.
+        WriteError: the write failed; the message gives the reason, and no partial file is left.
     """
     partial = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")  # one of several machines
     try:
@@ -163,7 +177,7 @@ def replacing(path: Path) -> Iterator[Any]:
         os.replace(partial, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise RecordError(f"cannot write {path}: {error.strerror or error}") from error
+        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -192,19 +206,24 @@ def read(path: Folder) -> Record:
         head = json.loads(arrays.pop("record").tobytes())
     except (KeyError, ValueError):
         head = None
-    if not isinstance(head, dict) or head.get("format") != FORMAT or not isinstance(head.get("version"), int):
+    if not isinstance(head, dict) or head.get("format") != FORMAT or type(head.get("version")) is not int:
         raise RecordError(f"{path} is not a {FORMAT}")
     if head["version"] > VERSION:
         raise NewerRecordError(f"{path} is of version {head['version']}; this library reads up to {VERSION}")
     try:
-        dimensions = {name: tuple(dims) for name, dims in head["dimensions"].items()}
-        record = Record(head["key"], head["knobs"], arrays, dimensions, head["meta"])
-        own = path.stem == record.key == key(record.knobs) and set(dimensions) == set(arrays)
-    except (KeyError, TypeError, AttributeError, RecordError) as error:
+        knobs, meta, dimensions = head["knobs"], head["meta"], head["dimensions"]
+        own = path.stem == head["key"] == key(knobs)
+        fault = "" if set(dimensions) == set(arrays) else "its dimensions are not those of its arrays"
+        fault = fault or _fault(arrays, dimensions)
+        if not isinstance(meta["versions"], dict) or not isinstance(meta["revision"], str | None):
+            fault = fault or "its versions or its revision are not of their type"
+    except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
         raise RecordError(f"{path} has an incomplete header") from error
     if not own:
         raise RecordError(f"{path} is a record of another cell: its knobs do not give its name")
-    return record
+    if fault:
+        raise RecordError(f"{path} is damaged: {fault}")
+    return Record(head["key"], knobs, arrays, {name: tuple(dims) for name, dims in dimensions.items()}, meta)
 
 
 def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
@@ -222,7 +241,13 @@ def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
 
 
 def mark_latest(folder: Folder, keys: Sequence[str]) -> None:
-    """Write down which cells the latest complete run consists of (results/<experiment>/latest.json)."""
+    """Write down which cells the latest complete run consists of (results/<experiment>/latest.json).
+
+    Raises:
+        RecordError: keys that are not a sequence of strings, or a failed write.
+    """
+    if isinstance(keys, str) or not _all(list(keys), str):
+        raise RecordError(f"keys must be a sequence of strings, not {keys!r:.60}")
     content = {"format": FORMAT, "version": VERSION, "keys": list(keys)}
     with replacing(Path(folder) / "latest.json") as stream:
         stream.write(json.dumps(content, indent=1).encode())
@@ -238,13 +263,15 @@ def latest(folder: Folder) -> list[str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version, keys = content["version"], content["keys"]
+        if type(version) is not int or not isinstance(keys, list) or not _all(keys, str):
+            raise TypeError("version or keys")
     except FileNotFoundError:
         raise RecordError(f"{path} does not exist: no run has been completed in {folder}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is damaged; run the experiment again") from error
     if version > VERSION:
         raise NewerRecordError(f"{path} is of version {version}; this library reads up to {VERSION}")
-    return [str(item) for item in keys]
+    return list(keys)
 
 
 def load_latest(folder: Folder) -> xarray.Dataset:
@@ -277,7 +304,8 @@ def load(folder: Folder, keys: Iterable[str] | None = None) -> xarray.Dataset:
     Raises:
         RecordError: no readable record, or cells that are too unlike to fit in one array.
     """
-    import xarray
+    with needed("a labelled data set"):
+        import xarray
 
     found = scan(folder, keys)
     if not found:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from dlinear import optional
 from dlinear.errors import DlinearError
 
 
@@ -15,16 +18,18 @@ class Answer:
 
     Attributes:
         question: what was asked, with the target.
-        holds: whether the numbers meet the target.
+        holds: whether the numbers meet the target; None when they are too vague to say.
         numbers: the figures that decide.
     """
 
     question: str
-    holds: bool
+    holds: bool | None
     numbers: str
 
     def __str__(self) -> str:
         """One line; numbers alone support a statement and never prove it."""
+        if self.holds is None:
+            return f"no verdict: {self.question}: {self.numbers}: take more seeds"
         return f"{'supported' if self.holds else 'NOT SUPPORTED'}: {self.question}: {self.numbers}"
 
 
@@ -38,18 +43,43 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def command(main: Callable[[], int]) -> int:
-    """The exit status of a script: `main`'s, 2 after one line about a refused input, 130 after Ctrl-C."""
+    """The exit status of a script.
+
+    `main`'s; 2 after one line about a refused input, a place that cannot be written or a package that is not
+    installed; 130 after Ctrl-C; 141 when the reader of the output (head, less) has seen enough.
+    """
     try:
-        return main()
-    except DlinearError as error:
+        status = main()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # the flush at exit must not fail again
+        return 141
+    except (DlinearError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"error: {optional.missing('this command', error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
 
 
+def script(main: Callable[[Any], int], knobs: type, description: str | None) -> int:
+    """`command` of `main` with knobs (a dataclass) from the command line."""
+
+    def run() -> int:
+        import tyro
+
+        return main(tyro.cli(knobs, description=description))
+
+    return command(run)
+
+
 def finish(answers: Sequence[Answer]) -> int:
-    """Print the verdict lines; the exit status, 0 iff every one holds."""
+    """Print the verdict lines; the exit status, 0 iff none fails."""
     lines = [str(answer) for answer in answers]
     print("\n".join(lines or ["no verdict: too few seeds or too shallow networks to judge"]))
-    return 0 if all(answer.holds for answer in answers) else 1
+    return 1 if any(answer.holds is False for answer in answers) else 0

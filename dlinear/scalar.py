@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dlinear._edge import as_floats
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
@@ -182,7 +183,7 @@ def constant(c: ArrayLike, y: ArrayLike) -> Any:
     Raises:
         UndefinedAngleError: y = e^c somewhere.
     """
-    cs, ys = np.broadcast_arrays(_finite("c", c), _finite("y", y))
+    cs, ys = _together(_finite("c", c), _finite("y", y))
     undefined, order_five = _degenerate(cs, ys)
     _refuse_undefined(undefined, cs, ys)
     parts = _scaled(cs, ys)
@@ -224,7 +225,7 @@ def sin2(alpha: ArrayLike, c: ArrayLike, y: ArrayLike) -> Any:
 
 def sin2_of_gap(eps: ArrayLike, c: ArrayLike, y: ArrayLike) -> Any:
     """`sin2` as a function of eps = 1 - alpha in [0, 1], exact also where 1 - eps rounds to 1."""
-    gaps, cs, ys = np.broadcast_arrays(_unit_interval("eps", eps), _finite("c", c), _finite("y", y))
+    gaps, cs, ys = _together(_unit_interval("eps", eps), _finite("c", c), _finite("y", y))
     _check_c(cs)
     _refuse_undefined(_degenerate(cs, ys)[0], cs, ys)
     return _sin2(gaps, cs[..., None], ys[..., None])[()]
@@ -255,7 +256,8 @@ def limit_at_zero(c: float, y: float) -> float:
 
     Zero exactly where J1 = 0, y = (e^c + 1)/2; otherwise not. Errors as `sin2`.
     """
-    if _one(c, y) == Degeneracy.IDENTITY_LAYERS:
+    c, y, kind = _one(c, y)
+    if kind == Degeneracy.IDENTITY_LAYERS:
         return 1.0
     sign, j1, j2, _, _ = _moments_at_zero(c, y)
     return float(sign * j1 / np.sqrt(j2))
@@ -266,7 +268,8 @@ def slope_at_zero(c: float, y: float) -> float:
 
     Zero exactly where c = 0, y = 0 or y = e^c + 1; otherwise not, and of either sign. Errors as `sin2`.
     """
-    if _one(c, y) == Degeneracy.IDENTITY_LAYERS or y == 0:
+    c, y, kind = _one(c, y)
+    if kind == Degeneracy.IDENTITY_LAYERS or y == 0:
         return 0.0
     sign, _, j2, last, scale = _moments_at_zero(c, y)
     log_rise = max(c, 0.0) + np.log(-np.expm1(-abs(c)))  # ln |e^c - 1|
@@ -278,10 +281,18 @@ def slope_at_zero(c: float, y: float) -> float:
 
 
 def _finite(name: str, value: ArrayLike) -> Floats:
-    array = np.asarray(value, dtype=np.float64)
+    array: Floats = as_floats(name, value, "real numbers")
     if not np.all(np.isfinite(array)):
         raise NonFiniteError(f"{name} must be finite; got {array[~np.isfinite(array)].flat[0]}")
     return array
+
+
+def _together(*arrays: Floats) -> tuple[Floats, ...]:
+    try:
+        return tuple(np.broadcast_arrays(*arrays))
+    except ValueError:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ShapeError(f"arguments of shapes {shapes} do not broadcast together") from None
 
 
 def _unit_interval(name: str, value: ArrayLike) -> Floats:
@@ -312,12 +323,13 @@ def _refuse_undefined(undefined: NDArray[np.bool_], cs: Floats, ys: Floats) -> N
         raise UndefinedAngleError(f"y = e^c at c = {c!r}, y = {y!r}: g_T is zero, the angle is undefined")
 
 
-def _one(c: float, y: float) -> Degeneracy:
-    kind = degeneracy(c, y)
-    _check_c(np.asarray(c, float))
+def _one(c: float, y: float) -> tuple[float, float, Degeneracy]:
+    """One pair as floats, whatever its type was, and its degeneracy."""
+    kind, cs, ys = degeneracy(c, y), _finite("c", c), _finite("y", y)
+    _check_c(cs)
     if kind is Degeneracy.UNDEFINED:
-        _refuse_undefined(np.asarray(True), np.asarray(c, float), np.asarray(y, float))
-    return kind
+        _refuse_undefined(np.asarray(True), cs, ys)
+    return float(cs), float(ys), kind
 
 
 # ---------------------------------------------------------------- pure parts

@@ -50,11 +50,13 @@ class Streamed:
         splits = set(splits)
         self.tail = Tail(survey, splits, first)
         self.costates = survey.costates()
-        self.until = [survey.identity]  # L at the edges: the product up to the next split
-        for edge, total in zip(reversed(survey.edges[1:]), reversed(survey.totals), strict=True):
-            after = survey.identity if edge in splits else self.until[-1]
-            self.until[-1] = after
-            self.until.append(after @ total)
+        self.until = []  # L at the ends of the first chunks: the product up to the next split
+        after = survey.identity
+        for i in range(len(survey.totals), 0, -1):
+            after = survey.identity if survey.edges[i] in splits else after
+            if survey.edges[i - 1] < largest:
+                self.until.append(after)
+            after = after @ survey.totals[i - 1]
         self.until.reverse()
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
@@ -63,7 +65,7 @@ class Streamed:
         layers, at = survey.layers(start, stop), survey.index(start)
         states = layers.states(survey.states[at])[:-1].mT
         gradient = layers.costates(self.costates[at + 1])[1:] @ states
-        left = layers.costates(self.until[at + 1].mT)[1:] if start < self.largest else None
+        left = layers.costates(self.until[at].mT)[1:] if start < self.largest else None
 
         def delta_of(m: int) -> Array:
             assert left is not None
@@ -89,7 +91,7 @@ class Tail:
         self._lock = threading.Lock()
         self._whole: Array | None = None
         half = engine.budget(survey.net) // 2
-        self._keep = max(4, half // (8 * n**2 * engine.chunk_layers(survey.net)))
+        self._keep = max(4, half // 2 // (8 * n**2 * engine.chunk_layers(survey.net)))
         size = survey.net.depth - first
         if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)

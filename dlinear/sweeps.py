@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from numpy.typing import ArrayLike
 
 from dlinear import records
 from dlinear.errors import DlinearError, DomainError, RecordError
+from dlinear.optional import needed
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
@@ -97,7 +99,7 @@ def run(
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
     A cell that raises is reported on stderr and the rest go on; so does one whose process dies, after
-    one more try in a process of its own. Ctrl-C keeps what is finished and says how to go on.
+    one more try in a process of its own. Ctrl-C or a SIGTERM keeps what is finished and says how to go on.
 
     Args:
         folder: results/<experiment>.
@@ -112,11 +114,12 @@ def run(
         RecordError: a record could not be written (full disk); what is finished is kept.
         ClusterError: the scheduler or all workers of a cluster are gone; what is finished is kept.
         DomainError: a negative number of workers, or a shard that is not i/N with 1 <= i <= N.
-        KeyboardInterrupt: after Ctrl-C, once the message is printed.
+        KeyboardInterrupt: after Ctrl-C or a SIGTERM, once the message is printed.
     """
     if workers is not None and workers < 0:
         raise DomainError(f"workers must be 0 or more, not {workers}")
-    from tqdm import tqdm
+    with needed("a sweep"):
+        from tqdm import tqdm
 
     place = Path(folder)
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
@@ -126,6 +129,7 @@ def run(
     count = 0
     try:
         with (
+            _terminable(),
             tqdm(total=len(missing), desc=place.name, unit="cell", disable=None) as bar,
             contextlib.closing(_results(missing, compute, workers, executor)) as results,
         ):
@@ -165,7 +169,7 @@ def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
 
 
 def _absent(place: Path, keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if not (records.cells(place) / f"{key}.npz").exists()]
+    return [key for key in keys if not (records.cells(place) / f"{key}.npz").is_file()]
 
 
 def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
@@ -245,7 +249,7 @@ def _pool(workers: int) -> Iterator[Executor]:
     before = set(multiprocessing.active_children())
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_obey_parent)
     try:
         yield pool
     except BaseException:
@@ -261,6 +265,27 @@ def _pool(workers: int) -> Iterator[Executor]:
                 os.environ[name] = value
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches the whole process group; only the parent answers it."""
+def _obey_parent() -> None:
+    """Ctrl-C reaches the whole process group, only the parent answers it; a worker ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, args=[multiprocessing.parent_process()], daemon=True).start()
+
+
+def _follow(parent: Any) -> None:
+    """Wait for the parent's end, however it comes (SIGKILL as well), and end without ado."""
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is an interrupt too, so that workers are ended and the message printed; own handlers stay."""
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

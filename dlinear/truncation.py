@@ -23,6 +23,7 @@ import numpy as np
 from dlinear.backends import Array, Backend, NumpyBackend
 from dlinear.errors import NonFiniteError
 from dlinear.networks import Matrix, Network, check_finite
+from dlinear.optional import needed
 from dlinear.products import Chunk, compose
 from dlinear.teams import Team, Threads
 
@@ -199,7 +200,8 @@ class Survey:
         residual = deviation + (np.eye(self.net.width) - self.phi)
         if np.linalg.norm(residual) > 1e-4 * np.linalg.norm(deviation):
             return residual
-        import flint
+        with needed("the residual of a trained network"):
+            import flint
 
         with flint.ctx.workprec(256):
             state = flint.arb_mat(np.eye(self.net.width).tolist())

@@ -21,6 +21,7 @@ import tyro
 
 from dlinear import report
 from dlinear.errors import RecordError
+from dlinear.records import WriteError
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
 
@@ -48,11 +49,12 @@ def main(knobs: Knobs) -> int:
             paths = figure.draw(knobs.results, knobs.figures)
         except RecordError as error:
             missing += 1
-            print(f"{name}: not drawn: {error}; run: {figure.NEEDS}", file=sys.stderr)
+            advice = "" if isinstance(error, WriteError) or not figure.NEEDS else f"; run: {figure.NEEDS}"
+            print(f"{name}: not drawn: {error}{advice}", file=sys.stderr)
             continue
         print(f"{name}: {', '.join(map(str, paths))} ({time.perf_counter() - start:.1f} s)")
     return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))
+    raise SystemExit(report.script(main, Knobs, __doc__))

@@ -5,6 +5,7 @@ python -m paper_figs autograd_error         # after: python -m sims.autograd_err
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ def draw(results: str, figures: str) -> list[Path]:
         axes.set(yscale="log", xlabel="$h/T$", ylabel="largest relative error", xlim=(0, 1.02))
         worst = (error / data["depth"]).max().item() / EPSILON
         words = "is autograd's gradient" if worst < 16 else "is NOT autograd's gradient"
-        plotting.verdict(figure, f"Eq. (27') {words}: error at most {worst:.2g} $T\\epsilon$")
+        formula = "(27) as printed" if json.loads(data.attrs["knobs"])["printed"] else "(27')"
+        plotting.verdict(figure, f"Eq. {formula} {words}: error at most {worst:.2g} $T\\epsilon$")
         plotting.legend(figure, axes, columns=3)
         return list(plotting.save(figure, "autograd_error", figures))

@@ -36,6 +36,8 @@ def draw(results: str, figures: str) -> list[Path]:
         axes.axvline(star, linestyle=":", color="black", zorder=1, label=r"$m^*$ predicted")
         axes.set(xscale="log", yscale="log", xlabel=r"$m=T-h$", ylabel=r"$\sin^2\theta_h$ / its cubic term")
         seen = ", ".join(f"{value:.0f}" for value in measured_stars)
-        plotting.verdict(figure, f"m* measured {seen}; predicted {star:.0f} at every depth")
+        judged = len(found) > 2 and data.sizes["depth"] > 1  # as the simulation that gives the verdict
+        words = f"m* measured {seen}" if judged else "m* not measured: too few seeds or depths"
+        plotting.verdict(figure, f"{words}; predicted {star:.0f} at every depth")
         plotting.legend(figure, axes, columns=2)
         return list(plotting.save(figure, "crossover", figures))

@@ -32,14 +32,18 @@ def draw(results: str, figures: str) -> list[Path]:
             means = [profiles.mean_interval(values) for values in each]
             plotting.interval(axes, depths, *np.transpose(means), label=label, number=number)
             law = data["predicted_quadratic"].sel(ensemble=part, depth=depths).mean("seed")
-            plotting.predicted(axes, depths, law, "Theorem C", number)
+            span = depths if len(depths) > 1 else [depths[0] / 1.3, depths[0] * 1.3]  # a point is no line
+            plotting.predicted(axes, span, np.resize(law, len(span)), "Theorem C", number)
             if len(depths) > 1:
                 words.append(f"$T^{{{profiles.exponent(depths, np.transpose(each)).value:.2f}}}$")
         axes.set(xscale="log", yscale="log", xlabel="$T$", ylabel="prefactor $q$")
         axes.set_xticks(depths, labels=[str(depth) for depth in depths])
         axes.set_xticks([], minor=True)
         plotting.verdict(
-            figure, f"Order 2 with $q$ ~ {' and '.join(words)}" if words else "Order 2: one depth only"
+            figure,
+            f"Order 2 with $q$ ~ {' and '.join(words)}"
+            if words
+            else "One depth only: no power of $T$ to see",
         )
         plotting.legend(figure, axes)
         return list(plotting.save(figure, "prefactor", figures))

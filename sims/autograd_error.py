@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import products, records, report, sweeps
+from dlinear.launch import at_least, check
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -100,6 +100,7 @@ def allowed(depth: int) -> float:
 
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff every error is rounding."""
+    check(knobs, **dict.fromkeys(("depths", "widths", "points", "seeds"), at_least(1)))
     cells = [
         Cell(depth, width, seed, knobs.points, knobs.printed)
         for depth in knobs.depths
@@ -125,4 +126,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))
+    raise SystemExit(report.script(main, Knobs, __doc__))

@@ -30,6 +30,7 @@ import dlinear
 from dlinear import distributed, limits, profiles, records, report, sweeps
 from dlinear.backends import Precision, backend_for
 from dlinear.errors import DlinearError, DomainError
+from dlinear.launch import POSITIVE, at_least, check
 from dlinear.tasks import load_task
 from dlinear.teams import Team, Threads
 from dlinear.truncation import Engine
@@ -283,6 +284,7 @@ def work(knobs: Knobs, team: Any) -> int:
 def main(knobs: Knobs) -> int:
     """`work`, in one process or several; what stops it (2, or 130 for Ctrl-C) is one line on stderr."""
     try:
+        check(knobs, depth=at_least(10), sigma=POSITIVE, width=at_least(1), points=at_least(3))
         with team_of(knobs) as team:
             return work(knobs, team)
     except DlinearError as error:
@@ -293,4 +295,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Knobs, description=__doc__)))
+    raise SystemExit(report.script(main, Knobs, __doc__))

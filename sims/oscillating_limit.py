@@ -14,10 +14,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import profiles, records, report, sweeps
+from dlinear.launch import FINITE, FRACTION, NONZERO, at_least, check
 from dlinear.logperiodic import LogPeriodic
 
 CLOSE = 0.03  # of the leading term, between the two shortfalls:
@@ -69,6 +69,8 @@ def compute(cell: Cell) -> sweeps.Arrays:
 
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff every verdict holds."""
+    sizes = {"a": NONZERO, "b": FINITE, "w": NONZERO, "y": FINITE}
+    check(knobs, depths=at_least(10), largest=FRACTION, points=at_least(3), **sizes)
     depths = sorted(knobs.depths)
     shared = {name: getattr(knobs, name) for name in ("a", "b", "w", "y", "points", "largest")}
     folder = f"{knobs.results}/oscillating_limit"
@@ -97,4 +99,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))
+    raise SystemExit(report.script(main, Knobs, __doc__))

@@ -19,11 +19,10 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import limits, products, profiles, records, report, sweeps
-from dlinear.launch import Launch
+from dlinear.launch import POSITIVE, PROFILE, Launch, at_least, below, check
 from dlinear.tasks import TaskName, load_task
 
 PARTS = ("prefactor", "crossover", "brownian")
@@ -121,10 +120,12 @@ def judge_quadratic(part: str, found: dict[int, Profiles], predicted: np.ndarray
             f"{fit.order:.3f}",
         ),
         report.Answer(
-            f"scale {scale}: prefactor ~ T^{wanted:g}", wanted in power, f"exponent {power:.3f} (99.7 %)"
+            f"scale {scale}: prefactor ~ T^{wanted:g}",
+            power.supports(wanted),
+            f"exponent {power:.3f} (99.7 %)",
         ),
         report.Answer(
-            f"scale {scale}: q of Theorem C, measured/predicted", 1.0 in ratio, f"{ratio:.3f} (99.7 %)"
+            f"scale {scale}: q of Theorem C, measured/predicted", ratio.supports(1.0), f"{ratio:.3f} (99.7 %)"
         ),
     ]
 
@@ -154,14 +155,18 @@ def judge_crossover(found: dict[int, Profiles], predicted: float) -> tuple[list[
     ratio = profiles.Mean(*np.exp(level))
     return stars, [
         report.Answer(
-            "crossover: m* of Theorem C, measured/predicted", 1.0 in ratio, f"{ratio:.3f} (99.7 %)"
+            "crossover: m* of Theorem C, measured/predicted", ratio.supports(1.0), f"{ratio:.3f} (99.7 %)"
         ),
-        report.Answer("crossover: m* does not depend on T", 0.0 in slope, f"exponent {slope:.3f} (99.7 %)"),
+        report.Answer(
+            "crossover: m* does not depend on T", slope.supports(0.0), f"exponent {slope:.3f} (99.7 %)"
+        ),
     ]
 
 
 def main(knobs: Knobs) -> int:
-    """Run the missing cells, print the table and the verdicts; 0 iff every verdict holds."""
+    """Run the missing cells, print the table and the verdicts; 0 iff no verdict fails."""
+    sizes = dict.fromkeys(("sigma", "brownian_sigma", "crossover"), POSITIVE)
+    check(knobs, depths=at_least(10), largest=below(min(knobs.depths, default=0)), **sizes, **PROFILE)
     task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder, download=knobs.download)
     shared = {name: getattr(knobs, name) for name in SHARED}
     depths = sorted(knobs.depths)
@@ -201,4 +206,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))
+    raise SystemExit(report.script(main, Knobs, __doc__))

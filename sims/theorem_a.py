@@ -14,10 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import bounds, products, profiles, records, report, sweeps
+from dlinear.launch import PROFILE, at_least, below, check
 
 ENSEMBLES = ("identical", "smooth", "gaussian", "orthogonal")
 
@@ -80,6 +80,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
 
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdict; 0 iff the bound holds everywhere."""
+    check(knobs, depth=at_least(10), c=below(knobs.depth), **PROFILE)
     shared = {name: getattr(knobs, name) for name in ("width", "c", "points")}
     cells = [Cell(kind, knobs.depth, seed, **shared) for kind in ENSEMBLES for seed in range(knobs.seeds)]
     folder = f"{knobs.results}/theorem_a"
@@ -101,4 +102,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.command(lambda: main(tyro.cli(Knobs, description=__doc__))))
+    raise SystemExit(report.script(main, Knobs, __doc__))

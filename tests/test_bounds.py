@@ -638,3 +638,21 @@ def test_bad_input_says_what_was_received_and_allowed(call, error, message):
         call()
     assert "\n" not in str(caught.value)
     assert "allowed" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: bounds.theorem_a(10, 3, 10**400, 2, 1.0),
+        lambda: bounds.theorem_a(10, 3, 0.1, 1e308, 1.0),
+        lambda: bounds.theorem_a(10, 3, 0.1, 2, 10**400),
+        lambda: bounds.theorem_a(10, 3, np.array([0.1j]), 2, 1.0),
+        lambda: bounds.cosine_lower("0.5"),
+        lambda: bounds.cosine_lower(True),
+        lambda: bounds.sgd_gap(3, 1.0, "2", 1.0, 1.0, 0.5, 0.1),
+        lambda: bounds.sgd_gap(3, 1.0, 0.1, 1.0, 1.0, 1e-320, 0.1),
+    ],
+)
+def test_what_is_no_usable_number_is_refused(call):
+    with pytest.raises(DomainError, match="allowed"):
+        call()

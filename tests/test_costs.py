@@ -13,7 +13,58 @@ from hypothesis import strategies as st
 from strategies import build_case
 
 from dlinear import costs
-from dlinear.errors import DomainError, HorizonError
+from dlinear.errors import DomainError, HorizonError, ShapeError
+
+
+def test_models_of_deep_networks_do_not_overflow():
+    depth, horizons = 10**7, np.array([1, 5 * 10**6])
+    want = [float(1 - Fraction(depth - int(h), depth) ** 3) for h in horizons]
+    assert costs.decay_model(depth, horizons, 1.0) == pytest.approx(want, rel=1e-8)
+    assert costs.decay_model(np.int64(depth), np.int64(horizons[1]), 1.0) == pytest.approx(0.875)
+    objective = costs.horizon_objective(depth, horizons, 1.0, 2.0, 1.0, 0.5)
+    assert objective == pytest.approx(horizons + 0.5 - np.array(want))
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (costs.decay_model, {"depth": 10, "horizon": 11, "coefficient": 1.0}),
+        (costs.decay_model, {"depth": 10, "horizon": [1, 11], "coefficient": 1.0}),
+        (costs.decay_model, {"depth": 0, "horizon": 0, "coefficient": 1.0}),
+        (costs.decay_model, {"depth": 10, "horizon": float("nan"), "coefficient": 1.0}),
+        (costs.decay_model, {"depth": 10, "horizon": 1, "coefficient": -1}),
+        (costs.decay_model, {"depth": 10, "horizon": 1, "coefficient": 10**400}),
+        (costs.decay_model, {"depth": 10, "horizon": 1, "coefficient": "0.5"}),
+        (costs.decay_model, {"depth": 10, "horizon": [[1], [1, 2]], "coefficient": 1}),
+        (costs.memory_model, {"horizon": -1, "slope": 1, "offset": 0}),
+        (costs.memory_model, {"horizon": 1, "slope": 0, "offset": 0}),
+        (costs.memory_model, {"horizon": 1, "slope": 1, "offset": 1j}),
+        (costs.memory_model, {"horizon": 1, "slope": 1, "offset": np.array([1j])}),
+        (
+            costs.horizon_objective,
+            {"depth": 10, "horizon": 1, "coefficient": 1, "slope": 1, "offset": 0, "weight": -1},
+        ),
+    ],
+)
+def test_models_refuse(function, words):
+    with pytest.raises(DomainError, match="allowed is"):
+        function(**words)
+
+
+@pytest.mark.parametrize(
+    ("deviations", "phi", "horizon"),
+    [
+        (np.zeros((3, 2, 1)), np.eye(2), 1),
+        (np.zeros((3, 2, 2)), np.eye(3), 1),
+        (np.zeros((2, 2)), np.eye(2), 1),
+        (None, np.eye(2), 1),
+        (np.zeros((3, 2, 2)) * 1j, np.eye(2), 1),
+        (np.zeros((3, 2, 2)), np.eye(2), [1, 2]),
+    ],
+)
+def test_an_instrumented_run_refuses(deviations, phi, horizon):
+    with pytest.raises((ShapeError, HorizonError)):
+        costs.run_windows(deviations, phi, horizon)
 
 
 @given(st.integers(1, 9), st.data())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from dlinear import limits, scalar
-from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.errors import DlinearError, DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 
 def matrices(seed, *count, n=4):
@@ -280,3 +280,45 @@ def test_errors():
         limits.propagator(smooth, breaks=(1.5,))
     with pytest.raises(ShapeError, match="mean"):
         limits.rough_constants(np.eye(3), 1.0, PHI, 10)
+
+
+EYE = np.eye(2)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: limits.decay_law(1, 1, -1, 10),
+        lambda: limits.decay_law(1, 1, 1, 0),
+        lambda: limits.decay_law(1, 1, np.nan, 10),
+        lambda: limits.decay_law(np.nan, 1, 1, 10),
+        lambda: limits.decay_law("1", 1, 1, 10),
+        lambda: limits.faulhaber("3", 1),
+        lambda: limits.crossover("1", 1, 10),
+        lambda: limits.crossover(None, 1, 10),
+        lambda: limits.crossover(1j, 1, 10),
+        lambda: limits.crossover(np.ones(2), 1, 10),
+        lambda: limits.crossover(1, 1, None),
+        lambda: limits.crossover(10**400, 1, 10),
+        lambda: limits.realised_constants(EYE, EYE, 1.0, "1"),
+        lambda: limits.realised_constants(EYE, EYE, None, 1.0),
+        lambda: limits.rough_constants(None, "1", 2 * EYE, 10),
+        lambda: limits.rough_constants(None, [1], 2 * EYE, 10),
+        lambda: limits.rough_constants(None, 1j, 2 * EYE, 10),
+        lambda: limits.rough_constants(None, 1, 2 * EYE, 2.5),
+        lambda: limits.rough_constants(None, 1, 2 * EYE, np.inf),
+        lambda: limits.rough_constants("a", 1, 2 * EYE, 10),
+        lambda: limits.rough_constants(lambda s: EYE, 1, 9 * EYE, 10, breaks=["a"]),
+        lambda: limits.rough_constants(lambda s: EYE, 1, 9 * EYE, 10, breaks=None),
+        lambda: limits.cubic_constant(lambda s: EYE, 2j * EYE),
+        lambda: limits.cubic_constant(lambda s: None, EYE),
+        lambda: limits.cubic_constant(lambda s: [[1], [1, 2]], EYE),
+        lambda: limits.cubic_constant(3, EYE),
+        lambda: limits.gradient_energy(3, EYE, EYE),
+        lambda: limits.gradient_energy(lambda s: EYE, None, EYE),
+        lambda: limits.gradient_energy(lambda s: EYE, np.eye(3), EYE),
+    ],
+)
+def test_what_is_no_number_or_matrix_is_refused(call):
+    with pytest.raises(DlinearError):
+        call()

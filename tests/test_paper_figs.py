@@ -123,6 +123,62 @@ def test_missing_records_name_the_command_and_the_rest_is_drawn(tmp_path, capsys
             assert re.search(rf"^{name}: not drawn: .*run: {re.escape(needs)}$", said, re.MULTILINE)
 
 
+def words_of(name, sim, words, folder, monkeypatch):
+    """The verdict of a figure after another run of its simulation, and its axes."""
+    module, figures, save = importlib.import_module(f"sims.{sim}"), [], plotting.save
+    args = [*words.split(), "--results", str(folder), "--workers", "0"]
+    module.main(tyro.cli(module.Knobs, args=args))
+    with monkeypatch.context() as patch:
+        patch.setattr(plotting, "save", lambda figure, *rest: figures.append(figure) or save(figure, *rest))
+        importlib.import_module(f"paper_figs.{name}").draw(str(folder), str(folder))
+    return " ".join(figures[0]._suptitle.get_text().split()), figures[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--depths 20000", "No limit as $h/T\\to 1$: measured swing 0."),
+        ("--depths 20000 --b 0", "No swing is seen: 0.0"),
+        ("--depths 1000", "no verdict"),
+    ],
+)
+def test_the_swing_is_measured(words, said, tmp_path, monkeypatch):
+    verdict, _ = words_of("oscillating_limit", "oscillating_limit", words, tmp_path, monkeypatch)
+    assert said in verdict
+    assert ("No limit" in verdict) == ("No limit" in said)
+
+
+def test_the_printed_equation_is_named_as_such(tmp_path, monkeypatch):
+    words = "--depths 5 --points 3 --seeds 1 --printed"
+    verdict, _ = words_of("autograd_error", "autograd_error", words, tmp_path, monkeypatch)
+    assert verdict.startswith("Eq. (27) as printed is NOT autograd's gradient")
+
+
+def test_one_depth_gives_neither_a_crossover_nor_a_power(tmp_path, monkeypatch):
+    words = "--data random --width 3 --depths 300 --seeds 3 --points 6 --largest 30"
+    verdict, _ = words_of("crossover", "rough_layers", words, tmp_path, monkeypatch)
+    assert verdict.startswith("m* not measured")
+    verdict, figure = words_of("prefactor", "rough_layers", words, tmp_path, monkeypatch)
+    assert "Order 2" not in verdict
+    assert all(len(line.get_xdata()) > 1 for line in figure.axes[0].lines if line.get_linestyle() == "-")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_legend_names_each_thing_once(name, drawn):
+    for legend in drawn[1][name].legends:
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert len(set(labels)) == len(labels)
+
+
+def test_no_command_is_named_that_would_not_help(results, tmp_path, capsys):
+    (tmp_path / "figures").write_text("a file in place of the folder")
+    words = ["--results", str(results), "--figures", str(tmp_path / "figures")]
+    assert run(["k_map", "theorem_a", *words]) == 1
+    said = capsys.readouterr().err
+    assert "cannot write" in said
+    assert "run:" not in said
+
+
 def test_unknown_figure(capsys):
     assert run(["nothing"]) == 2
     assert "decay" in capsys.readouterr().err

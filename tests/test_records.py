@@ -81,6 +81,10 @@ def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
         ({"a": ("s", [1.0])}, "dimensions"),
         ({"a": ([], "text")}, "real numbers"),
         ({"record": ([], 1.0)}, "record"),
+        ({"allow_pickle": ([], 1.0)}, "must not be called 'allow_pickle'"),
+        ({"file": ([], 1.0)}, "must not be called 'file'"),
+        ({1: ([], 1.0)}, "must not be called 1"),
+        ({"a": ([["s"]], [1.0])}, "label array"),
         ({"a": ([], 1j)}, "real numbers"),
     ],
 )
@@ -162,13 +166,36 @@ def test_newer_version_is_named_and_skipped(tmp_path):
         lambda head: head.update(dimensions=3),
         lambda head: head["dimensions"].pop("sin2"),
         lambda head: head.update(version="1"),
+        lambda head: head.update(version=True),
         lambda head: head.update(format="else"),
+        lambda head: head.update(meta={}),
+        lambda head: head.update(meta=None),
+        lambda head: head["meta"].update(versions=3),
+        lambda head: head["meta"].update(revision=[]),
+        lambda head: head.update(knobs=[1]),
+        lambda head: head["dimensions"].update(sin2="abc"),
+        lambda head: head["dimensions"].update(sin2="s"),
+        lambda head: head["dimensions"].update(sin2=["nope"]),
+        lambda head: head["dimensions"].update(sin2=["cubic"]),
+        lambda head: head["dimensions"].update(sin2=[]),
+        lambda head: head["dimensions"].update(sin2=[["shortfall"]]),
+        lambda head: head["dimensions"].update(sin2=None),
     ],
 )
 def test_tampered_header_is_refused(tmp_path, change):
     path = written(tmp_path)
     edit_header(path, change)
     with pytest.raises(RecordError, match=path.stem):
+        records.read(path)
+
+
+def test_text_in_a_record_is_refused(tmp_path):
+    path = written(tmp_path)
+    with np.load(path) as file:
+        content = {name: file[name] for name in file.files}
+    content["sin2"] = np.array(["a", "b", "c"])
+    np.savez(path, **content)
+    with pytest.raises(RecordError, match=r"damaged: array 'sin2' must hold real numbers"):
         records.read(path)
 
 
@@ -287,6 +314,19 @@ def test_latest(tmp_path):
     (tmp_path / "latest.json").write_text('{"version": 99, "keys": []}')
     with pytest.raises(records.NewerRecordError, match="99"):
         records.latest(tmp_path)
-    (tmp_path / "latest.json").write_text('{"vers')
-    with pytest.raises(RecordError, match="damaged"):
-        records.latest(tmp_path)
+    for text in (
+        '{"vers',
+        "[]",
+        '{"version": 1}',
+        '{"version": 1, "keys": 5}',
+        '{"version": 1, "keys": "abc"}',
+        '{"version": 1, "keys": [5]}',
+        '{"version": "a", "keys": []}',
+        '{"version": null, "keys": []}',
+    ):
+        (tmp_path / "latest.json").write_text(text)
+        with pytest.raises(RecordError, match="damaged"):
+            records.latest(tmp_path)
+    for keys in ("abc", [1]):
+        with pytest.raises(RecordError, match="sequence of strings"):
+            records.mark_latest(tmp_path, keys)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlinear import scalar
-from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.errors import DlinearError, DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 CASES = [
     (1.0, 0.5),
@@ -345,3 +345,30 @@ def test_closed_form_over_every_namespace(c, y, alpha):
     assert float(ball.rad()) < 1e-10
     assert scalar.sin2_closed_form(*map(float, exact_args), np) == pytest.approx(float(want), rel=1e-9)
     assert scalar.sin2(*map(float, exact_args)) == pytest.approx(float(want), rel=1e-13)
+
+
+@pytest.mark.parametrize("number", [np.uint8, np.int64, np.float32, np.float64, int, np.array])
+def test_the_type_of_a_number_does_not_matter(number):
+    for function in (scalar.slope_at_zero, scalar.limit_at_zero):
+        assert function(number(2), number(1)) == function(2.0, 1.0)
+    assert 0 < scalar.slope_at_zero(2, 10**30) < 1e-29
+
+
+@pytest.mark.parametrize("bad", ["2", True, 1j, None, 10**400, np.array([1j]), [[1.0], [1.0, 2.0]]])
+def test_what_is_no_real_number_is_refused(bad):
+    for call in (
+        lambda: scalar.slope_at_zero(bad, 1.0),
+        lambda: scalar.slope_at_zero(2.0, bad),
+        lambda: scalar.sin2(bad, 1.0, 2.0),
+        lambda: scalar.constant(1.0, bad),
+        lambda: scalar.constant_commuting([bad], [2.0]),
+    ):
+        with pytest.raises(DlinearError):
+            call()
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ShapeError, match=r"\(3,\), \(2,\)"):
+        scalar.constant([1.0, 2.0, 3.0], [4.0, 5.0])
+    with pytest.raises(ShapeError, match="broadcast"):
+        scalar.sin2([0.1, 0.2, 0.3], [1.0, 2.0], 2.0)

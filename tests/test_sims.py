@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import tyro
 
-from dlinear import records
+from dlinear import profiles, records
+from dlinear.errors import DomainError
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py"))
@@ -155,6 +156,48 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
     a, b = (records.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
     for name in a.data_vars:
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("cubic_decay", "--sigma 0", "--sigma must be finite and more than 0"),
+        ("cubic_decay", "--crossover -5", "--crossover must be"),
+        ("cubic_decay", "--largest 1", "--largest must be more than 0 and less than 1"),
+        ("cubic_decay", "--ensembles", "--ensembles must hold one value or more"),
+        ("cubic_decay", "--ensembles smooth smooth", "--ensembles must hold one value or more, each once"),
+        ("rough_layers", "--depths 5", "--depths must be 10 or more"),
+        ("rough_layers", "--depths 100 100", "--depths must hold one value or more, each once"),
+        ("rough_layers", "--depths 100 --largest 100", "--largest must be more than 0 and less than 100"),
+        ("oscillating_limit", "--w 0", "--w must be finite and not 0"),
+        ("theorem_a", "--seeds 0", "--seeds must be 1 or more"),
+        ("theorem_a", "--c 300", "--c must be more than 0 and less than 300"),
+        ("autograd_error", "--widths 0", "--widths must be 1 or more"),
+    ],
+)
+def test_a_knob_that_makes_no_sense_is_refused_before_any_work(name, words, said, tmp_path):
+    with pytest.raises(DomainError, match=re.escape(said)):
+        run(name, words, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_depth_refuses_its_knobs_in_one_line(tmp_path, capsys):
+    assert run("large_depth", "--sigma 0", tmp_path) == 2
+    assert capsys.readouterr().err.startswith("stopped: --sigma must be")
+
+
+def test_an_interval_that_says_nothing_is_no_verdict(tmp_path, capsys):
+    words = "--data random --width 4 --depths 1000 --seeds 2 --ensembles mixed --points 8"
+    assert run("cubic_decay", words, tmp_path) == 0
+    assert re.search(r"^no verdict: mixed layers.*take more seeds$", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("interval", "says"),
+    [((1.1, 0.7, 1.5), True), ((1.1, 0.5, 1.7), None), ((3.0, 2.0, 4.0), False), ((9.0, 2.0, 16.0), False)],
+)
+def test_what_an_interval_says_of_a_number(interval, says):
+    assert profiles.Mean(*interval).supports(1.0) is says
 
 
 def test_missing_data_is_one_line(tmp_path):

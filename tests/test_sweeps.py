@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import errno
 import os
@@ -117,6 +118,20 @@ def test_a_damaged_record_is_computed_again(tmp_path, trace):
     assert len(records.scan(folder)) == 2
 
 
+def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, capsys):
+    folder, asked = tmp_path / "exp", cells(trace, 3)
+    sweep = sweeps.run(folder, asked, compute, workers=0)
+    path = records.cells(folder) / f"{sweep.keys[1]}.npz"
+    path.unlink()
+    path.mkdir()
+    with (
+        pytest.warns(records.RecordWarning, match="computed again"),
+        pytest.raises(records.WriteError, match="directory"),
+    ):
+        sweeps.run(folder, asked, compute, workers=0)
+    assert "stopped: 2 of 3 cells are kept" in capsys.readouterr().err
+
+
 def test_a_newer_record_is_not_replaced(tmp_path, trace, monkeypatch):
     folder, asked = tmp_path / "exp", cells(trace, 2)
     monkeypatch.setattr(records, "VERSION", records.VERSION + 1)
@@ -163,13 +178,13 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, trace, capsys):
 
 
 SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from dlinear import sweeps
 
 def compute(cell):
     if cell["seed"] >= 2:
-        Path(cell["trace"], str(cell["seed"])).touch()
+        Path(cell["trace"], str(cell["seed"])).write_text(str(os.getpid()))
         time.sleep(float(cell["seconds"]))
     return {"a": ([], cell["seed"])}
 
@@ -205,6 +220,52 @@ def test_ctrl_c_in_a_terminal_ends_the_processes_at_once(tmp_path, trace):
     assert "interrupted: 2 of 4 cells are kept" in said
     assert "Traceback" not in said
     assert sorted(records.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 1]
+
+
+def alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_the_sweep(tmp_path, trace, number):
+    """The signal goes to the parent alone, while two cells would sleep ten minutes."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    command = [sys.executable, str(script), str(tmp_path / "exp"), str(trace)]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 60
+        kept = tmp_path / "exp" / "cells"
+        pids = [0]
+        while 0 in pids or len(pids) + len(list(kept.glob("*.npz"))) < 4:
+            pids = [int(path.read_text() or 0) for path in trace.iterdir()]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert all(map(alive, pids))
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)  # the workers hold stderr: its end is theirs
+        while any(map(alive, pids)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(map(alive, pids))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    if number == signal.SIGTERM:
+        assert running.returncode == 130
+        assert "interrupted: 2 of 4 cells are kept" in said
+        assert "Traceback" not in said
+
+
+def test_a_sweep_leaves_the_handler_of_sigterm_alone(tmp_path, trace):
+    before = signal.getsignal(signal.SIGTERM)
+    sweeps.run(tmp_path / "exp", cells(trace, 1), compute, workers=0)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_workers_must_not_be_negative(tmp_path):

@@ -1,0 +1,119 @@
+"""The end of a script: verdict lines, exit statuses, one line for whatever stops it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlinear import optional, records, report
+from dlinear.errors import DomainError, MissingDependencyError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_an_undecided_question_is_no_support_and_no_failure(capsys):
+    vague = report.Answer("order", None, "1.2 [-70, 70]")
+    assert report.finish([vague, report.Answer("constant", True, "1.0")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["no verdict: order: 1.2 [-70, 70]: take more seeds", "supported: constant: 1.0"]
+    assert report.finish([vague, report.Answer("constant", False, "2.0")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (DomainError("no"), 2, "error: no"),
+        (PermissionError(13, "Permission denied", "x"), 2, "error: [Errno 13] Permission denied: 'x'"),
+        (
+            ModuleNotFoundError("none", name="flint.types"),
+            2,
+            "error: this command needs flint: pip install python-flint",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_what_stops_a_script_is_one_line(error, status, line, capsys):
+    def main():
+        raise error
+
+    assert report.command(main) == status
+    assert capsys.readouterr().err.strip() == line
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_a_reader_that_has_seen_enough_ends_the_script_quietly(lines):
+    """Whether the pipe breaks while printing or with the last flush."""
+    code = f"""
+import sys, time
+from dlinear import report
+sys.stdin.readline()
+sys.exit(report.command(lambda: print("line\\n" * {lines}) or 0))
+"""
+    command = [sys.executable, "-c", code]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    running = subprocess.Popen(command, text=True, cwd=ROOT, **pipes)
+    running.stdout.close()
+    _, said = running.stdin.write("go\n"), running.stdin.close()
+    said = running.stderr.read()
+    running.stderr.close()
+    assert (running.wait(timeout=60), said) == (141, "")
+
+
+def test_the_missing_package_is_named_not_the_imported_one(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with (
+        pytest.raises(MissingDependencyError, match=r"^digits needs scipy: pip install scipy$"),
+        optional.needed("digits"),
+    ):
+        import scipy.special  # noqa: F401
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingDependencyError, match="pip install scikit-learn"), optional.needed("digits"):
+        import sklearn.datasets  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("package", "script"),
+    [
+        ("tyro", "sims.theorem_a"),
+        ("tqdm", "sims.theorem_a"),
+        ("xarray", "paper_figs decay"),
+        ("matplotlib", "paper_figs k_map"),
+        ("sympy", "proofs eq_9"),
+    ],
+)
+def test_a_script_names_the_package_it_lacks(package, script, tmp_path):
+    """A folder before all others holds a package that fails as a missing one does."""
+    name, *words = script.split()
+    (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('none', name={package!r})")
+    if name == "sims.theorem_a" and package == "tqdm":
+        words = ["--results", str(tmp_path)]
+    if name == "paper_figs":
+        words += ["--results", str(tmp_path), "--figures", str(tmp_path)]
+    if package == "xarray":
+        records.mark_latest(tmp_path / "cubic_decay", ["a"])
+    done = ended(name, words, f"import sys; sys.path.insert(0, {str(tmp_path)!r})", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert f"needs {package}: pip install " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def ended(name, words, first, folder):
+    """A script run as `python -m name words` in a folder after some preparation."""
+    code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; {first}"
+    code += f"; runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_ledger_says_in_one_line_that_it_cannot_write(tmp_path):
+    first = "import tempfile; tempfile.mkstemp = lambda **_: open('/')"
+    done = ended("proofs", ["eq_9"], first, tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "error: [Errno 21] Is a directory: '/'\n"
