@@ -199,7 +199,7 @@ from dlinear.truncation import Engine
 depth, threads, device = int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3] or None
 phi = np.random.default_rng(0).standard_normal((10, 10))
 engine = Engine(backend=backend_for(device), team=Threads(threads))
-peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])  # of this image
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 net = dlinear.GaussianNetwork(depth=1000, width=10)
 dlinear.alignment(net, phi, [999, 990, 900], engine=engine)
 before, start = peak(), time.perf_counter()
