@@ -65,6 +65,9 @@ def from_environment(
         signs.wait(0, f"the ranks to meet at {host}:{port}")
         _initialise(signs, link, on_one_machine=_on_one_machine(host, world))
         yield DistributedTeam(signs, Threads(local.workers, local.progress and rank == 0), link)
+        with contextlib.suppress(DistributedError):  # gloo aborts a process whose peer closes first
+            signs.done()
+            signs.wait(signs.round, "the end")
     finally:
         signs.leave()
         from torch import distributed as dist
@@ -189,7 +192,8 @@ class _Signs:
             self._own = store.clone()  # a connection of its own: one that waits blocks the others
             self._own.set(f"life/{rank}", b"0")
             store.set(f"done/{rank}", b"0")
-        threading.Thread(target=self._live, daemon=True).start()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._thread.start()
 
     def done(self) -> None:
         """Say that this rank has finished its part of a round."""
@@ -226,6 +230,7 @@ class _Signs:
     def leave(self) -> None:
         """Say that this rank ends."""
         self._stop.set()
+        self._thread.join(self.timeout)  # a thread still inside torch aborts the interpreter's end
         with contextlib.suppress(RuntimeError):
             self.store.set(f"life/{self.rank}", _LEFT)
 
