@@ -154,8 +154,7 @@ def test_a_rank_that_dies_is_named(tmp_path):
     path, port = script(tmp_path, WAITS), free_port()
     ranks = [start(path, rank, 2, port, TIMEOUT="8", COME="2") for rank in range(2)]
     said = [rank.communicate(timeout=50)[1].strip() for rank in ranks]
-    assert ranks[1].returncode == 9
-    assert ranks[0].returncode in (1, -6)  # gloo may abort the end of a process whose peer has gone
+    assert [rank.returncode for rank in ranks] == [1, 9]
     assert (
         said[0].splitlines()[0]
         == "no sign of life from rank 1 of 2 for 8 s; waited for their part of 'the sums'"
@@ -182,9 +181,7 @@ def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(tmp_
     port = free_port()
     ranks = [start(path, rank, 2, port, TIMEOUT="8") for rank in range(2)]
     said = [rank.communicate(timeout=50)[0].splitlines() for rank in ranks]
-    assert ranks[1].returncode == 7
-    # On a busy machine gloo aborts (-6) the end of a process whose peer closed first; all was said by then.
-    assert ranks[0].returncode in (0, -6), said
+    assert [rank.returncode for rank in ranks] == [0, 7], said
     assert [lines[0] for lines in said] == ["[0.0, 1.0, 2.0, 3.0]"] * 2
     assert said[0][1] == "rank 1 of 2 has left; waited for their part of 'the rest'"
 
