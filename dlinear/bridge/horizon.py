@@ -154,6 +154,7 @@ def sweep(
     for s in range(1, depth + 1):
         state, piece = pieces.run(called(blocks[s - 1]), state, window.follows(s - 1), f"block {s - 1}")
         window.push(piece)
+        del piece  # the window alone holds it
         if targets[s - 1] or s == depth:
             if readout is None:
                 first = _same_shapes(state, s, first)
