@@ -151,6 +151,12 @@ def product_frobenius_bounds(depth: Any, layers: Any, c: Any, width: Any, xp: An
 # ------------------------------------------------------------------------------- Lemmas C.2, C.3, C.4
 
 
+def _around_loss(depth: Any, end: Any, c: Any, xp: Any) -> ProductBounds:
+    """Bounds on what eq. (27') puts around the loss gradient: s - 1 layers, in W_{t+1}^s and P_t together."""
+    depth = as_depth(depth)
+    return product_norm_bounds(depth, as_integer("end", end, 1, depth, DomainError) - 1, c, xp)
+
+
 def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any = np) -> Interval:
     """Bounds on ||g_h(t)||_F from the norm of the loss gradient at the window's end (Lemmas C.2, C.3).
 
@@ -167,11 +173,8 @@ def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any =
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end, c = as_integer("end", end, 1, depth, DomainError), as_scale(c, depth, xp)
-    loss_norm = as_real("loss_norm", loss_norm)
-    chain = product_norm_bounds(depth, end - 1, c, xp)
-    return Interval(chain.lower * loss_norm, chain.upper * loss_norm)
+    around, loss_norm = _around_loss(depth, end, c, xp), as_real("loss_norm", loss_norm)
+    return Interval(around.lower * loss_norm, around.upper * loss_norm)
 
 
 def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius: Any, xp: Any = np) -> Any:
@@ -190,11 +193,8 @@ def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius:
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
-    phi_frobenius = as_real("phi_frobenius", phi_frobenius)
-    state = product_frobenius_bounds(depth, end, c, width, xp).upper
-    return product_norm_bounds(depth, end - 1, c, xp).upper * (state + phi_frobenius)
+    around, phi_frobenius = _around_loss(depth, end, c, xp), as_real("phi_frobenius", phi_frobenius)
+    return around.upper * (product_frobenius_bounds(depth, end, c, width, xp).upper + phi_frobenius)
 
 
 def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: Any, xp: Any = np) -> Any:
@@ -213,12 +213,9 @@ def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: 
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
-    phi_spectral = as_real("phi_spectral", phi_spectral)
+    around, phi_spectral = _around_loss(depth, end, c, xp), as_real("phi_spectral", phi_spectral)
     gap = product_norm_bounds(depth, end, c, xp).lower - phi_spectral
-    positive_part = (gap + abs(gap)) / 2
-    return product_frobenius_bounds(depth, end - 1, c, width, xp).lower * positive_part
+    return around.lower * xp.sqrt(as_width(width)) * ((gap + abs(gap)) / 2)
 
 
 def tail_deviation(depth: Any, layers: Any, c: Any, xp: Any = np) -> TailBounds:
@@ -304,7 +301,8 @@ def state_change(depth: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
 def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Bound on ||g_h(t) - g_T(t)||_F for a layer whose window ends at s (eq. (39), repaired).
 
-    a^{s-1} (a^{T-s} - 1) (sqrt(n) a^s + ||R||_F); zero at s = T.
+    a^{s-1} (a^{T-s} - 1) (sqrt(n) a^s + ||R||_F); zero at s = T. It is `gradient_norm_upper` with R for Phi,
+    times the deviation of the tail (Lemma C.4).
 
     Args:
         depth: T >= 1.
@@ -317,12 +315,11 @@ def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
     residual_norm = as_real("residual_norm", residual_norm)
-    around = product_norm_bounds(depth, end - 1, c, xp).upper
-    state = product_frobenius_bounds(depth, end, c, width, xp).upper
-    return around * tail_deviation(depth, depth - end, c, xp).power * (state + residual_norm)
+    whole = gradient_norm_upper(depth, end, c, width, residual_norm, xp)
+    depth = as_depth(depth)
+    tail = tail_deviation(depth, depth - as_integer("end", end, 1, depth, DomainError), c, xp)
+    return tail.power * whole
 
 
 def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
@@ -370,6 +367,12 @@ def theorem_a_constant(depth: Any, c: Any, width: Any, residual_norm: Any, xp: A
     return (c * xp.exp(c) * (xp.sqrt(width) * xp.exp(c) + residual_norm) / smallest) ** 2
 
 
+def _shortfall(depth: Any, horizon: Any) -> tuple[Any, Any]:
+    """T and m = T - h."""
+    depth = as_depth(depth)
+    return depth, depth - as_horizon(horizon, depth)
+
+
 def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Theorem A: an upper bound on sin^2(theta_h) for every depth, horizon, target and bounded layers.
 
@@ -387,8 +390,7 @@ def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, 
         DomainError: an argument outside its domain.
         HorizonError: a horizon that is not an integer in 1..T.
     """
-    depth = as_depth(depth)
-    m = depth - as_horizon(horizon, depth)
+    depth, m = _shortfall(depth, horizon)
     constant = theorem_a_constant(depth, c, width, residual_norm, xp)
     return constant * (m * (m + 1) * (2 * m + 1)) / (6 * depth**3)
 
@@ -408,8 +410,7 @@ def theorem_a_cubic(depth: Any, horizon: Any, c: Any, width: Any, residual_norm:
         DomainError: an argument outside its domain.
         HorizonError: a horizon that is not an integer in 1..T.
     """
-    depth = as_depth(depth)
-    m = depth - as_horizon(horizon, depth)
+    depth, m = _shortfall(depth, horizon)
     return theorem_a_constant(depth, c, width, residual_norm, xp) * m**3 / depth**3
 
 
