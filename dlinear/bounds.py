@@ -25,6 +25,7 @@ from dlinear._edge import (
     as_real,
     as_scale,
     as_width,
+    elementwise,
     is_plain,
     received,
 )
@@ -104,6 +105,7 @@ ARB = _Arb()
 # ------------------------------------------------------------------------------------------ Lemma C.1
 
 
+@elementwise
 def product_norm_bounds(depth: Any, layers: Any, c: Any, xp: Any = np) -> ProductBounds:
     """Bounds on the singular values of a product of k layers (Lemma C.1, eqs (47)-(50), repaired).
 
@@ -128,6 +130,7 @@ def product_norm_bounds(depth: Any, layers: Any, c: Any, xp: Any = np) -> Produc
     )
 
 
+@elementwise
 def product_frobenius_bounds(depth: Any, layers: Any, c: Any, width: Any, xp: Any = np) -> Interval:
     """Bounds on the Frobenius norm of a product of k layers (Lemma C.1, eq. (51), repaired).
 
@@ -157,6 +160,7 @@ def _around_loss(depth: Any, end: Any, c: Any, xp: Any) -> ProductBounds:
     return product_norm_bounds(depth, as_integer("end", end, 1, depth, DomainError) - 1, c, xp)
 
 
+@elementwise
 def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any = np) -> Interval:
     """Bounds on ||g_h(t)||_F from the norm of the loss gradient at the window's end (Lemmas C.2, C.3).
 
@@ -177,6 +181,7 @@ def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any =
     return Interval(around.lower * loss_norm, around.upper * loss_norm)
 
 
+@elementwise
 def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius: Any, xp: Any = np) -> Any:
     """Upper envelope of ||g_h(t)||_F (Lemmas C.2 and C.3, eqs (29), (30), repaired).
 
@@ -197,6 +202,7 @@ def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius:
     return around.upper * (product_frobenius_bounds(depth, end, c, width, xp).upper + phi_frobenius)
 
 
+@elementwise
 def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: Any, xp: Any = np) -> Any:
     """Lower envelope of ||g_h(t)||_F (Lemmas C.2 and C.3, eqs (29), (30), repaired).
 
@@ -218,6 +224,7 @@ def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: 
     return around.lower * xp.sqrt(as_width(width)) * ((gap + abs(gap)) / 2)
 
 
+@elementwise
 def tail_deviation(depth: Any, layers: Any, c: Any, xp: Any = np) -> TailBounds:
     """Bounds on ||W_{T-k}^T - I||_2 (Lemma C.4, eq. (59), with a layer count k instead of a fraction).
 
@@ -236,6 +243,7 @@ def tail_deviation(depth: Any, layers: Any, c: Any, xp: Any = np) -> TailBounds:
     return TailBounds(chain.upper - 1, chain.exp_upper - 1)
 
 
+@elementwise
 def tail_start(tolerance: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """alpha_0 of Lemma C.4: sqrt(n) ||W_s^T - I||_2 <= tolerance for every s >= alpha_0 T.
 
@@ -258,6 +266,7 @@ def tail_start(tolerance: Any, c: Any, width: Any, xp: Any = np) -> Any:
 # ------------------------------------------------------------------------- differences, eqs (37)-(42)
 
 
+@elementwise
 def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """Bound on ||W_t^s - W_t^T||_F (eq. (37), repaired: the factor (W_s^T - I) stands on the left of W_t^s).
 
@@ -282,6 +291,7 @@ def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any 
     return tail_deviation(depth, depth - end, c, xp).power * window
 
 
+@elementwise
 def state_change(depth: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """Bound on ||P_s - P_T||_F, the change of the loss gradient (eq. (38), repaired): eq. (37) from layer 0.
 
@@ -298,6 +308,7 @@ def state_change(depth: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     return window_change(depth, 0, end, c, width, xp)
 
 
+@elementwise
 def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Bound on ||g_h(t) - g_T(t)||_F for a layer whose window ends at s (eq. (39), repaired).
 
@@ -322,6 +333,7 @@ def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any
     return tail.power * whole
 
 
+@elementwise
 def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
     """Least cosine of the angle between u and v when ||u - v|| <= r ||v|| with r <= 1 (eq. (42)).
 
@@ -345,6 +357,7 @@ def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
 # ------------------------------------------------------------------------------------------ Theorem A
 
 
+@elementwise
 def theorem_a_constant(depth: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """K_A of Theorem A.
 
@@ -373,6 +386,7 @@ def _shortfall(depth: Any, horizon: Any) -> tuple[Any, Any]:
     return depth, depth - as_horizon(horizon, depth)
 
 
+@elementwise
 def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Theorem A: an upper bound on sin^2(theta_h) for every depth, horizon, target and bounded layers.
 
@@ -395,6 +409,7 @@ def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, 
     return constant * (m * (m + 1) * (2 * m + 1)) / (6 * depth**3)
 
 
+@elementwise
 def theorem_a_cubic(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Theorem A in its cubic form: sin^2(theta_h) <= K_A (1 - h/T)^3, never below `theorem_a`.
 
@@ -414,6 +429,7 @@ def theorem_a_cubic(depth: Any, horizon: Any, c: Any, width: Any, residual_norm:
     return theorem_a_constant(depth, c, width, residual_norm, xp) * m**3 / depth**3
 
 
+@elementwise
 def theorem_a_per_layer(
     depth: Any, shortfall: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np
 ) -> Any:
@@ -441,6 +457,7 @@ def theorem_a_per_layer(
 # ---------------------------------------------------------------------------------------- Theorem C.8
 
 
+@elementwise
 def sgd_largest_step(smoothness: Any, mu: Any, mu_g: Any, noise_slope: Any) -> Any:
     """The largest step that Theorem C.8 allows: mu / (L (M_V + mu_G^2)).
 
@@ -461,6 +478,7 @@ def sgd_largest_step(smoothness: Any, mu: Any, mu_g: Any, noise_slope: Any) -> A
     return mu / (smoothness * (noise_slope + mu_g**2))
 
 
+@elementwise
 def sgd_floor(step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -> Any:
     """K of Theorem C.8 (repaired): the level that the expected gap approaches, eta L M/(2 c mu).
 
@@ -479,6 +497,7 @@ def sgd_floor(step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -
     return step * smoothness * as_real("noise", noise) / (2 * convexity * mu)
 
 
+@elementwise
 def sgd_gap(steps: Any, gap: Any, step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -> Any:
     """Theorem C.8, eq. (63), repaired: a bound on E J(u^tau) - J* after tau steps from u^0.
 
