@@ -103,8 +103,9 @@ def repeated(paths: list[Path], least: int) -> list[str]:
     return [f"{sorted(places)}\n{text}" for text, places in seen.items() if len(places) > 1]
 
 
-def test_a_bound_is_written_once():
-    found = repeated([ROOT / "dlinear" / "bounds.py"], 60)
+@pytest.mark.parametrize("where", ["dlinear/bounds.py", "sims/*.py", "paper_figs/*.py"])
+def test_a_bound_and_a_step_of_a_script_are_written_once(where):
+    found = repeated(sorted(ROOT.glob(where)), 60)
     assert not found, "\n\n".join(found)
 
 
