@@ -8,6 +8,7 @@ tangents.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -55,39 +56,58 @@ def forward_gradient(
     if tangents < 1:
         raise DomainError(f"{tangents} tangents received: allowed is an integer >= 1")
     stack = _Whole(as_stack(blocks), loss_fn, readout)
-    trained = {name: p for name, p in stack.named_parameters() if p.requires_grad}
+    parameters, buffers = _places(stack, "_parameters"), _places(stack, "_buffers")
+    trained = [p for p in dict.fromkeys(parameters.values()) if p.requires_grad]
     if not trained:
         raise DomainError("no trainable parameter found in blocks, readout or loss_fn")
-    values = {name: p.detach() for name, p in trained.items()}
-    buffers = dict(stack.named_buffers())
+    at = [p.detach() for p in trained]
 
-    def loss_of(parameters: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_of(values: list[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:
         # a transform may not change what it captures, so running statistics go through it as copies
-        state = {name: b.clone() for name, b in buffers.items()}
-        return functional_call(stack, {**parameters, **state}, (x,)), state
+        inside = dict(zip(trained, values, strict=True))
+        state = {b: b.clone() for b in buffers.values()}
+        filled = {name: inside[p] for name, p in parameters.items() if p.requires_grad}
+        filled |= {name: state[b] for name, b in buffers.items()}
+        return functional_call(stack, filled, (x,), tie_weights=False), state
 
-    sums: dict[str, Tensor] = {}
+    sums: list[Tensor] = []
     with torch.no_grad():
-        same_randomness = _repeated(values.values())
+        same_randomness = _repeated(at)
         for k in range(tangents):
-            v = {name: torch.randn_like(p) for name, p in values.items()}
+            v = [torch.randn_like(p) for p in at]
             with same_randomness():
-                loss, slope, state = _slope(loss_of, values, v)
-            for name, tangent in v.items():
+                loss, slope, state = _slope(loss_of, at, v)
+            for tangent in v:
                 tangent.mul_(slope / tangents)
-                sums[name] = sums[name].add_(tangent) if name in sums else tangent
             if k == 0:
-                first, after = loss, state
-        for name, buffer in buffers.items():
-            buffer.copy_(after[name])
-    accumulate({p: sums[name] for name, p in trained.items()})
+                sums, first, after = v, loss, state
+            else:
+                sums = [total.add_(tangent) for total, tangent in zip(sums, v, strict=True)]
+        for buffer, value in after.items():
+            buffer.copy_(value)
+    accumulate(dict(zip(trained, sums, strict=True)))
     loss_at: Tensor = first.detach()
     return loss_at
 
 
-def _slope(function: Any, at: dict[str, Tensor], v: dict[str, Tensor]) -> Any:
+def _places(stack: nn.Module, kind: str) -> dict[str, Tensor]:
+    """Where tensors are kept, each place once: a block that occurs twice is one place, a tied weight two.
+
+    Given a place under two names, `functional_call` would not put back what was there.
+    """
+    return {
+        f"{prefix}.{name}" if prefix else name: tensor
+        for prefix, module in stack.named_modules()
+        for name, tensor in getattr(module, kind).items()
+        if tensor is not None
+    }
+
+
+def _slope(function: Any, at: list[Tensor], v: list[Tensor]) -> Any:
     """(value, derivative along v, what else the function returns); torch declares a pair only."""
-    return jvp(function, (at,), (v,), has_aux=True)
+    with warnings.catch_warnings():  # torch itself compiles its rules in a way that it has deprecated
+        warnings.filterwarnings("ignore", "`torch.jit.script` is", DeprecationWarning)
+        return jvp(function, (at,), (v,), has_aux=True)
 
 
 class _Whole(nn.Module):
