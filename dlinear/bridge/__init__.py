@@ -5,6 +5,7 @@ The rest of the library never imports this package, so that `import dlinear` nee
 
 from __future__ import annotations
 
+from dlinear.bridge.alignment import alignment
 from dlinear.bridge.horizon import horizon_backward, horizon_gradients
 
-__all__ = ["horizon_backward", "horizon_gradients"]
+__all__ = ["alignment", "horizon_backward", "horizon_gradients"]

@@ -157,7 +157,7 @@ def sweep(
         del piece  # the window alone holds it
         if targets[s - 1] or s == depth:
             if readout is None:
-                first = _same_shapes(state, s, first)
+                first = same_shapes(state, s, first)
             loss, end = end_of(state, s, loss_fn, readout, follow=bool(window.receivers(s)))
             with pieces.plain_precision(loss.device):
                 window.pull(s, end, loss)
@@ -261,7 +261,7 @@ def check_gradients_are_on() -> None:
         )
 
 
-def _same_shapes(
+def same_shapes(
     state: Any, s: int, first: tuple[int, list[tuple[int, ...]]] | None
 ) -> tuple[int, list[tuple[int, ...]]]:
     """The first s that had a loss and its shapes; `ShapeError` if those of x(s) are others."""
