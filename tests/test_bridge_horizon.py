@@ -307,6 +307,19 @@ def test_at_most_h_graphs_are_alive_and_the_work_is_as_counted(h):
     assert not Watched.alive
 
 
+@pytest.mark.parametrize(
+    ("h", "frozen", "wanted"), [(1, 0, "0000"), (2, 0, "0111"), (2, 1, "0011"), (4, 2, "0001")]
+)
+def test_gradients_pass_to_an_input_only_where_a_window_needs_it(h, frozen, wanted):
+    seen = []
+    blocks = stack_of(("residual",) * 4, 0)
+    blocks[:frozen].requires_grad_(False)
+    for block in blocks:
+        block.register_forward_pre_hook(lambda _, z: seen.append("01"[z[0].requires_grad]))
+    horizon_backward(blocks, batch(0), squares(batch(1)), h)
+    assert "".join(seen) == wanted
+
+
 def test_frozen_first_blocks_cost_nothing():
     blocks = [Watched() for _ in range(8)]
     for block in blocks[:5]:
