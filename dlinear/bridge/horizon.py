@@ -90,7 +90,12 @@ def horizon_gradients(
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
     stack = as_stack(blocks)
-    step = sweep(stack, x, loss_fn, horizon_targets(len(stack), horizon), readout)
+    targets = horizon_targets(len(stack), horizon)
+    step = (
+        whole(stack, x, loss_fn, readout)
+        if len(targets[-1]) == len(stack)
+        else sweep(stack, x, loss_fn, targets, readout)
+    )
     return step.loss, step.gradients
 
 
@@ -120,20 +125,18 @@ def as_stack(blocks: Iterable[Block]) -> list[Block]:
 
 def called(block: Block) -> Callable[[Any], Any]:
     """The block as a function of one state: a tuple is spread if the block asks for two arguments or more."""
-    function = getattr(block, "forward", block)
-    try:
-        needed = [
-            p
-            for p in inspect.signature(function).parameters.values()
-            if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-    except (TypeError, ValueError):  # a builtin without a signature
-        return block
-    return (
-        (lambda state: block(*state) if isinstance(state, tuple) else block(state))
-        if len(needed) > 1
-        else block
+    return lambda state: (
+        block(*state) if isinstance(state, tuple) and _asks_for_several(block) else block(state)
     )
+
+
+def _asks_for_several(block: Block) -> bool:
+    try:
+        parameters = inspect.signature(getattr(block, "forward", block)).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.default is p.empty and p.kind in kinds for p in parameters) > 1
 
 
 def sweep(
@@ -164,6 +167,29 @@ def sweep(
             del end
         window.release(s)
     return Step(loss.reshape(()), window.total.gradients, window.vjps)
+
+
+def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None) -> Step:
+    """Horizon T, which is back-propagation: one graph, freed on the way back.
+
+    Raises:
+        ShapeError, DomainError: as `horizon_backward`.
+    """
+    check_gradients_are_on()
+    depth, total = len(blocks), Total(())
+    follow = any(tensor.requires_grad for tensor in pieces.tensors(x))
+
+    def states(z: Any, s: int) -> Any:
+        for block in blocks:
+            z = called(block)(z)
+        return z if readout is None else readout(z, s)
+
+    loss, piece = end_of(x, depth, loss_fn, states, follow)
+    with pieces.plain_precision(loss.device):
+        signal, found = piece.vjp([torch.ones_like(loss)], piece.leaves, through=follow, keep=False)
+    total.add(piece.leaves, found)
+    total.add_inputs(x, signal)
+    return Step(loss.reshape(()), total.gradients, depth)
 
 
 class _Window:

@@ -82,11 +82,11 @@ class Piece:
         return any(edge is not None for edge in self.outputs)
 
     def vjp(
-        self, signal: Signal, leaves: Sequence[Tensor], through: bool
+        self, signal: Signal, leaves: Sequence[Tensor], through: bool, keep: bool = True
     ) -> tuple[Signal, list[Tensor | None]]:
         """The gradients with respect to the inputs (if `through`) and to `leaves`, given the outputs'.
 
-        The graph is kept: drop the piece to free it.
+        With `keep` the graph can be used again: drop the piece to free it.
         """
         enter = [
             (edge, v)
@@ -100,7 +100,7 @@ class Piece:
             [edge for edge, _ in enter],
             [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
             [v for _, v in enter],
-            retain_graph=True,
+            retain_graph=keep,
             allow_unused=True,
         )
         arrived = iter(found[: len(leave)])
