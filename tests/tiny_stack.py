@@ -14,19 +14,22 @@ from dlinear.bridge.trainer import Training, train
 class Stack(nn.Module):
     """Four blocks with all that a resumed run must not forget: batch norm, dropout, a buffer of its own."""
 
-    def __init__(self, seed=0, width=6, outputs=3, dropout=0.3):
+    def __init__(self, seed=0, width=6, outputs=3, dropout=0.3, norm=True):
         super().__init__()
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             self.blocks = nn.ModuleList(
                 [
                     nn.Sequential(
-                        nn.Linear(width, width), nn.BatchNorm1d(width), nn.Tanh(), nn.Dropout(dropout)
+                        nn.Linear(width, width),
+                        nn.BatchNorm1d(width) if norm else nn.Identity(),
+                        nn.Tanh(),
+                        nn.Dropout(dropout),
                     )
                     for _ in range(4)
                 ]
             )
-            self.blocks.append(Counting())
+            self.blocks.append(Counting() if norm else nn.Tanh())
             self.readout = Readout(width, outputs)
 
     def forward(self, x):

@@ -47,7 +47,7 @@ class Progress:
         steps: all steps.
         seconds: that all steps have taken.
         rate: learning rate of this epoch.
-        last: mean loss of the epoch before.
+        last: mean loss of the epoch before, NaN when there is none.
     """
 
     epoch: int
@@ -61,7 +61,10 @@ class Progress:
 
 
 def next_rate(rate: float, loss: float, last: float, decay: float) -> float:
-    """The learning rate after an epoch: smaller if its mean loss rose (the paper, appendix D.2)."""
+    """The learning rate after an epoch: smaller if its mean loss rose (the paper, appendix D.2).
+
+    NaN stands for the loss of an epoch that never was and compares false: the rate stays.
+    """
     return rate * decay if loss > last else rate
 
 
@@ -100,7 +103,7 @@ class Session:
         stack.to(self.device).train()
         leaves = [leaf for leaf in stack.parameters() if leaf.requires_grad]
         self.optimizer = OPTIMIZERS[training.optimizer](leaves, lr=training.learning_rate)
-        self.progress = Progress(0, 0, 0, 0.0, 0, 0.0, training.learning_rate, math.inf)
+        self.progress = Progress(0, 0, 0, 0.0, 0, 0.0, training.learning_rate, math.nan)
         self.batches = self._batches(1)
         self.lines: list[str] = []
         self.rows: list[metrics.Row] = []
@@ -229,11 +232,10 @@ class Session:
     def _turn(self, row: metrics.Row, loss: float) -> None:
         at = self.progress
         rate = next_rate(at.rate, loss, at.last, self.training.decay)
-        last = loss if at.epoch else math.inf
         self.torn = True
         self.lines.append(metrics.line(row))
         self.rows.append(row)
-        self.progress = Progress(at.epoch + 1, 0, 0, 0.0, at.steps, at.seconds, rate, last)
+        self.progress = Progress(at.epoch + 1, 0, 0, 0.0, at.steps, at.seconds, rate, loss)
         self.durations = []
         self.torn = False
         if self.folder is None:

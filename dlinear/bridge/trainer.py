@@ -11,6 +11,7 @@ from torch's default generators. Two runs must not share a folder.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +65,8 @@ def train(
     Args:
         stack: has `.blocks` and `.readout`; called, it gives the output that the loss compares.
         split: the data; its `classes` choose between cross-entropy and the mean squared error.
-        method: (blocks, x, loss_fn, readout) -> detached loss, filling `.grad` like `backward()`.
+        method: (blocks, x, loss_fn, readout) -> detached loss, filling `.grad` like `backward()`; known to a
+            checkpoint by its name (of `methods.Method`, a function, a `functools.partial`).
         training: the knobs, `Training()` by default.
         folder: where metrics and checkpoint go; None keeps nothing.
         probe: (epoch, stack, split) -> numbers or arrays by name, called at the end of epochs; 0 is before
@@ -109,15 +111,20 @@ def train(
 def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:
     """The key of everything that the numbers depend on; `epochs` only says when to stop."""
     knobs = {name: value for name, value in asdict(session.training).items() if name != "epochs"}
-    method = session.method
-    name = getattr(method, "name", None) or getattr(method, "__qualname__", type(method).__qualname__)
     return records.key(
         {
             "training": {**knobs, "device": session.device.type},
-            "method": str(name),
+            "method": _name(session.method),
             "data": session.split.digest,
             "model": checkpoints.structure(session.stack),
             "probed": probed,
             "identity": dict(identity or {}),
         }
     )
+
+
+def _name(method: Any) -> str:
+    """What tells a method from others: its name, or the function and the arguments that it was bound to."""
+    if isinstance(method, functools.partial):
+        return f"{_name(method.func)} {method.args} {sorted(method.keywords.items())}"
+    return str(getattr(method, "name", None) or getattr(method, "__qualname__", type(method).__qualname__))
