@@ -105,18 +105,19 @@ def response_energies(
             as the shortfalls of interest, since each block answers to w in its own way.
 
     Raises:
-        ShapeError: signals of another shape, or no parameters in these blocks.
+        ShapeError: signals of another shape, or nothing to train in these blocks.
     """
     stack, end = as_stack(blocks), x
-    with undisturbed(stack), torch.enable_grad():
+    own = [p for block in stack[:first] if isinstance(block, torch.nn.Module) for p in block.parameters()]
+    leaves = [p for p in own if p.requires_grad]
+    if not leaves:
+        raise ShapeError(f"the first {first} blocks hold nothing to train")
+    with undisturbed(stack), torch.enable_grad():  # until the way back is done: it reads batch-norm buffers
         for block in stack:
             end = called(block)(end)
-    if not isinstance(end, Tensor) or end.shape != signals.shape[1:]:
-        raise ShapeError(f"signals {tuple(signals.shape[1:])} do not fit x(T)")
-    leaves = [p for block in stack[:first] if isinstance(block, torch.nn.Module) for p in block.parameters()]
-    if not leaves:
-        raise ShapeError(f"the first {first} blocks hold no parameters")
-    found = torch.autograd.grad(end, leaves, signals, is_grads_batched=True, allow_unused=True)
+        if not isinstance(end, Tensor) or end.shape != signals.shape[1:]:
+            raise ShapeError(f"signals {tuple(signals.shape[1:])} do not fit x(T)")
+        found = torch.autograd.grad(end, leaves, signals, is_grads_batched=True, allow_unused=True)
     squares = [part.double().flatten(1).square().sum(1) for part in found if part is not None]
     return (torch.stack(squares).sum(0) / first).tolist(), end.detach()
 
