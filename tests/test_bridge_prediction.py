@@ -170,7 +170,7 @@ def test_theorem_d_holds(whitened, activation, layers):
     """Measured over predicted, against Theorem D and against a false twin (another order)."""
     _, x, loss, _ = whitened
     depth, seeds = 60, 2 if layers == "smooth" else 12
-    m = np.array([1, 2, 4]) if layers == "rough" else np.array([1, 2, 4])
+    m = np.array([1, 2, 4])
     ratios, twins = [], []
     for seed in range(seeds):
         stack = deep(depth, seed, activation=activation, layers=layers)

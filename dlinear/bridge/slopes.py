@@ -1,4 +1,4 @@
-"""The slope of a network in training: a probe that measures and predicts it, and what seeds say of the two."""
+"""The slope of a network in training: a probe that measures and predicts it, and seeds compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlinear.alignment import AlignmentProfile
-from dlinear.bridge.alignment import alignment
+from dlinear.bridge.alignment import alignment, undisturbed
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models.deep import DeepStack
 from dlinear.bridge.models.stack import Stack
@@ -60,7 +60,7 @@ class SlopeProbe:
         depth = len(stack.blocks)
         profile = alignment(stack.blocks, x, loss, depth - self.shortfalls, stack.readout, undefined="nan")
         law = self._law(epoch, stack, x, loss)
-        with torch.no_grad():
+        with torch.no_grad(), undisturbed([stack, loss]):
             value = float(loss(stack(x)))
         return {
             **{name: getattr(profile, name) for name in ("sin2", "cos", "norm_ratio")},
