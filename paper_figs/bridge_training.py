@@ -12,6 +12,7 @@ import numpy as np
 from dlinear import limits, plotting, records
 
 NEEDS = "python -m sims.bridge_slopes"
+FOLLOWED = 0.03  # of T: the shortfall that is drawn
 SHOWN = ("identity smooth", "tanh smooth", "relu smooth")
 
 
@@ -32,7 +33,7 @@ def draw(results: str, figures: str) -> list[Path]:
         for number, kind in enumerate(kinds):
             part = data.sel(ensemble=kind).dropna("seed", subset=["energy"], how="all")
             part = part.dropna("epoch", subset=["energy"]).transpose("seed", "epoch", ...)
-            m = int(part["sin2"].dropna("shortfall", how="all")["shortfall"].values[-1])
+            m = max(int(k) for k in part["shortfall"].values if k <= max(1, FOLLOWED * depth))
             law = limits.decay_law(
                 part["predicted_quadratic"].values, part["predicted_cubic"].values, m, depth
             )
@@ -42,7 +43,7 @@ def draw(results: str, figures: str) -> list[Path]:
             )
             plotting.measured(axes, energy, sin2, kind, number)
             plotting.predicted(axes, energy, law, "Theorem D", number)
-            grown.append(f"{kind.split()[0]} {sin2[-1] / sin2[0]:.2g}x for N {energy[-1] / energy[0]:.2g}x")
+            grown.append(f"{kind.split()[0]} {sin2[-1] / sin2.min():.2g}")
         least = min(line.get_xdata().min() for line in axes.lines)
         most = max(line.get_xdata().max() for line in axes.lines)
         top = max(line.get_ydata().max() for line in axes.lines)
@@ -50,6 +51,6 @@ def draw(results: str, figures: str) -> list[Path]:
         axes.plot(guide, 2 * top * least / guide, ":", color="black", zorder=1, label=r"$1/N$")
         axes.set(xscale="log", yscale="log", xlabel=r"$N=\Vert g_T\Vert^2/T$ (training goes left)")
         axes.set_ylabel(rf"$\sin^2\theta_h$, $m={m}$, {plotting.depth_label(depth)}")
-        plotting.verdict(figure, f"In training sin² changes by: {'; '.join(grown)}")
+        plotting.verdict(figure, f"In training sin² grows from its least value, times: {', '.join(grown)}")
         plotting.legend(figure, axes, columns=2)
         return list(plotting.save(figure, "bridge_training", figures))

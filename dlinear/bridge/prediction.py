@@ -11,8 +11,8 @@ b' = E b[f] and v = E Q(b[f] - b') (v = 0 for smooth layers), for 1 <= m = T - h
 
     E sin^2 ~ [ Q(b') S2(m) + v S1(m) ] / ||g_T||^2,    S1 = m(m+1)/2, S2 = m(m+1)(2m+1)/6 (`theorem_d`).
 
-Order 3 if v = 0, order 2 if b' = 0, otherwise a crossover from 2 to 3 at `dlinear.limits.crossover`. As
-training lowers ||g_T||^2 while b' keeps its part H f, the angle grows like 1/||g_T||^2.
+Order 3 if v = 0, order 2 if b' = 0, otherwise a crossover from 2 to 3 at `dlinear.limits.crossover`. In
+training g_T vanishes while b' keeps its part H f: sin^2 at a fixed horizon grows as Q(b')/||g_T||^2 does.
 
 Why. r(s) = grad L(x(s)) and the back-propagated signal v(s) differ by w(s) = r(s) - v(s), w(T) = 0, and with
 J_s the Jacobian of block s, exactly w(s) = [r(s) - J_s^T r(s+1)] + J_s^T w(s+1). The bracket is minus the
