@@ -13,7 +13,7 @@ import dlinear
 from dlinear import limits, plotting, profiles, records
 
 NEEDS = "python -m sims.bridge_slopes"
-SHOWN = ("tanh smooth", "relu rough", "tanh rough")  # order 3, the crossover, order 2
+SHOWN = ("tanh-smooth", "relu-rough", "tanh-rough")  # order 3, the crossover, order 2
 
 
 def draw(results: str, figures: str) -> list[Path]:

@@ -13,7 +13,7 @@ from dlinear import limits, plotting, records
 
 NEEDS = "python -m sims.bridge_slopes"
 FOLLOWED = 0.03  # of T: the shortfall that is drawn
-SHOWN = ("identity smooth", "tanh smooth", "relu smooth")
+SHOWN = ("identity-smooth", "tanh-smooth", "relu-smooth")
 
 
 def draw(results: str, figures: str) -> list[Path]:
@@ -43,7 +43,7 @@ def draw(results: str, figures: str) -> list[Path]:
             )
             plotting.measured(axes, energy, sin2, kind, number)
             plotting.predicted(axes, energy, law, "Theorem D", number)
-            grown.append(f"{kind.split()[0]} {sin2[-1] / sin2.min():.2g}")
+            grown.append(f"{kind.split('-')[0]} {sin2[-1] / sin2.min():.2g}")
         least = min(line.get_xdata().min() for line in axes.lines)
         most = max(line.get_xdata().max() for line in axes.lines)
         top = max(line.get_ydata().max() for line in axes.lines)

@@ -1,7 +1,7 @@
 """Which order has sin^2(theta_h) in real networks, at the start and in training? (Theorems B, C and D)
 
     python -m sims.bridge_slopes                                # residual networks of depth 50..400
-    python -m sims.bridge_slopes --combinations "relu rough" "gelu rough" --seeds 40 --depths 400 800
+    python -m sims.bridge_slopes --combinations relu-rough gelu-rough --seeds 40 --depths 400 800
     python -m sims.bridge_slopes --model resnet62 --data cifar10 --data-folder data --download
     python -m sims.bridge_slopes --model resnet62 --method horizon-15 --full        # Table D2, for a GPU
     python -m sims.bridge_slopes --model linear                 # or mlp: the networks of appendix D.1
@@ -35,9 +35,9 @@ with report.imports():
 NAME = "bridge_slopes"
 ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
 COMBINATIONS = (
-    *(f"{act} smooth" for act in ACTIVATIONS),
-    *(f"{act} rough" for act in ACTIVATIONS),
-    *(f"{act} rough, 1/sqrt(T)" for act in ("identity", "tanh")),
+    *(f"{act}-smooth" for act in ACTIVATIONS),
+    *(f"{act}-rough" for act in ACTIVATIONS),
+    *(f"{act}-rough-root" for act in ("identity", "tanh")),
 )
 ORDER = 0.1  # an order this far outside the interval still counts as predicted: T is finite
 DISCRETE = 5.0  # constants are limits: relative corrections up to about this over T (`dlinear.decay`)
@@ -54,7 +54,7 @@ class Knobs(Target, Launch):
 
     model: Literal["deep", "linear", "mlp", "resnet62"] = "deep"  # the one whose depth can grow
     data: str | None = None  # deep: digits; linear, mlp, resnet62: those of Table D2
-    combinations: tuple[str, ...] = COMBINATIONS  # of deep: activation, layers, and the scale unless 1/T
+    combinations: tuple[str, ...] = COMBINATIONS  # of deep: activation, layers; root: the scale 1/sqrt(T)
     method: str = "backprop"  # that trains: see `dlinear.bridge.methods`; horizon-8, for example
     depths: tuple[int, ...] = (50, 100, 200, 400)  # of deep at the start: a factor of eight
     trained_depth: int = 100  # of deep in training: 128 steps of it take seconds
@@ -170,7 +170,7 @@ def build(cell: Cell, split: Any) -> Any:
 
 def kind_of(combination: str) -> tuple[str, str, bool]:
     """Activation, layers and whether the scale is 1/sqrt(T)."""
-    activation, layers, *scale = combination.replace(",", "").split()
+    activation, layers, *scale = combination.split("-")
     return activation, layers, bool(scale)
 
 
@@ -455,7 +455,7 @@ def main(knobs: Knobs) -> int:
     from dlinear.errors import DomainError
 
     if unknown := sorted(set(knobs.combinations) - set(COMBINATIONS)):
-        raise DomainError(f"--combinations holds {unknown[0]!r}; allowed are {'; '.join(COMBINATIONS)}")
+        raise DomainError(f"--combinations holds {unknown[0]!r}; allowed are {', '.join(COMBINATIONS)}")
     knobs, own = settled(knobs)
     counts = dict.fromkeys(("samples", "batch", "draws", "smooth_seeds"), at_least(1))
     sizes = dict.fromkeys(("sigma", "root_sigma", "learning_rate"), POSITIVE)

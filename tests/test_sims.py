@@ -28,7 +28,8 @@ TOY = {
     "large_depth": "--data random --width 3 --depth 2000 30000 --points 8",
     "autograd_error": "--depths 3 6 --widths 2 3 --points 4 --seeds 2",
     "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
-    "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6",
+    "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6 "
+    "--combinations identity-smooth tanh-smooth relu-rough",
 }
 
 
@@ -136,6 +137,51 @@ def test_a_cell_that_fails_leaves_no_verdict(name, tmp_path, capsys, monkeypatch
     assert re.match(r"no verdict: \d+ of \d+ cells are missing; run the same command again", said[-1])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--model linear --samples 60 --batch 20 --epochs 1 --seeds 3 --points 6 --method horizon-14",
+        "--model resnet62 --data digits --samples 16 --batch 4 --epochs 0 --seeds 1 --points 8",
+    ],
+)
+def test_slopes_of_the_models_of_the_paper(words, tmp_path, capsys):
+    """Trained by a method, measured, and resumed with the same words."""
+    first = run("bridge_slopes", words, tmp_path)
+    before = capsys.readouterr().out.splitlines()
+    assert run("bridge_slopes", words, tmp_path) == first
+    assert capsys.readouterr().out.splitlines()[1:] == before[1:]
+    model = words.split()[1]
+    data = records.load_latest(tmp_path / "bridge_slopes")
+    assert data["ensemble"].values.tolist() == [model]
+    assert int(data["depth"][0]) == {"linear": 15, "resnet62": 30}[model]
+    assert np.isfinite(data["predicted_quadratic"]).all() == (model == "resnet62")
+    assert data["sin2"].sel(epoch=0, shortfall=1).values.max() < 0.7
+    assert before[-1].startswith(("supported", "NOT SUPPORTED", "no verdict"))
+
+
+def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
+    """False twin: q and C doubled, at the start and in training."""
+    from dlinear import limits
+    from dlinear.bridge import prediction
+
+    true = prediction.theorem_d
+    words = (
+        "--combinations tanh-smooth --data linear --width 3 --samples 20 --batch 20 --depths 100 --epochs 4 "
+        "--smooth-seeds 3 --points 8"
+    )
+    sim = importlib.import_module("sims.bridge_slopes")
+    for factor, status in ((1.0, 0), (2.0, 1)):
+
+        def twin(*numbers, factor=factor):
+            return limits.DecayConstants(*(factor * value for value in true(*numbers)))
+
+        monkeypatch.setattr(prediction, "theorem_d", twin)
+        place = ["--results", str(tmp_path / str(factor)), "--workers", "0"]
+        assert sim.main(tyro.cli(sim.Knobs, args=[*words.split(), *place])) == status
+        said = capsys.readouterr().out
+        assert len(re.findall("^NOT SUPPORTED: .* constant", said, re.MULTILINE)) == 2 * status
+
+
 def test_help_from_a_shell():
     command = [sys.executable, "-m", "sims.theorem_a", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -226,6 +272,9 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
         ("theorem_a", "--seeds 0", "--seeds must be 1 or more"),
         ("theorem_a", "--c 300", "--c must be more than 0 and less than 300"),
         ("autograd_error", "--widths 0", "--widths must be 1 or more"),
+        ("bridge_slopes", "--combinations sine", "--combinations holds 'sine'; allowed are identity-smooth,"),
+        ("bridge_slopes", "--depths 10", "--depths must be 20 or more"),
+        ("bridge_slopes", "--method magic", "method 'magic': allowed are backprop"),
     ],
 )
 def test_a_knob_that_makes_no_sense_is_refused_before_any_work(name, words, said, tmp_path):
