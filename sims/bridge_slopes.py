@@ -142,7 +142,7 @@ def split_of(model: str, data: str, samples: int, width: int, folder: str | None
 
     if model == "deep":
         return whitened(data, samples, width, folder=folder, download=download)
-    return load(data, samples=samples, test_samples=360, folder=folder, download=download)
+    return load(data, samples=samples, test_samples=360, width=width, folder=folder, download=download)
 
 
 def build(cell: Cell, split: Any) -> Any:
@@ -397,7 +397,7 @@ def named(knobs: Knobs, data: Any) -> int:
         rows.append(
             [
                 str(int(epoch)),
-                f"{float(part['train_loss'].mean()):.3g}",
+                f"{float(part['batch_loss'].mean()):.3g}",
                 *(f"{sines[list(m).index(k)]:.3g}" if k in m else "-" for k in (1, 2, depth // 3)),
                 *said[:2],
                 f"{order:.2f}",
