@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from dlinear.errors import DlinearError, DomainError, HorizonError
+from dlinear.errors import DlinearError, DomainError, HorizonError, ShapeError
+
+Given = ParamSpec("Given")
+Value = TypeVar("Value")
 
 POSITIVE = "a finite number > 0"
 _EXACT_TYPES = {"sympy", "flint", "mpmath", "fractions"}
@@ -26,6 +32,39 @@ def received(name: str, x: Any, values: Any = None, inside: Any = None) -> str:
     if values is not None and values.ndim and values.size:
         return f"{name} holds {values[~inside].flat[0]!s} ({values.size} values)"
     return f"{name} = {' '.join(f'{x!r}'.split())[:80]}"
+
+
+def refuse_shapes(arguments: Mapping[str, Any]) -> None:
+    """`ShapeError` where the arguments do not broadcast together."""
+    shapes = {name: np.asarray(x).shape for name, x in arguments.items() if is_plain(x)}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        named = ", ".join(f"{name} of shape {shape}" for name, shape in shapes.items() if shape)
+        raise ShapeError(f"{named}: allowed are shapes that broadcast together") from None
+
+
+def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
+    """A formula over numbers and arrays whose errors all say in one line what was received.
+
+    Only a call that fails pays for it: numpy's own complaint about shapes, or a float that overflows, is
+    then put in terms of the arguments.
+    """
+
+    @functools.wraps(formula)
+    def checked(*given: Given.args, **named: Given.kwargs) -> Value:
+        try:
+            return formula(*given, **named)
+        except OverflowError:
+            raise DomainError(
+                f"{formula.__name__} exceeds the range of float64: allowed are arguments that keep it within"
+            ) from None
+        except ValueError as error:
+            if not isinstance(error, DlinearError) or isinstance(error, ShapeError):
+                refuse_shapes(inspect.signature(formula).bind(*given, **named).arguments)
+            raise
+
+    return checked
 
 
 def as_floats(name: str, x: Any, allowed: str, error: type[DlinearError] = DomainError) -> Any:
@@ -53,15 +92,15 @@ def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bo
     return x if isinstance(x, int) else values if values.ndim else float(values)
 
 
-def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]) -> Any:
-    """An integer (or array of integers) in low..high, as Python int or float64 array; others unchanged."""
-    if not is_plain(x):
-        return x
-    top = int(high) if high is not None and is_plain(high) else None
+def as_integers(name: str, x: Any, low: int, top: int | None, error: type[DlinearError]) -> Any:
+    """An array, as numpy makes it, of whole numbers in low..top (None: any from low on); not empty.
+
+    Floats are accepted when they are whole numbers (a computed 3.0 is the integer 3).
+    """
     allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
     try:
         values = np.asarray(x)
-    except (ValueError, OverflowError):  # ragged lists
+    except (ValueError, OverflowError, TypeError):  # ragged lists, arrays that are not on this device
         values = np.empty(0)
     if values.size == 0 or values.dtype.kind not in "iuf":
         raise error(f"{received(name, x)}: allowed is {allowed}")
@@ -71,6 +110,14 @@ def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]
         inside &= values <= top
     if not np.all(inside):
         raise error(f"{received(name, x, values, inside)}: allowed is {allowed}")
+    return values
+
+
+def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]) -> Any:
+    """An integer (or array of integers) in low..high, as Python int or float64 array; others unchanged."""
+    if not is_plain(x):
+        return x
+    values = as_integers(name, x, low, int(high) if high is not None and is_plain(high) else None, error)
     return values.astype(np.float64) if values.ndim else int(values)
 
 

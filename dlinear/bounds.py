@@ -25,10 +25,12 @@ from dlinear._edge import (
     as_real,
     as_scale,
     as_width,
+    elementwise,
     is_plain,
     received,
 )
 from dlinear.errors import DomainError
+from dlinear.optional import needed
 
 __all__ = [
     "ARB",
@@ -84,7 +86,8 @@ class _Arb:
 
     @staticmethod
     def _ball(x: Any) -> Any:
-        from flint import arb
+        with needed("ball arithmetic"):
+            from flint import arb
 
         return arb(x)
 
@@ -104,6 +107,7 @@ ARB = _Arb()
 # ------------------------------------------------------------------------------------------ Lemma C.1
 
 
+@elementwise
 def product_norm_bounds(depth: Any, layers: Any, c: Any, xp: Any = np) -> ProductBounds:
     """Bounds on the singular values of a product of k layers (Lemma C.1, eqs (47)-(50), repaired).
 
@@ -128,6 +132,7 @@ def product_norm_bounds(depth: Any, layers: Any, c: Any, xp: Any = np) -> Produc
     )
 
 
+@elementwise
 def product_frobenius_bounds(depth: Any, layers: Any, c: Any, width: Any, xp: Any = np) -> Interval:
     """Bounds on the Frobenius norm of a product of k layers (Lemma C.1, eq. (51), repaired).
 
@@ -151,6 +156,13 @@ def product_frobenius_bounds(depth: Any, layers: Any, c: Any, width: Any, xp: An
 # ------------------------------------------------------------------------------- Lemmas C.2, C.3, C.4
 
 
+def _around_loss(depth: Any, end: Any, c: Any, xp: Any) -> ProductBounds:
+    """Bounds on what eq. (27') puts around the loss gradient: s - 1 layers, in W_{t+1}^s and P_t together."""
+    depth = as_depth(depth)
+    return product_norm_bounds(depth, as_integer("end", end, 1, depth, DomainError) - 1, c, xp)
+
+
+@elementwise
 def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any = np) -> Interval:
     """Bounds on ||g_h(t)||_F from the norm of the loss gradient at the window's end (Lemmas C.2, C.3).
 
@@ -167,13 +179,11 @@ def gradient_norm_bounds(depth: Any, end: Any, c: Any, loss_norm: Any, xp: Any =
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end, c = as_integer("end", end, 1, depth, DomainError), as_scale(c, depth, xp)
-    loss_norm = as_real("loss_norm", loss_norm)
-    chain = product_norm_bounds(depth, end - 1, c, xp)
-    return Interval(chain.lower * loss_norm, chain.upper * loss_norm)
+    around, loss_norm = _around_loss(depth, end, c, xp), as_real("loss_norm", loss_norm)
+    return Interval(around.lower * loss_norm, around.upper * loss_norm)
 
 
+@elementwise
 def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius: Any, xp: Any = np) -> Any:
     """Upper envelope of ||g_h(t)||_F (Lemmas C.2 and C.3, eqs (29), (30), repaired).
 
@@ -190,13 +200,11 @@ def gradient_norm_upper(depth: Any, end: Any, c: Any, width: Any, phi_frobenius:
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
-    phi_frobenius = as_real("phi_frobenius", phi_frobenius)
-    state = product_frobenius_bounds(depth, end, c, width, xp).upper
-    return product_norm_bounds(depth, end - 1, c, xp).upper * (state + phi_frobenius)
+    around, phi_frobenius = _around_loss(depth, end, c, xp), as_real("phi_frobenius", phi_frobenius)
+    return around.upper * (product_frobenius_bounds(depth, end, c, width, xp).upper + phi_frobenius)
 
 
+@elementwise
 def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: Any, xp: Any = np) -> Any:
     """Lower envelope of ||g_h(t)||_F (Lemmas C.2 and C.3, eqs (29), (30), repaired).
 
@@ -213,14 +221,12 @@ def gradient_norm_lower(depth: Any, end: Any, c: Any, width: Any, phi_spectral: 
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
-    phi_spectral = as_real("phi_spectral", phi_spectral)
+    around, phi_spectral = _around_loss(depth, end, c, xp), as_real("phi_spectral", phi_spectral)
     gap = product_norm_bounds(depth, end, c, xp).lower - phi_spectral
-    positive_part = (gap + abs(gap)) / 2
-    return product_frobenius_bounds(depth, end - 1, c, width, xp).lower * positive_part
+    return around.lower * xp.sqrt(as_width(width)) * ((gap + abs(gap)) / 2)
 
 
+@elementwise
 def tail_deviation(depth: Any, layers: Any, c: Any, xp: Any = np) -> TailBounds:
     """Bounds on ||W_{T-k}^T - I||_2 (Lemma C.4, eq. (59), with a layer count k instead of a fraction).
 
@@ -239,6 +245,7 @@ def tail_deviation(depth: Any, layers: Any, c: Any, xp: Any = np) -> TailBounds:
     return TailBounds(chain.upper - 1, chain.exp_upper - 1)
 
 
+@elementwise
 def tail_start(tolerance: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """alpha_0 of Lemma C.4: sqrt(n) ||W_s^T - I||_2 <= tolerance for every s >= alpha_0 T.
 
@@ -261,6 +268,7 @@ def tail_start(tolerance: Any, c: Any, width: Any, xp: Any = np) -> Any:
 # ------------------------------------------------------------------------- differences, eqs (37)-(42)
 
 
+@elementwise
 def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """Bound on ||W_t^s - W_t^T||_F (eq. (37), repaired: the factor (W_s^T - I) stands on the left of W_t^s).
 
@@ -285,6 +293,7 @@ def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any 
     return tail_deviation(depth, depth - end, c, xp).power * window
 
 
+@elementwise
 def state_change(depth: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     """Bound on ||P_s - P_T||_F, the change of the loss gradient (eq. (38), repaired): eq. (37) from layer 0.
 
@@ -301,10 +310,12 @@ def state_change(depth: Any, end: Any, c: Any, width: Any, xp: Any = np) -> Any:
     return window_change(depth, 0, end, c, width, xp)
 
 
+@elementwise
 def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Bound on ||g_h(t) - g_T(t)||_F for a layer whose window ends at s (eq. (39), repaired).
 
-    a^{s-1} (a^{T-s} - 1) (sqrt(n) a^s + ||R||_F); zero at s = T.
+    a^{s-1} (a^{T-s} - 1) (sqrt(n) a^s + ||R||_F); zero at s = T. It is `gradient_norm_upper` with R for Phi,
+    times the deviation of the tail (Lemma C.4).
 
     Args:
         depth: T >= 1.
@@ -317,14 +328,14 @@ def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any
     Raises:
         DomainError: an argument outside its domain.
     """
-    depth = as_depth(depth)
-    end = as_integer("end", end, 1, depth, DomainError)
     residual_norm = as_real("residual_norm", residual_norm)
-    around = product_norm_bounds(depth, end - 1, c, xp).upper
-    state = product_frobenius_bounds(depth, end, c, width, xp).upper
-    return around * tail_deviation(depth, depth - end, c, xp).power * (state + residual_norm)
+    whole = gradient_norm_upper(depth, end, c, width, residual_norm, xp)
+    depth = as_depth(depth)
+    tail = tail_deviation(depth, depth - as_integer("end", end, 1, depth, DomainError), c, xp)
+    return tail.power * whole
 
 
+@elementwise
 def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
     """Least cosine of the angle between u and v when ||u - v|| <= r ||v|| with r <= 1 (eq. (42)).
 
@@ -348,6 +359,7 @@ def cosine_lower(relative_deviation: Any, xp: Any = np) -> Any:
 # ------------------------------------------------------------------------------------------ Theorem A
 
 
+@elementwise
 def theorem_a_constant(depth: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """K_A of Theorem A.
 
@@ -370,6 +382,13 @@ def theorem_a_constant(depth: Any, c: Any, width: Any, residual_norm: Any, xp: A
     return (c * xp.exp(c) * (xp.sqrt(width) * xp.exp(c) + residual_norm) / smallest) ** 2
 
 
+def _shortfall(depth: Any, horizon: Any) -> tuple[Any, Any]:
+    """T and m = T - h."""
+    depth = as_depth(depth)
+    return depth, depth - as_horizon(horizon, depth)
+
+
+@elementwise
 def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Theorem A: an upper bound on sin^2(theta_h) for every depth, horizon, target and bounded layers.
 
@@ -387,12 +406,12 @@ def theorem_a(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, 
         DomainError: an argument outside its domain.
         HorizonError: a horizon that is not an integer in 1..T.
     """
-    depth = as_depth(depth)
-    m = depth - as_horizon(horizon, depth)
+    depth, m = _shortfall(depth, horizon)
     constant = theorem_a_constant(depth, c, width, residual_norm, xp)
     return constant * (m * (m + 1) * (2 * m + 1)) / (6 * depth**3)
 
 
+@elementwise
 def theorem_a_cubic(depth: Any, horizon: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np) -> Any:
     """Theorem A in its cubic form: sin^2(theta_h) <= K_A (1 - h/T)^3, never below `theorem_a`.
 
@@ -408,11 +427,11 @@ def theorem_a_cubic(depth: Any, horizon: Any, c: Any, width: Any, residual_norm:
         DomainError: an argument outside its domain.
         HorizonError: a horizon that is not an integer in 1..T.
     """
-    depth = as_depth(depth)
-    m = depth - as_horizon(horizon, depth)
+    depth, m = _shortfall(depth, horizon)
     return theorem_a_constant(depth, c, width, residual_norm, xp) * m**3 / depth**3
 
 
+@elementwise
 def theorem_a_per_layer(
     depth: Any, shortfall: Any, c: Any, width: Any, residual_norm: Any, xp: Any = np
 ) -> Any:
@@ -440,6 +459,7 @@ def theorem_a_per_layer(
 # ---------------------------------------------------------------------------------------- Theorem C.8
 
 
+@elementwise
 def sgd_largest_step(smoothness: Any, mu: Any, mu_g: Any, noise_slope: Any) -> Any:
     """The largest step that Theorem C.8 allows: mu / (L (M_V + mu_G^2)).
 
@@ -460,6 +480,7 @@ def sgd_largest_step(smoothness: Any, mu: Any, mu_g: Any, noise_slope: Any) -> A
     return mu / (smoothness * (noise_slope + mu_g**2))
 
 
+@elementwise
 def sgd_floor(step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -> Any:
     """K of Theorem C.8 (repaired): the level that the expected gap approaches, eta L M/(2 c mu).
 
@@ -478,6 +499,7 @@ def sgd_floor(step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -
     return step * smoothness * as_real("noise", noise) / (2 * convexity * mu)
 
 
+@elementwise
 def sgd_gap(steps: Any, gap: Any, step: Any, convexity: Any, smoothness: Any, mu: Any, noise: Any) -> Any:
     """Theorem C.8, eq. (63), repaired: a bound on E J(u^tau) - J* after tau steps from u^0.
 

@@ -20,6 +20,7 @@ from dlinear._edge import (
     as_horizon,
     as_integer,
     as_real,
+    elementwise,
     is_plain,
     lift,
     received,
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 
+@elementwise
 def decay_model(depth: Any, horizon: Any, coefficient: Any) -> Any:
     """r(h) = cos^2(theta_h) = 1 - c (1 - h/T)^3, the assumption of the example in section 3.3.
 
@@ -70,6 +72,7 @@ def _relaxed(horizon: Any, depth: Any) -> Any:
     return horizon
 
 
+@elementwise
 def memory_model(horizon: Any, slope: Any, offset: Any) -> Any:
     """M(h) = a h + b, eq. (11): eager execution.
 
@@ -85,6 +88,7 @@ def memory_model(horizon: Any, slope: Any, offset: Any) -> Any:
     return slope * as_real("horizon", horizon) + as_real("offset", offset)
 
 
+@elementwise
 def horizon_objective(
     depth: Any, horizon: Any, coefficient: Any, slope: Any, offset: Any, weight: Any
 ) -> Any:
@@ -113,6 +117,7 @@ def _example(depth: Any, coefficient: Any, slope: Any, low: int, xp: Any = np) -
     )
 
 
+@elementwise
 def optimal_horizon(depth: Any, coefficient: Any, slope: Any, weight: Any, xp: Any = np) -> Any:
     """The stationary point of `horizon_objective` (section 3.3, repaired).
 
@@ -134,6 +139,7 @@ def optimal_horizon(depth: Any, coefficient: Any, slope: Any, weight: Any, xp: A
     return depth * (1 - xp.sqrt(slope * weight * depth / (3 * coefficient)))
 
 
+@elementwise
 def interior_interval(depth: Any, coefficient: Any, slope: Any) -> Interval:
     """The weights lambda with 2 <= h* <= T - 1 (section 3.3, repaired): 3c/(aT^3) .. 3c(T-2)^2/(aT^3).
 
@@ -150,6 +156,7 @@ def interior_interval(depth: Any, coefficient: Any, slope: Any) -> Interval:
     return Interval(lower, lower * (depth - 2) ** 2)
 
 
+@elementwise
 def integer_interior_interval(depth: Any, coefficient: Any, slope: Any) -> Interval:
     """The weights lambda for which neither 1 nor T is a best integer horizon.
 
@@ -169,6 +176,7 @@ def integer_interior_interval(depth: Any, coefficient: Any, slope: Any) -> Inter
     return Interval(lower, lower * (3 * depth**2 - 9 * depth + 7))
 
 
+@elementwise
 def stored_blocks_eager(depth: Any, horizon: Any) -> Any:
     """Blocks whose inputs are alive at once when windows slide (eager execution): h, for every depth.
 
@@ -182,6 +190,7 @@ def stored_blocks_eager(depth: Any, horizon: Any) -> Any:
     return as_horizon(horizon, as_depth(depth))
 
 
+@elementwise
 def stored_blocks_static(depth: Any, horizon: Any) -> Any:
     """Blocks stored when all T - h + 1 windows are built as one static graph: h (T - h + 1) (section E.1).
 
@@ -197,6 +206,7 @@ def stored_blocks_static(depth: Any, horizon: Any) -> Any:
     return horizon * (depth - horizon + 1)
 
 
+@elementwise
 def block_vjps(depth: Any, horizon: Any) -> Any:
     """Block vector-Jacobian products of one gradient g_h: (T - h) h + h.
 

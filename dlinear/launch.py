@@ -1,15 +1,20 @@
-"""The knobs of every script that sweeps: where its cells are computed and kept."""
+"""The knobs that scripts share: where cells are computed and kept, what data stand behind the target."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, TypeVar
 
-from dlinear import sweeps
+import numpy as np
+
+from dlinear import records, sweeps
 from dlinear.cluster import Cluster
 from dlinear.errors import DomainError
+from dlinear.tasks import TaskName, load_task
+
+Cell = TypeVar("Cell")
 
 
 class Rule(NamedTuple):
@@ -56,11 +61,64 @@ def check(knobs: Any, **rules: Rule) -> None:
             raise DomainError(f"{option} must be {rules[name].words}; received {value}")
 
 
+def cell_from(kind: type[Cell], knobs: Any, **own: Any) -> Cell:
+    """A cell (a dataclass) of its own values and of the knobs that have the names of its other fields."""
+    names = [field.name for field in fields(kind) if field.name not in own]  # type: ignore[arg-type]
+    return kind(**own, **{name: getattr(knobs, name) for name in names if hasattr(knobs, name)})
+
+
 @dataclass(frozen=True)
-class Launch:
-    """Where the cells are computed and kept; the knobs of a script inherit these."""
+class Target:
+    """The data whose whitened target Phi the networks are measured against, and the points of a profile."""
+
+    data: TaskName = "digits"  # real labels and images, bundled with scikit-learn: no download
+    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
+    download: bool = False  # fetch the official archives when no copy is found
+    width: int = 10  # the paper's; the labels of ten classes fill it exactly
+    points: int = 20  # shortfalls, evenly in ratio
+
+    def phi(self) -> tuple[np.ndarray, str]:
+        """Phi, (n, n), and the identity of the data it comes from.
+
+        Raises:
+            DataError, DomainError, MissingDependencyError: as `tasks.load_task`.
+        """
+        task, identity = load_task(self.data, self.width, folder=self.data_folder, download=self.download)
+        return task.phi, identity
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where the few cells of a quick script are kept."""
 
     results: str = "results"  # records go to <results>/<name of the script>
+    workers: int | None = 0  # processes; cells of milliseconds need none
+
+    def sweep(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> sweeps.Sweep:
+        """`sweeps.run` of the cells into <results>/<name>, as the knobs say.
+
+        Raises:
+            RecordError: as `sweeps.run`.
+        """
+        return sweeps.run(f"{self.results}/{name}", cells, compute, workers=self.workers)
+
+    def gather(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> tuple[sweeps.Sweep, Any]:
+        """`sweep`, and the records of its cells as one data set; None after a line that says what is missing.
+
+        Raises:
+            DomainError, ClusterError, MissingDependencyError, RecordError: as `sweep`.
+        """
+        sweep = self.sweep(name, cells, compute)
+        if sweep.waiting:
+            print(f"{sweep}\nno verdict: {sweep.waiting}")
+            return sweep, None
+        return sweep, records.load(sweep.folder, sweep.keys)
+
+
+@dataclass(frozen=True)
+class Launch(Kept):
+    """Where many cells are computed and kept."""
+
     workers: int | None = None  # processes here; one per core by default, 0 or 1 for none
     scheduler: str | None = None  # tcp://HOST:PORT of a Dask scheduler: its workers compute instead
     scheduler_file: str | None = None  # the same, by the file that the scheduler wrote (docs/cluster.md)

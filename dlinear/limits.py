@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear._edge import as_depth, as_floats, received
+from dlinear._edge import as_depth, as_floats, elementwise, is_plain, received
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
@@ -78,10 +78,14 @@ class DepthLimit:
 def faulhaber(m: ArrayLike, p: int) -> Any:
     """S_p(m) = 1^p + ... + m^p for p = 1 (m(m+1)/2) or 2 (m(m+1)(2m+1)/6), in float64.
 
+    Between the integers it is the same polynomial.
+
     Raises:
-        DomainError: p is neither 1 nor 2, or m is not real.
+        DomainError: p is neither 1 nor 2, or m < 0 or no number.
     """
-    k = as_floats("m", m, "real numbers")
+    k = as_floats("m", m, "real numbers >= 0")
+    if not (inside := k >= 0).all():  # NaN neither
+        raise DomainError(f"{received('m', m, k, inside)}: allowed are real numbers >= 0")
     if p == 1:
         return k * (k + 1) / 2
     if p == 2:
@@ -89,6 +93,7 @@ def faulhaber(m: ArrayLike, p: int) -> Any:
     raise DomainError(f"faulhaber holds p = 1 and p = 2; got p = {p!r}")
 
 
+@elementwise
 def decay_law(quadratic: ArrayLike, cubic: ArrayLike, shortfall: ArrayLike, depth: ArrayLike) -> Any:
     """sin^2 ~ q 2 S_1(m)/T^2 + C 3 S_2(m)/T^3 (Theorems B and C): the only place of this convention.
 
@@ -99,6 +104,7 @@ def decay_law(quadratic: ArrayLike, cubic: ArrayLike, shortfall: ArrayLike, dept
 
     Raises:
         DomainError: a constant that is not real, m < 0, T < 1, or NaN.
+        ShapeError: arrays that do not broadcast together.
     """
     t, m = as_floats("depth", depth, "T >= 1"), as_floats("shortfall", shortfall, "m >= 0")
     if not (np.all(t >= 1) and np.all(m >= 0)):
@@ -134,8 +140,18 @@ def crossover(quadratic: float, cubic: float, depth: float) -> float:
 def response(x: Any, residual: Any, layer: Any) -> Any:
     """B(M) = X^T (M X + M^T R): minus the first-order change of X^T R when the horizon misses a last layer M.
 
-    Runs on any matrices with `@` and `.T` (numpy, sympy). Stacks of layers: on the last two axes, numpy only.
+    Runs on arrays of any real numbers and on sympy's matrices. Stacks of layers: on the last two axes, arrays
+    only.
+
+    Args:
+        x, residual: X and R, (n, n).
+        layer: M, (..., n, n).
+
+    Raises:
+        ShapeError, NonFiniteError: no matrices of one width, or NaN or infinity.
     """
+    x = _any_matrix("x", x)
+    residual, layer = _any_matrix("residual", residual, x), _any_matrix("layer", layer, x, stack=True)
     flipped = np.swapaxes(layer, -1, -2) if isinstance(layer, np.ndarray) else layer.T
     return x.T @ (layer @ x + flipped @ residual)
 
@@ -143,8 +159,16 @@ def response(x: Any, residual: Any, layer: Any) -> Any:
 def response_variance(x: Any, residual: Any) -> Any:
     """v = E||B(Xi)||_F^2 for i.i.d. entries of mean 0, variance 1/n; Theorem C.
 
-    (||X||^4 + ||X||^2 ||R||^2 + 2 tr(X^T X X^T R))/n, Frobenius norms. Arrays of any numbers, (n, n).
+    (||X||^4 + ||X||^2 ||R||^2 + 2 tr(X^T X X^T R))/n, Frobenius norms. Arrays of any real numbers.
+
+    Args:
+        x, residual: X and R, (n, n).
+
+    Raises:
+        ShapeError, NonFiniteError: as `response`.
     """
+    x = _any_matrix("x", x)
+    residual = _any_matrix("residual", residual, x)
     xx, rr = np.sum(x**2), np.sum(residual**2)
     return (xx**2 + xx * rr + 2 * np.trace(x.T @ x @ x.T @ residual)) / len(x)
 
@@ -332,6 +356,26 @@ def _matrix(name: str, value: ArrayLike, n: int | None = None) -> Floats:
     if not np.all(np.isfinite(m)):
         raise NonFiniteError(f"{name} must be finite; got {m[~np.isfinite(m)][0]}")
     return m
+
+
+def _any_matrix(name: str, value: Any, like: Any = None, stack: bool = False) -> Any:
+    """A matrix (or a stack of them) of any real numbers, of the width of another; lists become arrays."""
+    if not is_plain(value):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype == object and not all(map(is_plain, value.flat)):
+        given, floats = value, np.zeros(())  # symbols have no float
+    else:
+        floats = as_floats(name, value, "a matrix of real numbers", ShapeError)
+        given = np.asarray(value)
+    width = None if like is None or np.ndim(like) < 2 else len(like)
+    n = given.shape[-1] if given.ndim else 0
+    flat = given.ndim == 2 or (stack and given.ndim > 2)
+    if not flat or given.shape[-2] != n or n == 0 or (width is not None and n != width):
+        wanted = f"{'(..., ' if stack else '('}{width or 'n'}, {width or 'n'})"
+        raise ShapeError(f"{name} must be {wanted}; got {given.shape}")
+    if not np.isfinite(floats).all():
+        raise NonFiniteError(f"{name} must be finite; got {floats[~np.isfinite(floats)][0]}")
+    return given
 
 
 def _residual(x: Floats, phi: Floats) -> Floats:

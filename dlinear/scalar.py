@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear._edge import as_floats
+from dlinear._edge import as_floats, refuse_shapes
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [
@@ -183,7 +183,7 @@ def constant(c: ArrayLike, y: ArrayLike) -> Any:
     Raises:
         UndefinedAngleError: y = e^c somewhere.
     """
-    cs, ys = _together(_finite("c", c), _finite("y", y))
+    cs, ys = _together(c=_finite("c", c), y=_finite("y", y))
     undefined, order_five = _degenerate(cs, ys)
     _refuse_undefined(undefined, cs, ys)
     parts = _scaled(cs, ys)
@@ -225,7 +225,7 @@ def sin2(alpha: ArrayLike, c: ArrayLike, y: ArrayLike) -> Any:
 
 def sin2_of_gap(eps: ArrayLike, c: ArrayLike, y: ArrayLike) -> Any:
     """`sin2` as a function of eps = 1 - alpha in [0, 1], exact also where 1 - eps rounds to 1."""
-    gaps, cs, ys = _together(_unit_interval("eps", eps), _finite("c", c), _finite("y", y))
+    gaps, cs, ys = _together(eps=_unit_interval("eps", eps), c=_finite("c", c), y=_finite("y", y))
     _check_c(cs)
     _refuse_undefined(_degenerate(cs, ys)[0], cs, ys)
     return _sin2(gaps, cs[..., None], ys[..., None])[()]
@@ -287,12 +287,9 @@ def _finite(name: str, value: ArrayLike) -> Floats:
     return array
 
 
-def _together(*arrays: Floats) -> tuple[Floats, ...]:
-    try:
-        return tuple(np.broadcast_arrays(*arrays))
-    except ValueError:
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise ShapeError(f"arguments of shapes {shapes} do not broadcast together") from None
+def _together(**arrays: Floats) -> tuple[Floats, ...]:
+    refuse_shapes(arrays)
+    return tuple(np.broadcast_arrays(*arrays.values()))
 
 
 def _unit_interval(name: str, value: ArrayLike) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dlinear._edge import as_integers
 from dlinear.errors import HorizonError, NonFiniteError, ShapeError
 from dlinear.networks import Matrix, Network
 
@@ -30,27 +31,18 @@ def as_phi(phi: np.ndarray, net: Network) -> Matrix:
 
 
 def as_horizons(horizons: object, depth: int) -> np.ndarray:
-    """Horizons as a non-empty 1-d int64 array, each in 1..T, or `HorizonError`.
-
-    Floats are accepted when they are whole numbers (a computed 3.0 is the integer 3).
-    """
-    try:
-        array = np.atleast_1d(np.asarray(horizons))
-    except ValueError as error:
-        raise HorizonError(f"horizons are a ragged list; expected integers in 1..{depth}") from error
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "fiu":
-        raise HorizonError(f"horizons are {horizons!r:.60}; expected integers in 1..{depth}")
-    bad = ~((array >= 1) & (array <= depth) & (array == np.floor(array)))
-    if bad.any():
+    """Horizons as a non-empty 1-d int64 array, each in 1..T, or `HorizonError`."""
+    array = np.atleast_1d(as_integers("horizons", horizons, 1, depth, HorizonError))
+    if array.ndim != 1:
         raise HorizonError(
-            f"horizon {array[bad][0]} received; allowed are the integers 1..{depth} (the depth)"
+            f"horizons has {array.ndim} dimensions: allowed is a sequence of integers in 1..{depth}"
         )
     return array.astype(np.int64)
 
 
 def as_horizon(horizon: object, depth: int) -> int:
     """One horizon in 1..T, or `HorizonError`."""
-    array = as_horizons(horizon, depth)
+    array = as_integers("horizon", horizon, 1, depth, HorizonError)
     if array.size != 1:
-        raise HorizonError(f"{array.size} horizons received; expected one integer in 1..{depth}")
-    return int(array[0])
+        raise HorizonError(f"horizon holds {array.size} values: allowed is one integer in 1..{depth}")
+    return int(array.reshape(())[()])

@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from dlinear import report
-from dlinear.certify import CertificateError, check, read
-from dlinear.certify.ledger import confirm as recheck
 from dlinear.claims import Claim, Outcome, Verdict
+
+with report.imports():
+    from dlinear.certify import CertificateError, check, read
+    from dlinear.certify.ledger import confirm as recheck
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import products, records, report, sweeps
-from dlinear.launch import at_least, check
+from dlinear import products, report, sweeps
+from dlinear.launch import Kept, at_least, cell_from, check
 
 EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(Kept):
     """What to run."""
 
     depths: tuple[int, ...] = (8, 32, 96)  # autograd over all windows costs T h products
@@ -32,8 +32,6 @@ class Knobs:
     points: int = 12  # horizons, evenly from 1 to T
     seeds: int = 3  # random layers and targets
     printed: bool = False  # eq. (27) with the printed right factor, which is off by one layer
-    results: str = "results"  # records go to <results>/autograd_error
-    workers: int | None = 0  # processes; torch uses the cores by itself
 
 
 @dataclass(frozen=True)
@@ -102,14 +100,14 @@ def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff every error is rounding."""
     check(knobs, **dict.fromkeys(("depths", "widths", "points", "seeds"), at_least(1)))
     cells = [
-        Cell(depth, width, seed, knobs.points, knobs.printed)
+        cell_from(Cell, knobs, depth=depth, width=width, seed=seed)
         for depth in knobs.depths
         for width in knobs.widths
         for seed in range(knobs.seeds)
     ]
-    folder = f"{knobs.results}/autograd_error"
-    sweep = sweeps.run(folder, cells, compute, workers=knobs.workers)
-    data = records.load(folder, sweep.keys)
+    sweep, data = knobs.gather("autograd_error", cells, compute)
+    if data is None:
+        return bool(sweep.failed or sweep.lost)
     formula = "(27) as printed" if knobs.printed else "(27')"
     print(f"eq. {formula}, {knobs.seeds} seeds; {sweep}")
     worst = {depth: data["error"].sel(depth=depth).max().item() for depth in sorted(knobs.depths)}
@@ -122,7 +120,7 @@ def main(knobs: Knobs) -> int:
             )
             for depth, error in worst.items()
         ]
-    ) or bool(sweep.failed)
+    )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from typing import Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import limits, profiles, records, report, sweeps
-from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, at_least, check
-from dlinear.tasks import TaskName, load_task
+from dlinear import limits, profiles, report, sweeps
+from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
 
 Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
 
@@ -34,22 +33,16 @@ QUANTITIES = {  # what is compared: the attribute of the fit, its symbol, the th
     "mixed": ("crossover", "m*", "C"),
 }
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
-SHARED = ("width", "data", "points", "largest", "sigma", "crossover")  # knobs that every cell takes over
 JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems are about large T
 
 
 @dataclass(frozen=True)
-class Knobs(Launch):
+class Knobs(Target, Launch):
     """What to run."""
 
-    data: TaskName = "digits"  # the images bundled with scikit-learn need no download
-    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
-    download: bool = False  # fetch the official archives when no copy is found
-    width: int = 10  # the paper's; the labels of ten classes fill it exactly
     depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # three decades show that the order does not drift
     ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # all of them
     seeds: int = 10  # enough for a Student interval on a noisy constant
-    points: int = 20  # shortfalls, evenly in ratio
     largest: float = 0.02  # of T: beyond it the next order in 1 - h/T is seen in the constant
     sigma: float = 1.0  # of the Gaussian and orthogonal layers; the law is in sigma^2
     crossover: float = 30.0  # shortfall at which the mixed layers change their order; inside every range
@@ -151,19 +144,16 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff no verdict fails."""
     check(knobs, depths=at_least(10), largest=FRACTION, crossover=POSITIVE, sigma=POSITIVE, **PROFILE)
-    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder, download=knobs.download)
-    shared = {name: getattr(knobs, name) for name in SHARED}
+    phi, identity = knobs.phi()
     cells = [
-        Cell(ensemble, depth, seed, data_identity=identity, **shared)
+        cell_from(Cell, knobs, ensemble=ensemble, depth=depth, seed=seed, data_identity=identity)
         for depth in sorted(knobs.depths, reverse=True)
         for ensemble in knobs.ensembles
         for seed in range(knobs.seeds)
     ]
-    sweep = knobs.sweep("cubic_decay", cells, functools.partial(compute, phi=task.phi))
-    if sweep.waiting:
-        print(f"{sweep}\nno verdict: {sweep.waiting}")
+    sweep, data = knobs.gather("cubic_decay", cells, functools.partial(compute, phi=phi))
+    if data is None:
         return bool(sweep.failed or sweep.lost)
-    data = records.load(sweep.folder, sweep.keys)
     judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
     print(f"{knobs.data}, width {knobs.width}, mean over {knobs.seeds} seeds; {sweep}")
     header = ("ensemble", "T", "order", "95 % interval", "", "measured", "predicted", "ratio", "verdict")

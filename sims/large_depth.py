@@ -24,21 +24,21 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import distributed, limits, profiles, records, report, sweeps
 from dlinear.backends import Precision, backend_for
 from dlinear.errors import DlinearError, DomainError
-from dlinear.launch import POSITIVE, at_least, check
-from dlinear.tasks import load_task
+from dlinear.launch import POSITIVE, Target, at_least, cell_from, check
 from dlinear.teams import Team, Threads
 from dlinear.truncation import Engine
+
+with report.imports():
+    import tyro
 
 Ensemble = Literal["gaussian", "orthogonal", "smooth-constant"]
 Device = Literal["cpu", "torch-cpu", "cuda"]
 Count = Annotated[int | None, tyro.conf.arg(aliases=["--workers"])]
-Data = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
 
 DEVICES = {"cpu": None, "torch-cpu": "cpu", "cuda": "cuda"}  # as `backend_for` names them
 CHUNK = {"cpu": 1 << 19, "torch-cpu": 1 << 19, "cuda": 1 << 24}  # numbers: in cache, or enough to fill a GPU
@@ -46,22 +46,17 @@ ORDERS = {"gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15), "smooth-constant":
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
 SINGLE = 0.01  # relative error of sin^2 that a float32 run may have
 COMPARED = 100_000  # depth, at most, at which float32 is compared with float64
-SHARED = ("ensemble", "seed", "width", "data", "points", "sigma", "precision", "device")
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """What to run."""
+class Knobs(Target):
+    """What to run; not `Launch`, for the processes here work on each cell together."""
 
     depth: tuple[float, ...] = (1e8,)  # 1e8 notation is accepted; each depth is one cell
-    width: int = 10  # the paper's; the labels of ten classes fill it exactly
     ensemble: Ensemble = "gaussian"  # the one whose theorem needs depth; made on the device
     largest: float | None = None  # shortfall; by default 1e6, at most T/100: beyond it the next order shows
-    points: int = 20  # shortfalls, evenly in ratio
     sigma: float = 1.0  # of the random layers; the law is in sigma^2
     seed: int = 0  # one network says enough where the shortfalls span six decades
-    data: Data = "digits"  # the images bundled with scikit-learn need no download
-    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
     device: Device = "cpu"  # cpu: numpy, fastest there below width 64; torch-cpu: to compare; cuda: a GPU
     precision: Precision = "float64"  # float32 is faster on a GPU; its error is measured and printed
     threads: Count = None  # one per core by default; torch has its own
@@ -102,8 +97,7 @@ def cell_of(knobs: Knobs, depth: int, identity: str) -> Cell:
     largest = max(10, min(10**6, depth // 100)) if knobs.largest is None else whole("largest", knobs.largest)
     if not 8 <= largest <= depth // 2:
         raise DomainError(f"largest is {largest}; expected a shortfall in 8..T/2 = {depth // 2}")
-    shared = {name: getattr(knobs, name) for name in SHARED}
-    return Cell(depth=depth, largest=largest, data_identity=identity, **shared)
+    return cell_from(Cell, knobs, depth=depth, largest=largest, data_identity=identity)
 
 
 def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayConstants]:
@@ -257,9 +251,9 @@ def follow(team: distributed.DistributedTeam, cells: Sequence[Cell], run: Any) -
 
 def work(knobs: Knobs, team: Any) -> int:
     """Run the missing cells, print the tables and the verdicts; 0 iff every verdict holds."""
-    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder)
+    phi, identity = knobs.phi()
     cells = [cell_of(knobs, whole("depth", depth), identity) for depth in knobs.depth]
-    run = functools.partial(compute, phi=task.phi, team=team, memory=knobs.memory)
+    run = functools.partial(compute, phi=phi, team=team, memory=knobs.memory)
     shared = isinstance(team, distributed.DistributedTeam)
     if shared and team.rank:
         return follow(team, cells, run)

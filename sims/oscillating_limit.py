@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import profiles, records, report, sweeps
-from dlinear.launch import FINITE, FRACTION, NONZERO, at_least, check
+from dlinear import profiles, report, sweeps
+from dlinear.launch import FINITE, FRACTION, NONZERO, Kept, at_least, cell_from, check
 from dlinear.logperiodic import LogPeriodic
 
 CLOSE = 0.03  # of the leading term, between the two shortfalls:
@@ -27,7 +27,7 @@ SWING = 0.05  # relative: anything above cannot be a remainder of order 1/m or 1
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(Kept):
     """What to run."""
 
     depths: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # each decade adds a period and a half
@@ -37,8 +37,6 @@ class Knobs:
     y: float = 0.5  # target, away from X (no residual) and 2X (no cubic term)
     points: int = 100  # shortfalls, evenly in ratio
     largest: float = 0.2  # of T
-    results: str = "results"  # records go to <results>/oscillating_limit
-    workers: int | None = 0  # processes; three cells need none
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,10 @@ def main(knobs: Knobs) -> int:
     sizes = {"a": NONZERO, "b": FINITE, "w": NONZERO, "y": FINITE}
     check(knobs, depths=at_least(10), largest=FRACTION, points=at_least(3), **sizes)
     depths = sorted(knobs.depths)
-    shared = {name: getattr(knobs, name) for name in ("a", "b", "w", "y", "points", "largest")}
-    folder = f"{knobs.results}/oscillating_limit"
-    sweep = sweeps.run(folder, [Cell(depth, **shared) for depth in depths], compute, workers=knobs.workers)
-    data = records.load(folder, sweep.keys)
+    cells = [cell_from(Cell, knobs, depth=depth) for depth in depths]
+    sweep, data = knobs.gather("oscillating_limit", cells, compute)
+    if data is None:
+        return bool(sweep.failed or sweep.lost)
     print(f"a = {knobs.a}, b = {knobs.b}, w = {knobs.w}, y = {knobs.y}; {sweep}")
     rows, answers = [], []
     for depth in depths:
@@ -95,7 +93,7 @@ def main(knobs: Knobs) -> int:
             answers.append(report.Answer(text, swing >= SWING, f"relative swing {swing:.3f}"))
     header = ("T", "ratio over the last period", "relative swing", "error of the leading term")
     print(report.table(header, rows))
-    return report.finish(answers) or bool(sweep.failed)
+    return report.finish(answers)
 
 
 if __name__ == "__main__":

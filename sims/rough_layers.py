@@ -21,27 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import limits, products, profiles, records, report, sweeps
-from dlinear.launch import POSITIVE, PROFILE, Launch, at_least, below, check
-from dlinear.tasks import TaskName, load_task
+from dlinear import limits, products, profiles, report, sweeps
+from dlinear.launch import POSITIVE, PROFILE, Launch, Target, at_least, below, cell_from, check
 
 PARTS = ("prefactor", "crossover", "brownian")
 GROUPS = 10  # of seeds, left out in turn
 ORDER = 0.15  # tolerance of the order 2
-SHARED = ("width", "data", "points", "largest", "sigma", "brownian_sigma", "crossover")
 
 
 @dataclass(frozen=True)
-class Knobs(Launch):
+class Knobs(Target, Launch):
     """What to run."""
 
-    data: TaskName = "digits"  # real labels and images without a download
-    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
-    download: bool = False  # fetch the official archives when no copy is found
-    width: int = 10  # the paper's
     depths: tuple[int, ...] = (3000, 10_000, 30_000)  # a decade, deep enough for m* << T
     seeds: int = 40  # a crossing point of two noisy laws needs many
-    points: int = 20  # shortfalls, evenly in ratio
     largest: int = 300  # shortfall: ten times the crossover, and a tenth of the least depth
     sigma: float = 1.0  # of the part prefactor; q is in sigma^2
     brownian_sigma: float = 0.5  # the product of layers then varies by a factor of about two
@@ -167,20 +160,17 @@ def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdicts; 0 iff no verdict fails."""
     sizes = dict.fromkeys(("sigma", "brownian_sigma", "crossover"), POSITIVE)
     check(knobs, depths=at_least(10), largest=below(min(knobs.depths, default=0)), **sizes, **PROFILE)
-    task, identity = load_task(knobs.data, knobs.width, folder=knobs.data_folder, download=knobs.download)
-    shared = {name: getattr(knobs, name) for name in SHARED}
+    phi, identity = knobs.phi()
     depths = sorted(knobs.depths)
     cells = [
-        Cell(part, depth, seed, data_identity=identity, **shared)
+        cell_from(Cell, knobs, ensemble=part, depth=depth, seed=seed, data_identity=identity)
         for depth in reversed(depths)
         for part in PARTS
         for seed in range(knobs.seeds)
     ]
-    sweep = knobs.sweep("rough_layers", cells, functools.partial(compute, phi=task.phi))
-    if sweep.waiting:
-        print(f"{sweep}\nno verdict: {sweep.waiting}")
+    sweep, data = knobs.gather("rough_layers", cells, functools.partial(compute, phi=phi))
+    if data is None:
         return bool(sweep.failed or sweep.lost)
-    data = records.load(sweep.folder, sweep.keys)
     print(f"{knobs.data}, width {knobs.width}, {knobs.seeds} seeds; {sweep}")
     rows, answers = [], []
     for part in PARTS:

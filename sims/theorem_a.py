@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import bounds, products, profiles, records, report, sweeps
-from dlinear.launch import PROFILE, at_least, below, check
+from dlinear import bounds, products, profiles, report, sweeps
+from dlinear.launch import PROFILE, Kept, at_least, below, cell_from, check
 
 ENSEMBLES = ("identical", "smooth", "gaussian", "orthogonal")
 
 
 @dataclass(frozen=True)
-class Knobs:
+class Knobs(Kept):
     """What to run."""
 
     depth: int = 300  # every horizon of a network this deep is cheap
@@ -31,8 +31,6 @@ class Knobs:
     c: float = 0.5  # bound on ||W~||_2; the room grows like e^(6c)
     seeds: int = 20  # targets and random layers
     points: int = 40  # shortfalls, evenly in ratio up to T - 1
-    results: str = "results"  # records go to <results>/theorem_a
-    workers: int | None = 0  # processes; a cell takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,12 @@ def compute(cell: Cell) -> sweeps.Arrays:
 def main(knobs: Knobs) -> int:
     """Run the missing cells, print the table and the verdict; 0 iff the bound holds everywhere."""
     check(knobs, depth=at_least(10), c=below(knobs.depth), **PROFILE)
-    shared = {name: getattr(knobs, name) for name in ("width", "c", "points")}
-    cells = [Cell(kind, knobs.depth, seed, **shared) for kind in ENSEMBLES for seed in range(knobs.seeds)]
-    folder = f"{knobs.results}/theorem_a"
-    sweep = sweeps.run(folder, cells, compute, workers=knobs.workers)
-    data = records.load(folder, sweep.keys)
+    cells = [
+        cell_from(Cell, knobs, ensemble=kind, seed=seed) for kind in ENSEMBLES for seed in range(knobs.seeds)
+    ]
+    sweep, data = knobs.gather("theorem_a", cells, compute)
+    if data is None:
+        return bool(sweep.failed or sweep.lost)
     share = data["sin2"] / data["bound"]
     print(f"T = {knobs.depth}, width {knobs.width}, c = {knobs.c}, {knobs.seeds} seeds; {sweep}")
     rows = []
@@ -96,9 +95,7 @@ def main(knobs: Knobs) -> int:
     print(report.table(("layers", "largest sin^2/bound", "mean at m = 1", "violations"), rows))
     worst, count = share.max().item(), int(share.count())
     question = f"Theorem A holds at {count} pairs of a network and a horizon"
-    return report.finish([report.Answer(question, worst <= 1, f"largest sin^2/bound {worst:.4f}")]) or bool(
-        sweep.failed
-    )
+    return report.finish([report.Answer(question, worst <= 1, f"largest sin^2/bound {worst:.4f}")])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import subprocess
 import sys
 import zipfile
@@ -85,6 +86,27 @@ def test_stages_import_only_what_comes_before():
 def test_formulas_do_not_import_the_engine():
     for name in ("claims", "bounds", "scalar", "limits"):
         assert not imports(ROOT / "dlinear" / f"{name}.py") & {f"dlinear.{stage}" for stage in STAGES}, name
+
+
+def repeated(paths: list[Path], least: int) -> list[str]:
+    """Pairs of consecutive statements, `least` characters or more, that stand in two places."""
+    seen: dict[str, set[str]] = {}
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            body = getattr(node, "body", None)
+            if isinstance(node, ast.Module) or not isinstance(body, list):
+                continue
+            for pair in itertools.pairwise(body):
+                text = "\n".join(map(ast.unparse, pair))
+                if len(text) >= least and not text.startswith(("'", '"', "import", "from")):
+                    seen.setdefault(text, set()).add(f"{path.name}:{pair[0].lineno}")
+    return [f"{sorted(places)}\n{text}" for text, places in seen.items() if len(places) > 1]
+
+
+@pytest.mark.parametrize("where", ["dlinear/bounds.py", "sims/*.py", "paper_figs/*.py"])
+def test_a_bound_and_a_step_of_a_script_are_written_once(where):
+    found = repeated(sorted(ROOT.glob(where)), 60)
+    assert not found, "\n\n".join(found)
 
 
 def test_only_plotting_imports_matplotlib():

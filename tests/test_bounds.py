@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import build_case, cases, cases_with_horizon, cases_with_window
 
 from dlinear import bounds
-from dlinear.errors import DomainError, HorizonError
+from dlinear.errors import DomainError, HorizonError, ShapeError
 
 SLACK = 1e-10  # relative rounding of the slow float64 quantities
 
@@ -629,6 +629,7 @@ BAD = [
     ),
     (lambda: bounds.sgd_floor(0.0, 1.0, 1.0, 1.0, 0.0), DomainError, "step = 0.0"),
     (lambda: bounds.sgd_largest_step(1.0, 2.0, 1.0, 0.0), DomainError, "mu <= mu_g"),
+    (lambda: bounds.product_norm_bounds(10_000, 10_000, 5e3), DomainError, "exceeds the range of float64"),
 ]
 
 
@@ -655,4 +656,38 @@ def test_bad_input_says_what_was_received_and_allowed(call, error, message):
 )
 def test_what_is_no_usable_number_is_refused(call):
     with pytest.raises(DomainError, match="allowed"):
+        call()
+
+
+TWO, THREE = np.array([1.0, 2.0]), np.array([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "first", "second"),
+    [
+        (lambda: bounds.product_norm_bounds(10, TWO, THREE), "layers", "c"),
+        (lambda: bounds.product_frobenius_bounds(10, TWO, 0.5, THREE), "layers", "width"),
+        (lambda: bounds.gradient_norm_bounds(10, TWO, 0.5, THREE), "end", "loss_norm"),
+        (lambda: bounds.gradient_norm_upper(10, TWO, 0.5, 2, THREE), "end", "phi_frobenius"),
+        (lambda: bounds.gradient_norm_lower(10, TWO, 0.5, 2, THREE), "end", "phi_spectral"),
+        (lambda: bounds.tail_deviation(10, TWO, THREE), "layers", "c"),
+        (lambda: bounds.tail_start(TWO, THREE, 2), "tolerance", "c"),
+        (lambda: bounds.window_change(10, TWO, THREE, 0.5, 2), "start", "end"),
+        (lambda: bounds.state_change(10, TWO, 0.5, THREE), "end", "width"),
+        (lambda: bounds.gradient_change(10, TWO, THREE, 2, 1.0), "end", "c"),
+        (lambda: bounds.theorem_a_constant(10, TWO, THREE, 1.0), "c", "width"),
+        (lambda: bounds.theorem_a(10, TWO, 0.5, THREE, 1.0), "horizon", "width"),
+        (lambda: bounds.theorem_a_cubic(10, TWO, 0.5, 2, THREE), "horizon", "residual_norm"),
+        (lambda: bounds.theorem_a_per_layer(10, TWO, THREE, 2, 1.0), "shortfall", "c"),
+        (lambda: bounds.sgd_largest_step(1.0, TWO, THREE, 0.1), "mu", "mu_g"),
+        (lambda: bounds.sgd_floor(TWO, 1.0, THREE, 1.0, 1.0), "step", "smoothness"),
+        (lambda: bounds.sgd_gap(TWO, THREE, 0.1, 0.1, 0.1, 0.1, 0.1), "steps", "gap"),
+    ],
+)
+def test_shapes_that_do_not_broadcast_are_named(call, first, second):
+    """By the arguments of the formula that was called, not of those that it uses."""
+    wanted = (
+        rf"^{first} of shape \(2,\), {second} of shape \(3,\): allowed are shapes that broadcast together$"
+    )
+    with pytest.raises(ShapeError, match=wanted):
         call()

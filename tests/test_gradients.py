@@ -71,6 +71,19 @@ def test_bad_horizons(horizon):
         dlinear.horizon_gradients(net, np.eye(2), horizon)
 
 
+@pytest.mark.parametrize("horizon", [0, 6, 2.5, np.nan, None, True])
+def test_the_engine_and_the_formulas_refuse_a_horizon_in_the_same_words(horizon):
+    said = []
+    for call in (
+        lambda: dlinear.horizon_gradients(dlinear.GaussianNetwork(depth=5, width=2), np.eye(2), horizon),
+        lambda: dlinear.bounds.theorem_a(5, horizon, 0.5, 2, 1.0),
+    ):
+        with pytest.raises(HorizonError) as caught:
+            call()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
 def test_bad_phi():
     net = dlinear.GaussianNetwork(depth=5, width=2)
     with pytest.raises(ShapeError, match=r"\(3, 3\).*\(2, 2\)"):

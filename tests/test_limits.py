@@ -1,7 +1,10 @@
 """Theorems B and C in the depth limit against slow definitions, and their rates in T by regression."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
@@ -294,6 +297,23 @@ EYE = np.eye(2)
         lambda: limits.decay_law(np.nan, 1, 1, 10),
         lambda: limits.decay_law("1", 1, 1, 10),
         lambda: limits.faulhaber("3", 1),
+        lambda: limits.faulhaber(-3, 1),
+        lambda: limits.faulhaber(np.array([1.0, -1e-9]), 2),
+        lambda: limits.faulhaber(np.nan, 2),
+        lambda: limits.decay_law(np.ones(2), np.ones(3), 1, 10),
+        lambda: limits.response("a", EYE, EYE),
+        lambda: limits.response(EYE, None, EYE),
+        lambda: limits.response(EYE, EYE, [["a", 1], [1, 1]]),
+        lambda: limits.response(EYE, 1j * EYE, EYE),
+        lambda: limits.response(EYE, np.eye(3), EYE),
+        lambda: limits.response(EYE, EYE, np.eye(3)),
+        lambda: limits.response(EYE, EYE, np.ones((5, 2, 3))),
+        lambda: limits.response(np.ones((5, 2, 2)), EYE, EYE),
+        lambda: limits.response(EYE, np.nan * EYE, EYE),
+        lambda: limits.response(3, 3, 3),
+        lambda: limits.response_variance("a", EYE),
+        lambda: limits.response_variance(EYE, np.eye(3)),
+        lambda: limits.response_variance(EYE, [[1, 2], [3]]),
         lambda: limits.crossover("1", 1, 10),
         lambda: limits.crossover(None, 1, 10),
         lambda: limits.crossover(1j, 1, 10),
@@ -320,5 +340,26 @@ EYE = np.eye(2)
     ],
 )
 def test_what_is_no_number_or_matrix_is_refused(call):
-    with pytest.raises(DlinearError):
+    with pytest.raises(DlinearError) as caught:
         call()
+    assert "\n" not in str(caught.value)
+
+
+def test_maps_of_any_real_numbers():
+    """Lists, integers, fractions and stacks; the type of the numbers stays."""
+    x, r, m = [[1, 2], [3, 5]], [[1, 0], [2, -1]], [[0, 1], [4, 3]]
+    want = np.array([[71, 61], [122, 102]])  # X^T (M X + M^T R) by hand
+    assert (limits.response(x, r, m) == want).all()
+    exact = [np.array([[Fraction(v, 7) for v in row] for row in rows]) for rows in (x, r, m)]
+    cube = limits.response(exact[0], exact[1] * 0, exact[2]) * 7**3
+    assert (cube == limits.response(x, np.zeros((2, 2), int), m)).all()
+    assert isinstance(cube[0, 0], Fraction)
+    stack = np.array([m, np.eye(2)])
+    assert (limits.response(x, r, stack)[0] == want).all()
+    by_sympy = limits.response(*(sympy.Matrix(rows) for rows in (x, r, m)))
+    assert (np.array(by_sympy.tolist()) == want).all()
+    symbols = np.array(sympy.symbols("x0:4")).reshape(2, 2)
+    values = dict(zip(symbols.flat, np.ravel(x), strict=True))
+    assert [entry.subs(values) for entry in limits.response(symbols, np.array(r), np.array(m)).flat] == [
+        *want.flat
+    ]

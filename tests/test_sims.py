@@ -1,6 +1,9 @@
 """Every simulation at toy size, by its real command line, twice: the second run computes nothing."""
 
+import dataclasses
 import importlib
+import inspect
+import itertools
 import os
 import re
 import subprocess
@@ -13,6 +16,7 @@ import tyro
 
 from dlinear import profiles, records
 from dlinear.errors import DomainError
+from dlinear.launch import cell_from
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py"))
@@ -75,12 +79,59 @@ def test_command_lines_in_the_docstring_are_accepted(name):
 
 @pytest.mark.parametrize("name", SIMS)
 def test_every_knob_has_a_reason(name):
-    source = (ROOT / "sims" / f"{name}.py").read_text()
-    body = re.search(r"class Knobs(?:\(Launch\))?:\n(.*?)\n\n\n", source, re.DOTALL).group(1)
-    knobs = [line for line in body.splitlines() if re.match(r"    \w+: ", line)]
-    assert knobs
-    for line in knobs:
-        assert re.search(r"  # \S", line), line
+    """In the sim's file, or in the library's where several share it; `--help` shows it."""
+    sim = importlib.import_module(f"sims.{name}")
+    said = set()
+    for kind in sim.Knobs.__mro__[:-1]:
+        lines = inspect.getsource(kind).splitlines()
+        knobs = {match[1]: line for line in lines if (match := re.match(r"    (\w+): ", line))}
+        assert set(knobs) == set(inspect.get_annotations(kind))
+        for line in knobs.values():
+            assert re.search(r"  # \S", line), line
+        said |= set(knobs)
+    assert said == {field.name for field in dataclasses.fields(sim.Knobs)}
+
+
+def test_a_knob_is_declared_in_one_place():
+    """What several sims have alike is in the library; a sim only says where its default is another."""
+    for sims in itertools.combinations([importlib.import_module(f"sims.{name}") for name in SIMS], 2):
+        first, second = (sim.Knobs for sim in sims)
+        both = set(inspect.get_annotations(first)) & set(inspect.get_annotations(second))
+        alike = {name for name in both if vars(first).get(name) == vars(second).get(name)}
+        assert not alike & {"data", "data_folder", "download", "width", "results", "workers", "scheduler"}
+
+
+def test_a_cell_takes_the_knobs_of_its_names():
+    @dataclasses.dataclass(frozen=True)
+    class Cell:
+        depth: int
+        seed: int
+        sigma: float
+        edition: int = 1
+
+    sim = importlib.import_module("sims.cubic_decay")
+    knobs = sim.Knobs(sigma=0.25)
+    assert cell_from(Cell, knobs, depth=7, seed=3) == Cell(7, 3, 0.25, 1)
+    with pytest.raises(TypeError, match="seed"):
+        cell_from(Cell, knobs, depth=7)
+
+
+@pytest.mark.parametrize("name", ["cubic_decay", "theorem_a"])
+def test_a_cell_that_fails_leaves_no_verdict(name, tmp_path, capsys, monkeypatch):
+    """The others are kept, and one line says what to do."""
+    sim = importlib.import_module(f"sims.{name}")
+    compute = sim.compute
+
+    def broken(cell, *rest, **named):
+        if cell.seed == 1:
+            raise DomainError("no")
+        return compute(cell, *rest, **named)
+
+    monkeypatch.setattr(sim, "compute", broken)
+    assert run(name, TOY[name], tmp_path) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 2
+    assert re.match(r"no verdict: \d+ of \d+ cells are missing; run the same command again", said[-1])
 
 
 def test_help_from_a_shell():
