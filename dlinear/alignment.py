@@ -9,6 +9,7 @@ small difference delta = g_h - g_T is itself computed from small quantities (`tr
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,24 +89,8 @@ def alignment(
     asked = as_horizons(range(1, net.depth) if at_once else horizons, net.depth)
     shortfalls = net.depth - asked
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
-        moments = _moments(net, phi, {int(m) for m in shortfalls}, engine or Engine(), at_once)
-    rows = [moments[int(m)] for m in shortfalls]
-    reasons = tuple(row.undefined for row in rows)
-    if undefined == "raise" and any(reasons):
-        first = next(i for i, reason in enumerate(reasons) if reason)
-        raise UndefinedAngleError(
-            f"horizon {asked[first]}: {reasons[first]} to working precision, so there is no angle; "
-            'pass undefined="nan" to keep the other horizons'
-        )
-    return AlignmentProfile(
-        depth=net.depth,
-        horizons=asked,
-        shortfall=shortfalls,
-        sin2=np.array([row.sin2 for row in rows]),
-        cos=np.array([row.cos for row in rows]),
-        norm_ratio=np.array([row.norm_ratio for row in rows]),
-        undefined=reasons,
-    )
+        sums = _sums(net, phi, {int(m) for m in shortfalls}, engine or Engine(), at_once)
+    return profile_of(net.depth, asked, sums, (engine or Engine()).backend.eps, undefined)
 
 
 @dataclass(frozen=True)
@@ -133,10 +118,8 @@ class _Moments:
         return math.nan if self.true == 0 else math.sqrt(self.truncated / self.true)
 
 
-def _moments(
-    net: Network, phi: Matrix, shortfalls: set[int], engine: Engine, at_once: bool
-) -> dict[int, _Moments]:
-    """The moments of every shortfall."""
+def _sums(net: Network, phi: Matrix, shortfalls: set[int], engine: Engine, at_once: bool) -> dict[int, Sums]:
+    """The sums of every shortfall."""
     one_chunk = net.depth <= engine.chunk_layers(net)
     near = {m for m in shortfalls if m <= net.depth // 2 and not one_chunk}
     others = sorted(shortfalls - near)
@@ -151,7 +134,39 @@ def _moments(
                 sums |= far_sums(net, phi, m, engine)
     if not all(math.isfinite(one.true) for one in sums.values()):
         explain_overflow(net, engine)
-    return {m: _moments_of(m, one, engine.backend.eps) for m, one in sums.items()}
+    return sums
+
+
+def profile_of(
+    depth: int,
+    horizons: Int[np.ndarray, " k"],
+    sums: Mapping[int, Sums],
+    eps: float,
+    undefined: Literal["raise", "nan"],
+) -> AlignmentProfile:
+    """The profile at `horizons` from the sums of each shortfall; `eps` is the precision they were taken in.
+
+    Raises:
+        UndefinedAngleError: a gradient is zero to that precision (unless `undefined="nan"`).
+        NonFiniteError: sums beyond the range of float64.
+    """
+    rows = [_moments_of(depth - int(h), sums[depth - int(h)], eps) for h in horizons]
+    reasons = tuple(row.undefined for row in rows)
+    if undefined == "raise" and any(reasons):
+        first = next(i for i, reason in enumerate(reasons) if reason)
+        raise UndefinedAngleError(
+            f"horizon {horizons[first]}: {reasons[first]} to working precision, so there is no angle; "
+            'pass undefined="nan" to keep the other horizons'
+        )
+    return AlignmentProfile(
+        depth=depth,
+        horizons=horizons,
+        shortfall=depth - horizons,
+        sin2=np.array([row.sin2 for row in rows]),
+        cos=np.array([row.cos for row in rows]),
+        norm_ratio=np.array([row.norm_ratio for row in rows]),
+        undefined=reasons,
+    )
 
 
 def _moments_of(m: int, sums: Sums, eps: float) -> _Moments:

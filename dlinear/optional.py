@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 from dlinear.errors import MissingDependencyError
 
-PROJECTS = {"flint": "python-flint", "sklearn": "scikit-learn"}  # where the name to install is another
+PROJECTS = {  # where the name to install is another
+    "flint": "python-flint",
+    "sklearn": "scikit-learn",
+    "transformers": '"dlinear[zoo]"',
+    "peft": '"dlinear[zoo]"',
+}
 
 
 @contextlib.contextmanager

@@ -93,31 +93,32 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> Task:
     return Task(phi=columns.T @ white / len(white), x=white, y=columns)
 
 
-def random_task(
-    width: int, seed: int = 0, *, kind: Kind = "linear", samples: int = 10_000, reading: Reading = "deviation"
-) -> Task:
-    """One of the paper's two synthetic sets (Table D2), whitened.
+def synthetic_samples(
+    kind: Kind, width: int, samples: int, seed: int = 0, reading: Reading = "deviation"
+) -> tuple[Array, Array]:
+    """Inputs and targets of one of the paper's two synthetic sets (Table D2), as drawn.
 
     - linear (footnote 1): y = W_0 x with w_0,ij and x_i drawn from "N(0, N^{-1/2})";
     - trigonometric (footnote 2): y = (1 + eps) (cos pi x, sin pi x, cos 2 pi x, sin 2 pi x), x uniform on
-      [-2, 2], one eps from "N(0, 0.03)" per sample. The paper lifts the scalar x to its width by a trained
-      first layer; a linear network has none, so x is lifted to the first n Legendre polynomials.
+      [-2, 2], one eps from "N(0, 0.03)" per sample.
 
     The print leaves two things open. N may be the width or the number of samples: here it is the width
-    (the usual scaling; the scale of x disappears in the whitening anyway). The second argument of
-    N(0, .) may be a standard deviation or a variance: `reading` says which, a deviation by default
-    (then ||W_0||_2 stays O(1) as the width grows).
+    (the usual scaling). The second argument of N(0, .) may be a standard deviation or a variance: `reading`
+    says which, a deviation by default (then ||W_0||_2 stays O(1) as the width grows).
 
     Args:
-        width: n, a positive integer.
-        seed: a non-negative integer; the same seed gives the same numbers.
         kind: which set.
-        samples: N, at least `width` (10,000 in the paper's linear experiment).
+        width: n of the linear set, a positive integer; the trigonometric one has no width.
+        samples: N >= 1.
+        seed: a non-negative integer; the same seed gives the same numbers.
         reading: what the second argument of the printed N(0, .) is.
 
+    Returns:
+        x (N, n) and y (N, n), or x (N, 1) and y (N, 4); float64. The linear set of fewer samples is the
+        beginning of that of more.
+
     Raises:
-        DomainError: an unknown kind or reading, or a width or seed that is not such an integer.
-        ShapeError: fewer samples than the width.
+        DomainError: an unknown kind or reading, or a width, seed or samples that is not such an integer.
     """
     if kind not in ("linear", "trigonometric"):
         raise DomainError(f"kind must be 'linear' or 'trigonometric', not {kind!r}")
@@ -134,12 +135,37 @@ def random_task(
     if kind == "linear":
         weights = normal(width**-0.5, (width, width))
         inputs = normal(width**-0.5, (samples, width))
-        return whitened_task(inputs, inputs @ weights.T, width)
+        return inputs, inputs @ weights.T
     position = draw.uniform(-2.0, 2.0, size=samples)
     factor = 1.0 + normal(0.03, (samples,))
     waves = [f(k * np.pi * position) for k in (1, 2) for f in (np.cos, np.sin)]
-    features = np.polynomial.legendre.legvander(position / 2.0, width - 1)
-    return whitened_task(features, factor[:, None] * np.stack(waves, axis=1), width)
+    return position[:, None], factor[:, None] * np.stack(waves, axis=1)
+
+
+def random_task(
+    width: int, seed: int = 0, *, kind: Kind = "linear", samples: int = 10_000, reading: Reading = "deviation"
+) -> Task:
+    """One of the paper's two synthetic sets (`synthetic_samples`), whitened.
+
+    The paper lifts the scalar x of the trigonometric set to its width by a trained first layer; a linear
+    network has none, so x is lifted to the first n Legendre polynomials. The scale of the linear set's x
+    disappears in the whitening.
+
+    Args:
+        width: n, a positive integer.
+        seed: a non-negative integer; the same seed gives the same numbers.
+        kind: which set.
+        samples: N, at least `width` (10,000 in the paper's linear experiment).
+        reading: what the second argument of the printed N(0, .) is.
+
+    Raises:
+        DomainError: an unknown kind or reading, or a width or seed that is not such an integer.
+        ShapeError: fewer samples than the width.
+    """
+    inputs, targets = synthetic_samples(kind, width, samples, seed, reading)
+    if kind == "linear":
+        return whitened_task(inputs, targets, width)
+    return whitened_task(np.polynomial.legendre.legvander(inputs[:, 0] / 2.0, width - 1), targets, width)
 
 
 def load_task(

@@ -1,0 +1,92 @@
+"""Back-propagation of one batch in micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from dlinear.bridge import pieces
+from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, check_gradients_are_on
+from dlinear.bridge.stacks import even_bounds, pull, run_blocks, terminal_loss
+from dlinear.errors import DomainError, ShapeError
+
+__all__ = ["accumulated_backward"]
+
+
+def accumulated_backward(
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    readout: Readout | None = None,
+    parts: int = 2,
+) -> Tensor:
+    """The gradient of the whole batch's mean loss, from `parts` micro-batches one after the other.
+
+    Micro-batches differ by one sample at most; a batch of fewer samples than `parts` goes one by one. Layers
+    that mix samples see the micro-batches: batch norm takes its statistics from each (and updates the running
+    ones each time), so the gradient is that of another function then. Dropout draws masks for each.
+
+    Args:
+        blocks: T modules or functions, as of `horizon_backward`.
+        x: x(0): every tensor of it has one entry per sample in its first dimension.
+        loss_fn: has `part(slice) -> (loss_fn of these samples, their weight)`, as `losses.Supervised`.
+        readout: (x(T), T) -> what the loss takes; None for x(T) itself.
+        parts: K >= 1.
+
+    Returns:
+        The terminal loss of the batch, detached.
+
+    Raises:
+        ShapeError: no block, tensors of different numbers of samples, or a loss that is not a scalar.
+        DomainError: a loss that cannot be split, gradients are switched off, or the loss has none.
+    """
+    check_gradients_are_on()
+    stack = as_stack(blocks)
+    part = getattr(loss_fn, "part", None)
+    if part is None:
+        raise DomainError(
+            f"accumulate needs a loss with .part(slice), as Supervised; {type(loss_fn).__name__} has none"
+        )
+    sizes = {t.shape[0] if t.ndim else 0 for t in pieces.tensors(x)}
+    if hasattr(loss_fn, "__len__"):
+        sizes.add(len(loss_fn))
+    if len(sizes) != 1 or 0 in sizes:
+        raise ShapeError(f"batch and targets have {sorted(sizes)} samples; expected one number >= 1")
+    (samples,) = sizes
+    cut = tree_map(_shared, x)
+    losses = []
+    bounds = even_bounds("samples", samples, min(parts, samples))
+    for start, stop in pairwise(bounds):
+        some, weight = part(slice(start, stop))
+        if weight:  # targets that the criterion leaves out may fill a part: a mean over nothing
+            micro = tree_map(partial(_taken, samples=slice(start, stop)), cut)
+            losses.append(pull(terminal_loss(run_blocks(stack, micro), len(stack), some, readout), weight))
+    _back_to_producer(x, cut)
+    return torch.stack(losses).sum() if losses else torch.zeros(())
+
+
+def _taken(leaf: Any, samples: slice) -> Any:
+    return leaf[samples] if isinstance(leaf, Tensor) else leaf
+
+
+def _shared(leaf: Any) -> Any:
+    """An input that something else produced, as a leaf: its graph can be run back only once."""
+    if isinstance(leaf, Tensor) and leaf.requires_grad and not leaf.is_leaf:
+        return leaf.detach().requires_grad_()
+    return leaf
+
+
+def _back_to_producer(x: Any, cut: Any) -> None:
+    ends = [
+        (a, b.grad)
+        for a, b in zip(pieces.tensors(x), pieces.tensors(cut), strict=True)
+        if a is not b and b.grad is not None
+    ]
+    if ends:
+        torch.autograd.backward([a for a, _ in ends], [g for _, g in ends])

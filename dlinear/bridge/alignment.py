@@ -1,0 +1,187 @@
+"""The angle theta_h of a real torch model: all horizons of one batch in one sweep, without cancellation.
+
+With v(s) the gradient of L(x(T)) and r(s) that of L(x(s)), both with respect to x(s), block t's gradients
+differ by
+
+    delta(t) = g_h(t) - g_T(t) = (vector-Jacobian product of blocks t .. s-1)( r(s) - v(s) ),   s = t + h,
+
+since vector-Jacobian products are linear. The small difference is taken once, at x(s), and handed back as it
+is, scaled to unit size: it keeps the relative precision of the model's number type, and sin^2 by (S) of
+`dlinear.alignment`, summed in float64, has no floor near 1e-7 for a model in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dlinear.alignment import AlignmentProfile, profile_of
+from dlinear.bridge import pieces
+from dlinear.bridge.horizon import (
+    Block,
+    LossFunction,
+    Readout,
+    as_stack,
+    called,
+    check_gradients_are_on,
+    end_of,
+    same_shapes,
+)
+from dlinear.bridge.pieces import Piece, Signal
+from dlinear.bridge.undisturbed import left_alone
+from dlinear.errors import DomainError, NonFiniteError
+from dlinear.truncation import Sums
+from dlinear.validation import as_horizons
+
+
+def alignment(
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    horizons: object,
+    readout: Readout | None = None,
+    *,
+    undefined: Literal["raise", "nan"] = "raise",
+) -> AlignmentProfile:
+    """sin^2 and cos of the angle between g_h and g_T over the trainable parameters of the blocks.
+
+    Nothing is changed: gradients, buffers (batch-norm statistics) and random states are those of before. The
+    modules run in the mode that they are in. Memory: one back-propagation, g_T and 2 T states; work: T blocks
+    forward and about T max(h < T) block vector-Jacobian products.
+
+    Args:
+        blocks, x, loss_fn, readout: as for `horizon_backward`.
+        horizons: integers in 1..T, any order; or "all": each of 1..T-1.
+        undefined: what to do where g_T or g_h is zero, as in `dlinear.alignment`.
+
+    Raises:
+        UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
+        HorizonError, ShapeError, DomainError, NonFiniteError: see the message.
+    """
+    if undefined not in ("raise", "nan"):
+        raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
+    check_gradients_are_on()
+    stack = as_stack(blocks)
+    depth = len(stack)
+    every = isinstance(horizons, str) and horizons == "all" and depth > 1
+    asked = as_horizons(range(1, depth) if every else horizons, depth)
+    short = {int(h) for h in asked if h < depth}
+    with left_alone((*stack, readout, loss_fn), x):
+        table = _Table(stack, x, loss_fn, readout, short)
+    sums = {depth - h: table.sums(h) for h in {int(h) for h in asked}}
+    return profile_of(depth, asked, sums, table.eps, undefined)
+
+
+class _Table:
+    """||delta||^2 and <delta, g_T> of each horizon, block by block."""
+
+    def __init__(
+        self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None, horizons: set[int]
+    ) -> None:
+        self.depth, self.horizons = len(stack), sorted(horizons)
+        self.square = dict.fromkeys(self.horizons, 0.0)
+        self.cross = dict.fromkeys(self.horizons, 0.0)
+        self.pieces: list[Piece] = []
+        self.device = torch.device("cpu")
+        local = self._forward(stack, x, loss_fn, readout)
+        counts = Counter(leaf for piece in self.pieces for leaf in piece.leaves)
+        self.shared = {leaf for leaf, count in counts.items() if count > 1}
+        self.parts: dict[tuple[int, Tensor], Tensor] = {}  # delta of shared parameters, over their blocks
+        self.true: dict[Tensor, Tensor] = {}
+        with pieces.plain_precision(self.device):
+            differences = self._true_gradient(local)
+            for s in sorted(differences, reverse=True):
+                self._pull(s, differences.pop(s))
+        for (h, leaf), delta in self.parts.items():
+            self._add(h, leaf, delta, 1.0)
+
+    @property
+    def eps(self) -> float:
+        """The coarsest precision of a gradient."""
+        return max((torch.finfo(g.dtype).eps for g in self.true.values()), default=torch.finfo().eps)
+
+    def sums(self, h: int) -> Sums:
+        """What `dlinear.alignment` makes an angle of."""
+        true = math.fsum(_dot(g, g) for g in self.true.values())
+        if not math.isfinite(true + self.square.get(h, 0.0)):
+            raise NonFiniteError("the gradient holds NaN or infinity, so there is no angle")
+        return Sums(true, true, self.cross.get(h, 0.0), self.square.get(h, 0.0))
+
+    def _forward(
+        self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None
+    ) -> dict[int, Signal]:
+        """Run the blocks once; r(s) where a horizon needs it, and at T."""
+        local: dict[int, Signal] = {}
+        first, state, live = None, x, False
+        least = min(self.horizons, default=self.depth)
+        for s in range(1, self.depth + 1):
+            state, piece = pieces.run(called(stack[s - 1]), state, live, f"block {s - 1}")
+            self.pieces.append(piece)
+            live = live or piece.live
+            if s >= least or s == self.depth:
+                if readout is None:
+                    first = same_shapes(state, s, first)
+                loss, end = end_of(state, s, loss_fn, readout, follow=live)
+                self.device = loss.device
+                with pieces.plain_precision(loss.device):
+                    local[s], _ = end.vjp([torch.ones_like(loss)], (), through=True)
+        return local
+
+    def _true_gradient(self, local: dict[int, Signal]) -> dict[int, Signal]:
+        """Back-propagation; r(s) - v(s) at every s < T of `local`."""
+        signal = local.pop(self.depth)
+        differences = {}
+        for k in range(self.depth - 1, -1, -1):
+            signal, found = self.pieces[k].vjp(signal, self.pieces[k].leaves, through=k > 0)
+            for leaf, g in zip(self.pieces[k].leaves, found, strict=True):
+                if g is not None:
+                    self.true[leaf] = self.true[leaf] + g if leaf in self.true else g
+            if k in local:
+                differences[k] = [_minus(r, v) for r, v in zip(local.pop(k), signal, strict=True)]
+        return differences
+
+    def _pull(self, s: int, difference: Signal) -> None:
+        """Hand r(s) - v(s) back to the blocks s - h."""
+        receivers = {s - h: h for h in self.horizons if h <= s}
+        scale = max((float(d.abs().max()) for d in difference if d is not None and d.numel()), default=0.0)
+        if not scale or not receivers:
+            return
+        signal = [None if d is None else (d / scale).to(d.dtype) for d in difference]
+        for k in range(s - 1, min(receivers) - 1, -1):
+            piece = self.pieces[k]
+            leaves = piece.leaves if k in receivers else ()
+            signal, found = piece.vjp(signal, leaves, through=k > min(receivers))
+            for leaf, delta in zip(leaves, found, strict=True):
+                if delta is None:
+                    continue
+                h = receivers[k]
+                if leaf in self.shared:
+                    part = scale * _wide(delta)
+                    self.parts[h, leaf] = self.parts[h, leaf] + part if (h, leaf) in self.parts else part
+                else:
+                    self._add(h, leaf, delta, scale)
+
+    def _add(self, h: int, leaf: Tensor, delta: Tensor, scale: float) -> None:
+        self.square[h] += scale * scale * _dot(delta, delta)
+        if leaf in self.true:  # else its true gradient is zero
+            self.cross[h] += scale * _dot(delta, self.true[leaf])
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float64))
+
+
+def _dot(a: Tensor, b: Tensor) -> float:
+    """The real inner product, in float64."""
+    return float(torch.linalg.vecdot(_wide(a).flatten(), _wide(b).flatten()).real)
+
+
+def _minus(r: Tensor | None, v: Tensor | None) -> Tensor | None:
+    if r is None or v is None:
+        return r if v is None else -v
+    return r - v

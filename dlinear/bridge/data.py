@@ -1,0 +1,187 @@
+"""Training and test data of the bridge as tensors, by name.
+
+- linear, trigonometric: the paper's synthetic sets (`dlinear.tasks.synthetic_samples`, Table D2), 10,000 and
+  100,000 training samples. The paper names no test set: here 2,000 further samples of the same draw.
+- digits, mnist, fashion, cifar10, cifar100 (`dlinear.datasets`): images (N, channels, height, width), each
+  channel with mean 0 and variance 1 over the training images that are used; the test images are moved and
+  scaled by the same numbers. Models of vectors flatten them in their first block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlinear import datasets
+from dlinear.bridge.models.stack import TaskShape
+from dlinear.errors import DataError, DomainError
+from dlinear.tasks import synthetic_samples
+
+SAMPLES = {"linear": 10_000, "trigonometric": 100_000}  # Table D2
+TEST_SAMPLES = 2_000
+NAMES = (*SAMPLES, *datasets.NAMES)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training and test data.
+
+    Attributes:
+        name: for example "mnist".
+        x_train: (N, ...) inputs, floating.
+        y_train: (N,) int64 labels 0..classes-1, or (N, k) real targets of the inputs' dtype.
+        x_test: as x_train.
+        y_test: as y_train.
+        classes: number of classes; None for regression.
+        digest: sha256 of the four tensors (names, shapes, types and numbers): what an experiment saw.
+    """
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: int | None
+    digest: str
+
+    @property
+    def task(self) -> TaskShape:
+        """What a model has to know about these data."""
+        return TaskShape(tuple(self.x_train.shape[1:]), self.classes or int(self.y_train.shape[1]))
+
+    def to(self, device: torch.device | str) -> Split:
+        """The same data on a device."""
+        return replace(self, **{key: getattr(self, key).to(device) for key in datasets.KEYS})
+
+
+def load(
+    name: str,
+    *,
+    samples: int | None = None,
+    test_samples: int | None = None,
+    seed: int = 0,
+    width: int = 10,
+    folder: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Split:
+    """The data called `name`, on the CPU; the same arguments give the same numbers.
+
+    Args:
+        name: "linear", "trigonometric", "digits", "mnist", "fashion", "cifar10" or "cifar100".
+        samples: size of the training set; None takes the paper's number (synthetic) or all images. A part of
+            an image set has equally many images of each class (to one; a class that runs out gives all it
+            has), drawn by the seed, in the set's order; smaller parts are contained in larger ones.
+        test_samples: the same for the test set, at most 2,000 for a synthetic one.
+        seed: of the synthetic sets and of the parts of the others; an integer of at least 0.
+        width: n of the linear set (10 in the paper); the others ignore it.
+        folder: where to look for image sets first.
+        download: fetch the official archives when no local copy is found.
+        dtype: of inputs and real targets, a floating one.
+
+    Raises:
+        DataError: an unknown name, more samples than there are, or data that are missing or damaged.
+        DomainError: a number that is not such an integer, or a dtype that is not floating.
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data {name!r}; the names are {', '.join(NAMES)}")
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
+    for key, value, least in (("samples", samples, 1), ("test_samples", test_samples, 1), ("seed", seed, 0)):
+        if value is None and key != "seed":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise DomainError(f"{key} must be an integer of at least {least}, not {value!r}")
+    if name in SAMPLES:
+        return _synthetic(name, samples or SAMPLES[name], test_samples or TEST_SAMPLES, seed, width, dtype)
+    data = datasets.load(name, folder, download)
+    train = balanced_part(data.y_train, samples, seed, f"{name} train")
+    test = balanced_part(data.y_test, test_samples, seed, f"{name} test")
+    seen, unseen = _channels_first(data.x_train[train]), _channels_first(data.x_test[test])
+    mean, deviation = channel_moments(seen)
+    inputs = [_normalised(images, mean, deviation, dtype) for images in (seen, unseen)]
+    labels = [torch.from_numpy(y.astype(np.int64)) for y in (data.y_train[train], data.y_test[test])]
+    classes = int(data.y_train.max()) + 1
+    return _split(name, classes, inputs[0], labels[0], inputs[1], labels[1])
+
+
+def balanced_part(labels: NDArray[np.uint8], samples: int | None, seed: int, what: str) -> NDArray[np.int64]:
+    """Increasing indices of `samples` images, as many of each class as can be; all of them for None.
+
+    The images of each class are put in a random order; those with the lowest places are taken, and of the
+    last place, where not every class can give one, a random choice.
+
+    Raises:
+        DataError: more samples than labels.
+    """
+    if samples is None:
+        return np.arange(len(labels))
+    if samples > len(labels):
+        raise DataError(f"{what} has {len(labels)} images; {samples} were asked for")
+    shuffled = np.random.default_rng([seed, 0]).permutation(len(labels))
+    place = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = shuffled[labels[shuffled] == label]
+        place[members] = np.arange(len(members))
+    order = shuffled[np.argsort(place[shuffled], kind="stable")]
+    return np.sort(order[:samples])
+
+
+def channel_moments(images: NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each channel of (N, c, H, W) bytes; deviation 1 for a constant channel.
+
+    Sums of integers, rounded once: the same numbers on every machine.
+    """
+    means, deviations = [], []
+    for channel in images.swapaxes(0, 1):
+        counts = np.bincount(channel.ravel(), minlength=256).tolist()
+        total, first, second = (sum(v**p * n for v, n in enumerate(counts)) for p in (0, 1, 2))
+        means.append(first / total)
+        deviations.append(math.sqrt((total * second - first**2) / total**2) or 1.0)
+    return means, deviations
+
+
+def _channels_first(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(N, H, W) or (N, H, W, 3) to (N, c, H, W)."""
+    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+
+
+def _normalised(
+    images: NDArray[np.uint8], mean: list[float], deviation: list[float], dtype: torch.dtype
+) -> Tensor:
+    """(x - mean)/deviation, worked out in float64 by a table of the 256 bytes of each channel."""
+    out = torch.empty(images.shape, dtype=dtype)
+    for c in range(images.shape[1]):
+        table = torch.from_numpy((np.arange(256.0) - mean[c]) / deviation[c]).to(dtype)
+        out[:, c] = table[torch.from_numpy(images[:, c].astype(np.int64))]
+    return out
+
+
+def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype: torch.dtype) -> Split:
+    """The test set comes first in the draw, so that it is the same for every number of training samples."""
+    if tests > TEST_SAMPLES:
+        raise DataError(f"{name} has {TEST_SAMPLES} test samples; {tests} were asked for")
+    kind = "linear" if name == "linear" else "trigonometric"
+    drawn = TEST_SAMPLES + max(samples, SAMPLES[name])
+    x, y = (torch.from_numpy(a).to(dtype) for a in synthetic_samples(kind, width, drawn, seed))  # type: ignore[arg-type]
+    train, test = slice(TEST_SAMPLES, TEST_SAMPLES + samples), slice(0, tests)
+    cut = (x[train], y[train], x[test], y[test])
+    return _split(name, None, *(part.clone(memory_format=torch.contiguous_format) for part in cut))
+
+
+def _split(
+    name: str, classes: int | None, x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor
+) -> Split:
+    total = hashlib.sha256()
+    # Bytes, since numpy has no bfloat16.
+    for key, tensor in zip(datasets.KEYS, (x_train, y_train, x_test, y_test), strict=True):
+        total.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(tensor.view(torch.uint8).numpy().data)
+    return Split(name, x_train, y_train, x_test, y_test, classes, total.hexdigest())

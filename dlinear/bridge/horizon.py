@@ -1,0 +1,303 @@
+"""The horizon gradient of any stack of torch blocks: block t receives grad L(x(min(t + h, T))), eq. (9).
+
+Horizon 1 trains each block on a local loss, horizon T is back-propagation. A window slides over the stack in
+one forward pass: after x(s) is known, its loss is taken back through the h blocks before it to block s - h,
+whose graph is then freed. At most h blocks' activations are alive, and (T - h + 1) h block vector-Jacobian
+products are done (`dlinear.costs`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlinear.bridge import pieces
+from dlinear.bridge.pieces import Piece
+from dlinear.bridge.totals import Gradients, Total, accumulate
+from dlinear.errors import DomainError, ShapeError
+from dlinear.validation import as_horizon
+
+Block = Callable[[Any], Any]
+LossFunction = Callable[[Any], Tensor]
+Readout = Callable[[Any, int], Any]
+Targets = Sequence[range]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one pass over a stack found.
+
+    Attributes:
+        loss: L(x(T)), a detached scalar.
+        gradients: of each trainable tensor that received one.
+        vjps: how many block vector-Jacobian products were done.
+    """
+
+    loss: Tensor
+    gradients: Gradients
+    vjps: int
+
+
+def horizon_backward(
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    horizon: int,
+    readout: Readout | None = None,
+) -> Tensor:
+    """Use it in place of `loss.backward()`: fill `.grad` with the horizon gradient, and return the loss.
+
+    Block t receives the gradient of L(x(min(t + h, T))), x(t + 1) = block_t(x(t)), x(0) = x (eq. (9) and
+    (27')). Gradients add to `.grad` as in `backward()`, once at the end, so that an error leaves them as they
+    were. A parameter that several blocks share receives the sum of theirs; what produced x (if x requires a
+    gradient) is trained with block 0; trainable parameters of `readout` and `loss_fn` receive the sum over
+    the T - h + 1 losses that are taken, at s = h, ..., T.
+
+    Args:
+        blocks: T modules (or functions), in order; each is run forward once. The state between them is a
+            tensor or a tuple, list or dict of tensors, passed on as `torch.nn.Sequential` does; a tuple is
+            spread over the arguments of a block that asks for several.
+        x: x(0).
+        loss_fn: z -> scalar, z = readout(x(s), s) or x(s).
+        horizon: h in 1..T.
+        readout: maps x(s), s = h..T, to where the loss lives: a shared head, a head for each s, pooling, a
+            fixed projection. Without it all x(s) must have the same shape, unless h = T.
+
+    Returns:
+        L(x(T)), detached.
+
+    Raises:
+        HorizonError: h is not an integer in 1..T.
+        ShapeError: no block, states of different shapes without a readout, or a loss that is not a scalar.
+        DomainError: gradients are switched off, or the loss has none.
+    """
+    loss, gradients = horizon_gradients(blocks, x, loss_fn, horizon, readout)
+    accumulate(gradients)
+    return loss
+
+
+def horizon_gradients(
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    horizon: int,
+    readout: Readout | None = None,
+) -> tuple[Tensor, Gradients]:
+    """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
+    stack = as_stack(blocks)
+    targets = horizon_targets(len(stack), horizon)
+    step = (
+        whole(stack, x, loss_fn, readout)
+        if len(targets[-1]) == len(stack)
+        else sweep(stack, x, loss_fn, targets, readout)
+    )
+    return step.loss, step.gradients
+
+
+def horizon_targets(depth: int, horizon: int) -> list[range]:
+    """Which blocks receive grad L(x(s)), for s = 1..T: s - h, and at s = T the last h."""
+    h = as_horizon(horizon, depth)
+    inner = [range(s - h, s - h + 1) if s >= h else range(0) for s in range(1, depth)]
+    return [*inner, range(depth - h, depth)]
+
+
+def as_stack(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks as a list.
+
+    Raises:
+        ShapeError: none, or something that cannot be called.
+    """
+    if isinstance(blocks, torch.nn.Module) and not isinstance(blocks, Iterable):
+        raise ShapeError(f"blocks is one {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
+    stack = list(blocks)
+    if not stack:
+        raise ShapeError("the stack is empty; expected T >= 1 blocks")
+    for t, block in enumerate(stack):
+        if not callable(block):
+            raise ShapeError(f"block {t} is a {type(block).__name__}; expected a module or a function")
+    return stack
+
+
+def called(block: Block) -> Callable[[Any], Any]:
+    """The block as a function of one state: a tuple is spread if the block asks for two arguments or more."""
+    return lambda state: (
+        block(*state) if isinstance(state, tuple) and _asks_for_several(block) else block(state)
+    )
+
+
+def _asks_for_several(block: Block) -> bool:
+    try:
+        parameters = inspect.signature(getattr(block, "forward", block)).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.default is p.empty and p.kind in kinds for p in parameters) > 1
+
+
+def sweep(
+    blocks: Sequence[Block], x: Any, loss_fn: LossFunction, targets: Targets, readout: Readout | None = None
+) -> Step:
+    """Give grad L(x(s)) to the blocks targets[s - 1], for every s in 1..T; a block may have several targets.
+
+    The loss at s is taken where targets[s - 1] is not empty, and at T. The graph of a block is freed once
+    neither it nor a block before it waits for a later loss.
+
+    Raises:
+        ShapeError, DomainError: as `horizon_backward`.
+    """
+    check_gradients_are_on()
+    depth, window = len(blocks), _Window(blocks, x, targets)
+    first: tuple[int, list[tuple[int, ...]]] | None = None
+    loss, state = torch.empty(0), x
+    for s in range(1, depth + 1):
+        state, piece = pieces.run(called(blocks[s - 1]), state, window.follows(s - 1), f"block {s - 1}")
+        window.push(piece)
+        del piece  # the window alone holds it
+        if targets[s - 1] or s == depth:
+            if readout is None:
+                first = same_shapes(state, s, first)
+            loss, end = end_of(state, s, loss_fn, readout, follow=bool(window.receivers(s)))
+            with pieces.plain_precision(loss.device):
+                window.pull(s, end, loss)
+            del end
+        window.release(s)
+    return Step(loss.reshape(()), window.total.gradients, window.vjps)
+
+
+def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None) -> Step:
+    """Horizon T, which is back-propagation: one graph, freed on the way back.
+
+    Raises:
+        ShapeError, DomainError: as `horizon_backward`.
+    """
+    check_gradients_are_on()
+    depth, total = len(blocks), Total(())
+    follow = any(tensor.requires_grad for tensor in pieces.tensors(x))
+
+    def states(z: Any, s: int) -> Any:
+        for block in blocks:
+            z = called(block)(z)
+        return z if readout is None else readout(z, s)
+
+    loss, piece = end_of(x, depth, loss_fn, states, follow)
+    with pieces.plain_precision(loss.device):
+        signal, found = piece.vjp([torch.ones_like(loss)], piece.leaves, through=follow, keep=False)
+    total.add(piece.leaves, found)
+    total.add_inputs(x, signal)
+    return Step(loss.reshape(()), total.gradients, depth)
+
+
+class _Window:
+    """The pieces that are alive, and the way back through them."""
+
+    def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets) -> None:
+        self.x, self.targets, self.total, self.vjps = x, targets, Total(blocks), 0
+        self.reach = [0] * len(blocks)  # the last s whose loss a block receives
+        for s, receivers in enumerate(targets, start=1):
+            for t in receivers:
+                self.reach[t] = s
+        self.pieces: dict[int, Piece] = {}
+        self.trained: list[bool] = []
+        self.oldest = 0  # the first block that waits for a loss
+
+    def follows(self, t: int) -> bool:
+        """Whether gradients have to pass through block t to what is before it."""
+        return self.oldest < t if t else any(tensor.requires_grad for tensor in pieces.tensors(self.x))
+
+    def push(self, piece: Piece) -> None:
+        """Keep the piece of the next block."""
+        t = len(self.trained)
+        self.trained.append(bool(piece.leaves) or (t == 0 and self.follows(0)))
+        if piece.live:
+            self.pieces[t] = piece
+
+    def receivers(self, s: int) -> list[int]:
+        """The blocks with something to train that receive the gradient of the loss at s."""
+        return [t for t in self.targets[s - 1] if self.trained[t] and t in self.pieces]
+
+    def pull(self, s: int, end: Piece, loss: Tensor) -> None:
+        """Take the loss at s back to its receivers."""
+        receivers = self.receivers(s)
+        signal, found = end.vjp([torch.ones_like(loss)], end.leaves, through=bool(receivers))
+        self.total.add_direct(end.leaves, found, self.targets[s - 1])
+        waiting = self._waiting(s)
+        for t in range(s - 1, receivers[0] - 1 if receivers else s - 1, -1):
+            if t not in self.pieces:  # a block that cuts the graph
+                break
+            piece = self.pieces[t]
+            leaves = piece.leaves if t in receivers else ()
+            signal, found = piece.vjp(signal, leaves, through=t == 0 or t > receivers[0])
+            self.vjps += 1
+            self.total.add(leaves, found)
+            if t < waiting:
+                del self.pieces[t], piece
+            if t == 0:
+                self.total.add_inputs(self.x, signal)
+
+    def _waiting(self, s: int) -> int:
+        """The first block that waits for a loss after s; s if none does."""
+        return next((t for t in range(self.oldest, s) if self.trained[t] and self.reach[t] > s), s)
+
+    def release(self, s: int) -> None:
+        """Free what no later loss needs."""
+        before, self.oldest = self.oldest, self._waiting(s)
+        for t in range(before, self.oldest):
+            self.pieces.pop(t, None)
+
+
+def end_of(
+    state: Any, s: int, loss_fn: LossFunction, readout: Readout | None, follow: bool
+) -> tuple[Tensor, Piece]:
+    """L(x(s)), detached, and the piece from x(s) to it.
+
+    Raises:
+        ShapeError: the loss is not a real scalar.
+        DomainError: gradients are to follow to x(s) and the loss has none.
+    """
+
+    def end(z: Any) -> Tensor:
+        loss = as_loss(loss_fn(z if readout is None else readout(z, s)), s)
+        if follow and not loss.requires_grad:
+            raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
+        return loss
+
+    loss, piece = pieces.run(end, state, follow, f"the loss at s = {s}")
+    return loss, piece
+
+
+def as_loss(loss: Any, s: int) -> Tensor:
+    """What loss_fn returned for x(s), if it is one real number; else `ShapeError`."""
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.is_floating_point():
+        return loss
+    what = f"{loss.dtype}, shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    raise ShapeError(f"the loss at s = {s} is {what}; expected a real scalar tensor")
+
+
+def check_gradients_are_on() -> None:
+    """Raise `DomainError` inside `torch.no_grad()` or `torch.inference_mode()`."""
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise DomainError(
+            "gradients are switched off (torch.no_grad or inference_mode); leave that block first"
+        )
+
+
+def same_shapes(
+    state: Any, s: int, first: tuple[int, list[tuple[int, ...]]] | None
+) -> tuple[int, list[tuple[int, ...]]]:
+    """The first s that had a loss and its shapes; `ShapeError` if those of x(s) are others."""
+    shapes = pieces.shapes(state)
+    if first is not None and first[1] != shapes:
+        raise ShapeError(
+            f"x({first[0]}) has shape {_words(first[1])} but x({s}) has {_words(shapes)}: the loss needs a "
+            "common space; pass readout=lambda z, s: ... that maps both to it"
+        )
+    return first or (s, shapes)
+
+
+def _words(shapes: list[tuple[int, ...]]) -> str:
+    return str(shapes[0]) if len(shapes) == 1 else str(shapes)

@@ -1,0 +1,66 @@
+"""A loss that knows its targets, so that a batch can be split into micro-batches that add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dlinear.errors import ShapeError
+
+__all__ = ["Supervised"]
+
+_INDEXED = ((functional.cross_entropy, nn.CrossEntropyLoss()), (functional.nll_loss, nn.NLLLoss()))
+
+
+@dataclass(frozen=True, eq=False)
+class Supervised:
+    """L(z) = criterion(z, target), the mean loss of one batch.
+
+    Attributes:
+        criterion: (prediction, target) -> scalar; a mean over the samples, or a sum where it is a torch loss
+            with `reduction="sum"`. `CrossEntropyLoss` and `NLLLoss` may leave out targets (`ignore_index`)
+            and weigh classes; any other criterion is taken to give each sample the same weight.
+        target: (N, ...), one entry per sample.
+    """
+
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    target: Tensor
+
+    def __call__(self, prediction: Tensor) -> Tensor:
+        """The loss of the whole batch, a scalar."""
+        return self.criterion(prediction, self.target)
+
+    def __len__(self) -> int:
+        """N, the number of samples."""
+        if not self.target.ndim:
+            raise ShapeError("the target is one number: allowed is one entry per sample, (N, ...)")
+        return len(self.target)
+
+    def part(self, samples: slice) -> tuple[Supervised, float]:
+        """The loss of some samples, and its weight in the loss of all.
+
+        Over parts that cover the batch once, sum of weight x loss(part) = loss(batch), for any sizes.
+
+        Raises:
+            ShapeError: a target without samples.
+        """
+        whole = _mass(self.criterion, self.target) if len(self) else 0.0
+        some = self.target[samples]
+        return Supervised(self.criterion, some), _mass(self.criterion, some) / whole if whole else 0.0
+
+
+def _mass(criterion: object, target: Tensor) -> float:
+    """What the criterion divides its sum over these samples by, up to a common factor."""
+    if getattr(criterion, "reduction", "mean") == "sum":
+        return 1.0
+    for function, module in _INDEXED:
+        criterion = module if criterion is function else criterion
+    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or target.is_floating_point():
+        return float(len(target))
+    counted = target[target != criterion.ignore_index]
+    weight: Tensor | None = criterion.weight
+    return float(counted.numel()) if weight is None else float(weight[counted].sum(dtype=torch.float64))

@@ -1,0 +1,157 @@
+"""A stack's autograd graph in pieces: one for each block, cut at the states x(t) between them.
+
+Autograd sees a block's input as the output of a node of its own, so that a vector-Jacobian product of one
+block is one call, and a block's saved tensors are freed when its piece is dropped. A piece holds graph edges
+only: neither x(t) nor x(t+1) is kept alive by it, beyond what the block's operations saved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils import _pytree as pytree
+
+from dlinear.errors import ShapeError
+
+Edges = list[GradientEdge | None]  # one for each tensor of a state; None where no gradient passes
+Signal = list[Tensor | None]  # gradient of a loss with respect to a state, likewise
+
+
+class _Start(torch.autograd.Function):
+    """The identity as a node without history: the same memory, and in-place operations on it are allowed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, tick: Tensor) -> Tensor:
+        return x.detach()
+
+    @staticmethod
+    def backward(
+        ctx: Any, *signal: Any
+    ) -> tuple[Any, None]:  # never run: every gradient is taken at the node
+        return signal[0], None
+
+
+def cut(state: Any, follow: bool) -> tuple[Any, Edges]:
+    """The state without its history and, if gradients are to `follow`, the edges where they arrive."""
+    leaves, spec = pytree.tree_flatten(state)
+    tick = torch.zeros((), requires_grad=True) if follow else None
+    edges: Edges = []
+    for i, leaf in enumerate(leaves):
+        edges.append(None)
+        if isinstance(leaf, Tensor):
+            leaves[i] = leaf.detach()
+            if tick is not None and (leaf.is_floating_point() or leaf.is_complex()):
+                leaves[i] = _Start.apply(leaves[i], tick)  # type: ignore[no-untyped-call]
+                edges[i] = get_gradient_edge(leaves[i])
+    return pytree.tree_unflatten(leaves, spec), edges
+
+
+def tensors(state: Any) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    return [leaf for leaf in pytree.tree_leaves(state) if isinstance(leaf, Tensor)]
+
+
+def shapes(state: Any) -> list[tuple[int, ...]]:
+    """The shapes of a state's tensors."""
+    return [tuple(tensor.shape) for tensor in tensors(state)]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The graph between cut inputs and the outputs of a block, or of a readout with its loss.
+
+    Attributes:
+        inputs: where the gradient with respect to the input leaves.
+        outputs: where the gradient with respect to the output enters.
+        leaves: the trainable tensors (parameters, as a rule) that the outputs depend on.
+    """
+
+    inputs: Edges
+    outputs: Edges
+    leaves: tuple[Tensor, ...]
+
+    @property
+    def live(self) -> bool:
+        """Whether any gradient passes at all."""
+        return any(edge is not None for edge in self.outputs)
+
+    def vjp(
+        self, signal: Signal, leaves: Sequence[Tensor], through: bool, keep: bool = True
+    ) -> tuple[Signal, list[Tensor | None]]:
+        """The gradients with respect to the inputs (if `through`) and to `leaves`, given the outputs'.
+
+        With `keep` the graph can be used again: drop the piece to free it.
+        """
+        enter = [
+            (edge, v)
+            for edge, v in zip(self.outputs, signal, strict=True)
+            if edge is not None and v is not None
+        ]
+        leave = [edge for edge in self.inputs if edge is not None] if through else []
+        if not enter or not (leave or leaves):
+            return [None] * len(self.inputs), [None] * len(leaves)
+        found = torch.autograd.grad(
+            [edge for edge, _ in enter],
+            [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
+            [v for _, v in enter],
+            retain_graph=keep,
+            allow_unused=True,
+        )
+        arrived = iter(found[: len(leave)])
+        before: Signal = [next(arrived) if through and edge is not None else None for edge in self.inputs]
+        return before, list(found[len(leave) :])
+
+
+def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, Piece]:
+    """function(state), detached, and its piece; `follow` says whether gradients are to pass to the state.
+
+    Raises:
+        ShapeError: the function uses a tensor of another piece that is not part of the state.
+    """
+    start, inputs = cut(state, follow)
+    leaves, spec = pytree.tree_flatten(function(start))
+    outputs: Edges = [
+        get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
+        for leaf in leaves
+    ]
+    # Without its history: the piece alone decides how long the graph lives.
+    output = pytree.tree_unflatten(
+        [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
+    )
+    return output, Piece(inputs, outputs, _leaves(outputs, inputs, name))
+
+
+def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
+    """The leaf tensors that the graph between `inputs` and `outputs` depends on, in order of discovery."""
+    seen = {edge.node for edge in inputs if edge is not None}
+    todo = [edge.node for edge in outputs if edge is not None]
+    found: list[Tensor] = []
+    while todo:
+        node = todo.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):  # accumulates into a leaf
+            found.append(node.variable)
+        elif isinstance(node, _Start._backward_cls):
+            raise ShapeError(
+                f"{name} uses a tensor made in an earlier block; hand it on in the state, as x(t) = (z, skip)"
+            )
+        todo.extend(before for before, _ in node.next_functions if before is not None)
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def plain_precision(device: torch.device) -> Iterator[None]:
+    """Autocast off: vector-Jacobian products run in the types that the forward pass chose."""
+    with contextlib.ExitStack() as stack:
+        for kind in {"cpu", device.type}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield

@@ -1,0 +1,83 @@
+"""Gradients gathered aside, and added to `.grad` at the end as `backward()` would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+Gradients = dict[Tensor, Tensor]
+
+
+class Total:
+    """The sum of the gradients that each trainable tensor received."""
+
+    def __init__(self, blocks: Sequence[Any]) -> None:
+        self.gradients: Gradients = {}
+        self._owners: dict[Tensor, set[int]] = {}
+        for t, block in enumerate(blocks):
+            if isinstance(block, torch.nn.Module):
+                for parameter in block.parameters():
+                    self._owners.setdefault(parameter, set()).add(t)
+
+    def add(self, leaves: Iterable[Tensor], found: Iterable[Tensor | None]) -> None:
+        """Add gradients to those of their leaves; None is none."""
+        for leaf, gradient in zip(leaves, found, strict=True):
+            if gradient is not None:
+                before = self.gradients.get(leaf)
+                self.gradients[leaf] = gradient if before is None else before + gradient
+
+    def add_direct(self, leaves: Sequence[Tensor], found: Sequence[Tensor | None], receivers: range) -> None:
+        """Add what a loss depends on directly, other than through its state.
+
+        A block's parameter (a tied head, weight decay inside the loss) receives it from its own losses alone.
+        """
+        allowed = [leaf not in self._owners or self._owners[leaf] & set(receivers) for leaf in leaves]
+        self.add(leaves, [g if mine else None for g, mine in zip(found, allowed, strict=True)])
+
+    def add_inputs(self, state: Any, signal: Iterable[Tensor | None]) -> None:
+        """Add the gradient with respect to those tensors of x(0) that require one."""
+        wanted = [
+            (leaf, g)
+            for leaf, g in zip(pytree.tree_leaves(state), signal, strict=True)
+            if isinstance(leaf, Tensor) and leaf.requires_grad
+        ]
+        self.add([leaf for leaf, _ in wanted], [g for _, g in wanted])
+
+
+def accumulate(gradients: Gradients) -> None:
+    """Add each gradient to its tensor's `.grad`, then run its post-accumulate hooks.
+
+    What is not a leaf (an input that something else produced) is taken back from there, last.
+    """
+    taken: set[int] = set()
+    with torch.no_grad():
+        for leaf, gradient in gradients.items():
+            if not leaf.is_leaf:
+                continue
+            if leaf.grad is None:
+                leaf.grad = _own(gradient, leaf, taken)
+            elif leaf.grad.is_sparse or gradient.is_sparse:
+                leaf.grad = leaf.grad + gradient
+            else:
+                leaf.grad += gradient
+            for hook in (getattr(leaf, "_post_accumulate_grad_hooks", None) or {}).values():
+                hook(leaf)
+    inner = [(tensor, gradient) for tensor, gradient in gradients.items() if not tensor.is_leaf]
+    if inner:
+        torch.autograd.backward([tensor for tensor, _ in inner], [gradient for _, gradient in inner])
+
+
+def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:
+    """The gradient in memory that nothing else uses, laid out as its leaf where that is dense."""
+    if gradient.is_sparse:
+        return gradient.clone()
+    storage = gradient.untyped_storage()
+    alone = storage.data_ptr() not in taken and storage.nbytes() == gradient.numel() * gradient.element_size()
+    taken.add(storage.data_ptr())
+    if alone and (gradient.stride() == leaf.stride() or leaf.numel() < 2):
+        return gradient
+    return torch.empty_like(leaf).copy_(gradient)
