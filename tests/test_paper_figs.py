@@ -21,6 +21,8 @@ TOY = {
     "oscillating_limit": "--depths 20000 --points 20",
     "theorem_a": "--depth 30 --width 2 --seeds 2 --points 6",
     "autograd_error": "--depths 3 5 --points 3 --seeds 1",
+    "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
+    "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6",
 }
 
 

@@ -27,6 +27,8 @@ TOY = {
     "theorem_a": "--depth 40 --width 3 --seeds 2 --points 8",
     "large_depth": "--data random --width 3 --depth 2000 30000 --points 8",
     "autograd_error": "--depths 3 6 --widths 2 3 --points 4 --seeds 2",
+    "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
+    "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6",
 }
 
 
