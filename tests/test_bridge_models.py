@@ -231,6 +231,14 @@ def test_exits_have_a_head_each():
             exits(z, s)
 
 
+def test_a_last_block_that_maps_to_the_outputs_gets_no_head():
+    stack, task = tiny("mlp", readout="exits")
+    z = states(stack, batch(task))[-1]
+    assert stack.readout(z, stack.depth) is z
+    wide, _ = tiny("deep", readout="exits")
+    assert sum(p.numel() for p in wide.readout.parameters()) == 5 * (6 * 3 + 3)
+
+
 def test_the_fixed_readout_is_a_semi_orthogonal_projection():
     for outputs, width in ((3, 8), (8, 3)):
         fixed = Fixed(width, outputs, seed=1)
@@ -260,8 +268,10 @@ def test_d1_has_fifteen_layers_of_width_ten():
     assert [tuple(b.linear.weight.shape) for b in wave.blocks] == [(10, 1), *[(10, 10)] * 13, (4, 10)]
 
 
-def test_the_linear_network_is_the_product_of_its_matrices():
-    stack, task = tiny("linear", dtype=torch.float64)
+@pytest.mark.parametrize("task", [TaskShape((6,), 3), TaskShape((5,), 5)])
+def test_the_linear_network_is_the_product_of_its_matrices(task):
+    """Also where the first and the last layer could have a residual connection: they have none."""
+    stack = model("linear", task, depth=4, width=5, dtype=torch.float64)
     first, *middle, last = (b.linear.weight.detach().numpy() for b in stack.blocks)
     product = first
     for weight in middle:
@@ -325,9 +335,10 @@ def test_a_block_is_the_residual_block_of_figure_d1():
     stack.eval()
     block = stack.blocks[2]  # the first of stage 2
     rng = np.random.default_rng(1)
-    for buffer in block.buffers():
+    for name, buffer in block.named_buffers():
         if buffer.is_floating_point():
-            buffer.copy_(torch.from_numpy(rng.uniform(0.5, 2, size=buffer.shape)))
+            low, high = (-0.5, 0.5) if name.endswith("mean") else (0.5, 2.0)
+            buffer.copy_(torch.from_numpy(rng.uniform(low, high, size=buffer.shape)))
 
     def layer(z, at, norm, stride=1):
         z = nn.functional.conv2d(z, at.weight, stride=stride, padding=1)
@@ -339,6 +350,8 @@ def test_a_block_is_the_residual_block_of_figure_d1():
     z = layer(x, entry[0], entry[1], stride=2).clamp_min(0)
     expected = (z + layer(layer(z, branch[0], branch[1]).clamp_min(0), branch[3], branch[4])).clamp_min(0)
     assert torch.allclose(block(x), expected, atol=1e-12)
+    for seen in (z, expected):
+        assert 0.1 < float((seen > 0).double().mean()) < 0.9, "every activation is put to the test"
 
 
 def test_resnet62_starts_as_in_he_et_al():
@@ -368,7 +381,8 @@ def linear_stack(layers, scale, depth=9, width=4, **knobs):
 @pytest.mark.parametrize("scale", ["1/T", "1/sqrt(T)"])
 @pytest.mark.parametrize("layers", ["smooth", "rough", "mixed"])
 def test_deep_starts_as_the_network_of_the_theory(layers, scale):
-    stack = linear_stack(layers, scale, sigma=1.5) if layers != "smooth" else linear_stack(layers, scale)
+    knobs = {} if layers == "smooth" else {"sigma": 1.5}
+    stack = linear_stack(layers, scale, **knobs)
     assert isinstance(stack, DeepStack)
     path = FourierPath(4, 2)
     xi = dlinear.GaussianNetwork(depth=9, width=4, scale=scale, sigma=1.5, seed=2).deviations(0, 9)
@@ -384,7 +398,8 @@ def test_its_horizon_gradients_are_those_of_the_dense_network(layers, scale):
     """g_h(t) of (27') times rho, from autograd on whitened samples by the definition."""
     rng = np.random.default_rng(0)
     task = dlinear.whitened_task(rng.normal(size=(40, 4)), rng.normal(size=(40, 4)), 4)
-    stack = linear_stack(layers, scale)
+    knobs = {} if layers == "smooth" else {"sigma": 1.5}
+    stack = linear_stack(layers, scale, **knobs)
     net, depth = dlinear.DenseNetwork(stack.deviations()), stack.depth
     rho = 1 / depth if scale == "1/T" else depth**-0.5
     x, y = torch.from_numpy(task.x), torch.from_numpy(task.y)

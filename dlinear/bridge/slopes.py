@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlinear.alignment import AlignmentProfile
-from dlinear.bridge.alignment import alignment, undisturbed
+from dlinear.bridge.alignment import alignment
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models.deep import DeepStack
 from dlinear.bridge.models.stack import Stack
 from dlinear.bridge.prediction import gradient_square, initial_law, realised_law
 from dlinear.bridge.sampling import criterion_of
 from dlinear.bridge.settings import Training
+from dlinear.bridge.undisturbed import left_alone
 from dlinear.decay import DecayFit, fit_decay
 from dlinear.errors import DlinearError
 from dlinear.limits import DecayConstants, decay_law
@@ -60,7 +61,7 @@ class SlopeProbe:
         depth = len(stack.blocks)
         profile = alignment(stack.blocks, x, loss, depth - self.shortfalls, stack.readout, undefined="nan")
         law = self._law(epoch, stack, x, loss)
-        with torch.no_grad(), undisturbed([stack, loss]):
+        with torch.no_grad(), left_alone((stack, loss), x):
             value = float(loss(stack(x)))
         return {
             **{name: getattr(profile, name) for name in ("sin2", "cos", "norm_ratio")},

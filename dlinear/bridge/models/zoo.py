@@ -157,13 +157,11 @@ def vit(
 
 
 def _add_lora(model: Any, rank: int, alpha: float) -> None:
-    """Freeze the model but for its final layer norm and classifier, and add the factors, in place."""
+    """Add the factors in place, which freezes all else, and free the final layer norm and the classifier."""
     with needed("the model vit"):
         from peft import LoraConfig, inject_adapter_in_model
     knobs = LoraConfig(r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"])
     inject_adapter_in_model(knobs, model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
     for part in (model.vit.layernorm, model.classifier):
         part.requires_grad_(True)
 
