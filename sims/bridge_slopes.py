@@ -343,7 +343,7 @@ def training(knobs: Knobs, data: Any, names: list[str]) -> tuple[list[list[str]]
     return rows, answers
 
 
-def deep(knobs: Knobs, data: Any) -> int:
+def deep(knobs: Knobs, data: Any) -> list[report.Answer]:
     """Tables and verdicts of the residual networks whose depth can grow."""
     depths = sorted(knobs.depths)
     rows, answers = [], []
@@ -355,7 +355,7 @@ def deep(knobs: Knobs, data: Any) -> int:
         answers += verdicts(name, 0, slope) if seeds > 2 and depths[-1] >= 100 else []
     print(report.table(HEADER, rows))
     if not knobs.epochs:
-        return report.finish(answers)
+        return answers
     rows = []
     for name in knobs.combinations:
         for epoch in [e for e in probed(knobs.epochs) if e >= knobs.epochs / 8][::3]:
@@ -370,10 +370,10 @@ def deep(knobs: Knobs, data: Any) -> int:
         header = ("layers", "epoch", "sin^2", "Theorem D", "N = |g_T|^2/T", "|R|^2", "loss")
         print(f"\nwhy the angle grows, at a fixed horizon:\n{report.table(header, rows)}")
         answers += new
-    return report.finish(answers)
+    return answers
 
 
-def named(knobs: Knobs, data: Any) -> int:
+def named(knobs: Knobs, data: Any) -> list[report.Answer]:
     """Table and verdicts of a model of the paper."""
     depth = int(data["depth"][0])
     rows, answers = [], []
@@ -417,7 +417,7 @@ def named(knobs: Knobs, data: Any) -> int:
     header = ("epoch", "loss", "sin^2 m=1", "m=2", f"m={shown[-1]}")
     header = (*header, "predicted", "order", "measured [95 %]", "tan^2/law [95 %]")
     print(report.table(header, rows))
-    return report.finish(answers)
+    return answers
 
 
 def seeds_of(knobs: Knobs, name: str) -> int:
@@ -476,7 +476,7 @@ def main(knobs: Knobs) -> int:
     if data is None:
         return bool(sweep.failed or sweep.lost)
     print(f"{knobs.model}, {knobs.data}, {knobs.samples} samples, {knobs.method}; {sweep}")
-    return deep(knobs, data) if knobs.model == "deep" else named(knobs, data)
+    return report.finish(deep(knobs, data) if knobs.model == "deep" else named(knobs, data))
 
 
 if __name__ == "__main__":
