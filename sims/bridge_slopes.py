@@ -12,7 +12,9 @@ from 2 to 3. q, C and m* are predicted by Theorem D (`dlinear.bridge.prediction`
 of the layers, in training from the increments of the last layers; never from the profile.
 The other models are trained by `--method` as Table D2 says, on fewer samples unless `--full`. Their blocks
 are not small, sin^2 saturates at 1, and orders are those of tan^2.
-One cell is one network; what its probes saw goes to results/bridge_slopes.
+One cell is one network; what its probes saw goes to results/bridge_slopes. Networks of equal seed, depth and
+scale share their random layers, so that lines of the table that differ by the activation are not independent.
+Constants are judged at the largest depth and after training.
 """
 
 from __future__ import annotations
