@@ -408,7 +408,7 @@ def named(knobs: Knobs, data: Any) -> list[report.Answer]:
         )
         if len(found) > 2:
             spread = (order.high - order.low) / 2
-            inside = order.low <= 3 + ORDER and order.high >= 2 - ORDER
+            inside = order.low <= 3 and order.high >= 2
             answers.append(
                 report.Answer(
                     f"{knobs.model}, epoch {int(epoch)}: order of tan^2 is 2, 3 or between",
