@@ -41,3 +41,7 @@ class MissingDependencyError(DlinearError):
 
 class DistributedError(DlinearError):
     """A process of a team is missing, dead or has failed; the message says which and what was awaited."""
+
+
+class MeterError(DlinearError):
+    """A quantity cannot be measured on this device or of this model; never reported as 0."""

@@ -128,6 +128,15 @@ def test_checkpointing_recomputes_with_the_buffers_of_the_first_pass():
     assert_close(found[2], wanted[2], 0, 0)
 
 
+def test_a_block_in_two_segments_sees_its_own_buffers_in_each():
+    net, (x, y) = Net(depth=2, norm=True, dropout=0.3), batch()
+    net.blocks = nn.ModuleList([net.blocks[0], net.blocks[1], net.blocks[0], net.blocks[0]])
+    loss_fn = Supervised(functional.cross_entropy, y)
+    found, wanted = step("checkpoint-4", net, x, loss_fn), ordinary(net, x, loss_fn)
+    assert_close(found[1], wanted[1], 0, 0)
+    assert_close(found[2], wanted[2], 0, 0)
+
+
 def test_checkpointing_runs_every_segment_but_the_last_twice():
     net, (x, y) = Net(), batch()
     runs = [0] * DEPTH

@@ -1,0 +1,330 @@
+"""How much memory a training step needs beside the model, and the law M(h) = a h + b, eq. (11).
+
+On any device, by watching the step (`step_memory`): two counts of one run.
+
+- `activations`: bytes of all tensor storages that are alive at once, of those that operations of the step
+  made, without what ends as `.grad`. Everything that a step holds is in it: what autograd saved, segments
+  that checkpointing recomputes, states on their way, tangents, gradients that are added to others. Not seen
+  is workspace inside kernels (convolutions take some), which no method can change. In forward mode torch
+  makes a few tensors more when it is watched (about 10 %). Tables that compare methods use this one: it
+  misses no method's memory.
+- `saved`: bytes that autograd keeps for backward, at the peak. It is what eq. (11) is about, and a part of
+  the first; it does not see tensors that Python holds, nor what `torch.utils.checkpoint` recomputes, which
+  takes the hooks for itself: then it is None, not a number that flatters.
+
+On CUDA, by the allocator's own counters (`cuda_memory`).
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dlinear import costs
+from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack
+from dlinear.errors import DomainError, MeterError
+
+__all__ = ["CudaMemory", "MemoryFit", "StepMemory", "cuda_memory", "fit_memory", "step_memory"]
+
+Run = Callable[..., Any]  # a method
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Peaks of one step, in bytes.
+
+    Attributes:
+        activations: alive at once of what the step made, without what ends as `.grad`.
+        gradients: what the step made and left in `.grad`.
+        total: alive at once of what the step made.
+        saved: kept by autograd for backward at once, each storage once, parameters and the batch left out;
+            None where other hooks took the tensors first (checkpointing).
+    """
+
+    activations: int
+    gradients: int
+    total: int
+    saved: int | None
+
+
+@dataclass(frozen=True)
+class CudaMemory:
+    """Bytes on a CUDA device during one step.
+
+    Attributes:
+        allocated: peak of the memory in use.
+        reserved: peak of the memory that torch holds.
+        parameters: parameters and buffers of the model.
+        optimizer: state of the optimizer.
+        activations: the peak above what was in use before the step. Gradients are in it as far as the step
+            makes them before the peak; `step_memory` takes them out.
+    """
+
+    allocated: int
+    reserved: int
+    parameters: int
+    optimizer: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class MemoryFit:
+    """M(h) = a h + b, eq. (11), by least squares with b >= 0.
+
+    Attributes:
+        slope: a, bytes per block of horizon.
+        offset: b, bytes.
+        r_squared: share of the variance over horizons that the line explains.
+    """
+
+    slope: float
+    offset: float
+    r_squared: float
+
+    def __call__(self, horizon: Any) -> Any:
+        """Bytes at a horizon, a number or an array."""
+        return costs.memory_model(horizon, self.slope, self.offset)
+
+
+def step_memory(
+    run: Run, blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
+) -> StepMemory:
+    """The memory of one step of a method, as it is after `zero_grad()`.
+
+    The model is left as it was: gradients, buffers, and torch's random numbers.
+
+    Args:
+        run: a `methods.Method`, or anything called as (blocks, x, loss_fn, readout=...).
+        blocks: T modules or functions.
+        x: x(0).
+        loss_fn: z -> scalar.
+        readout: as of the method.
+
+    Raises:
+        MeterError: a compiled block, whose memory no operation shows.
+    """
+    stack = as_stack(blocks)
+    modules = [m for m in (*stack, readout, loss_fn) if isinstance(m, nn.Module)]
+    if any(hasattr(m, "_orig_mod") for top in modules for m in top.modules()):
+        raise MeterError("a compiled block shows no operations: measure the memory of the block as it was")
+    with left_alone(modules, x):
+        return _watched(partial(run, stack, x, loss_fn, readout=readout), _trainable(modules))
+
+
+def _trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
+    return list({p: None for m in modules for p in m.parameters() if p.requires_grad})
+
+
+@contextmanager
+def left_alone(modules: Sequence[nn.Module], x: Any) -> Iterator[None]:
+    """Gradients put aside, and afterwards everything as before."""
+    leaves = [*_trainable(modules), *(t for t in tree_leaves(x) if isinstance(t, Tensor) and t.is_leaf)]
+    gradients = [leaf.grad for leaf in leaves]
+    buffers = [(b, b.clone()) for b in {b: None for m in modules for b in m.buffers()}]
+    devices = sorted({t.device.index for t in leaves if t.device.type == "cuda"})
+    try:
+        with torch.random.fork_rng(devices):
+            for leaf in leaves:
+                leaf.grad = None
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
+
+
+def _watched(step: Callable[[], Any], trained: Sequence[Tensor]) -> StepMemory:
+    gc.collect()
+    storages = _Storages()
+    saved = _Saved(storages)
+    with storages, torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
+        storages.mine = (saved.pack, saved.unpack)
+        step()
+    left = {storages.number_of(p.grad) for p in trained if p.grad is not None}
+    return StepMemory(
+        activations=storages.peak(without=left),
+        gradients=sum(size for number, size in storages.sizes.items() if number in left),
+        total=storages.peak(without=set()),
+        saved=None if storages.intercepted else saved.peak,
+    )
+
+
+class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A log of the storages that operations make, until each is freed.
+
+    A storage counts from the operation that returns it to its end. One that is an operation's argument before
+    any operation returned it was there before (parameters, the batch).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.log: list[tuple[int, int]] = []  # (number, bytes gained or lost)
+        self.sizes: dict[int, int] = {}
+        self.intercepted = False
+        self.mine: tuple[Any, Any] | None = None
+        self._alive: dict[int, tuple[weakref.ref[Any], int | None]] = {}  # by address; no number: from before
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for leaf in tree_leaves((args, kwargs)):
+            self._meet(leaf, new=False)
+        if self.mine is not None and _saving_hooks() not in (None, self.mine):
+            self.intercepted = True
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            self._meet(leaf, new=True)
+        return result
+
+    def _meet(self, leaf: Any, new: bool) -> None:
+        if not isinstance(leaf, Tensor) or leaf.layout != torch.strided:
+            return
+        storage = leaf.untyped_storage()
+        address = storage._cdata
+        if address in self._alive:
+            return
+        number = len(self.sizes) if new else None
+        if number is not None:
+            self.sizes[number] = storage.nbytes()
+            self.log.append((number, storage.nbytes()))
+        self._alive[address] = (weakref.ref(storage, partial(self._end, address, number)), number)
+
+    def _end(self, address: int, number: int | None, _: Any) -> None:
+        del self._alive[address]
+        if number is not None:
+            self.log.append((number, -self.sizes[number]))
+
+    def number_of(self, tensor: Tensor) -> int | None:
+        """Which storage of the log the tensor lives in; None for one from before, or unseen."""
+        entry = self._alive.get(tensor.untyped_storage()._cdata)
+        return None if entry is None else entry[1]
+
+    def peak(self, without: set[int | None]) -> int:
+        """Most bytes alive at once."""
+        changes = [change for number, change in self.log if number not in without]
+        return max(0, int(np.cumsum(changes).max(initial=0)))
+
+
+def _saving_hooks() -> Any:
+    """The hooks that see what autograd saves now; torch has no public name for it."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True)
+
+
+class _Saved:
+    """Bytes of the step's own storages that autograd holds, each once, now and at the peak."""
+
+    def __init__(self, storages: _Storages) -> None:
+        self.peak = self._now = 0
+        self._storages = storages
+        self._holders: dict[int, int] = {}
+
+    def pack(self, tensor: Tensor) -> _Held:
+        """What autograd keeps in place of the tensor; it lives as long as autograd needs it."""
+        held = _Held(tensor.detach())  # without its history, or an output would keep itself alive
+        number = self._storages.number_of(tensor)
+        if number is not None:
+            self._holders[number] = self._holders.get(number, 0) + 1
+            if self._holders[number] == 1:
+                self._now += self._storages.sizes[number]
+                self.peak = max(self.peak, self._now)
+            weakref.finalize(held, self._drop, number)
+        return held
+
+    @staticmethod
+    def unpack(held: _Held) -> Tensor:
+        """The tensor again."""
+        return held.tensor
+
+    def _drop(self, number: int) -> None:
+        self._holders[number] -= 1
+        if not self._holders[number]:
+            self._now -= self._storages.sizes[number]
+
+
+class _Held:
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def cuda_memory(
+    step: Callable[[], Any],
+    modules: Iterable[nn.Module],
+    optimizer: torch.optim.Optimizer | None = None,
+    device: str | torch.device = "cuda",
+) -> CudaMemory:
+    """The memory of one step on a CUDA device, by its allocator's counters.
+
+    Args:
+        step: a gradient, with or without the optimizer's step after it.
+        modules: the model.
+        optimizer: whose state to count.
+        device: a CUDA device.
+
+    Raises:
+        MeterError: no CUDA device (its counters would say 0).
+    """
+    device = torch.device(device)
+    if device.type != "cuda" or not torch.cuda.is_available():
+        raise MeterError(f"device {device} has no memory counters here: use step_memory")
+    gc.collect()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    step()
+    torch.cuda.synchronize(device)
+    allocated = torch.cuda.max_memory_allocated(device)
+    states = optimizer.state.values() if optimizer is not None else ()
+    return CudaMemory(
+        allocated=allocated,
+        reserved=torch.cuda.max_memory_reserved(device),
+        parameters=_bytes(t for m in modules for t in (*m.parameters(), *m.buffers())),
+        optimizer=_bytes(t for state in states for t in state.values() if isinstance(t, Tensor)),
+        activations=allocated - before,
+    )
+
+
+def _bytes(tensors: Iterable[Tensor | None]) -> int:
+    storages = {
+        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors if t is not None
+    }
+    return sum(storages.values())
+
+
+def fit_memory(horizons: Any, memory: Any) -> MemoryFit:
+    """Fit M(h) = a h + b, eq. (11), with b >= 0 as its domain asks.
+
+    Args:
+        horizons: at least three different ones (a line meets any two points).
+        memory: bytes at each.
+
+    Raises:
+        DomainError: fewer points, what is no finite number, or memory that does not grow with the horizon.
+    """
+    h, m = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (horizons, memory))
+    if h.shape != m.shape or h.ndim != 1 or not (np.isfinite(h) & np.isfinite(m)).all():
+        raise DomainError(f"{h.size} horizons and {m.size} sizes received; expected as many, all finite")
+    if len(np.unique(h)) < 3:
+        raise DomainError(f"{len(np.unique(h))} different horizons received; a line needs at least 3")
+    centred = h - h.mean()
+    slope = float(centred @ m / (centred @ centred))
+    offset = float(m.mean() - slope * h.mean())
+    if offset < 0:
+        slope, offset = float(h @ m / (h @ h)), 0.0
+    if slope <= 0:
+        raise DomainError(f"memory of {m.min():g} to {m.max():g} bytes does not grow with the horizon")
+    fitted = costs.memory_model(h, slope, offset)
+    scatter = float(((m - m.mean()) ** 2).sum())
+    return MemoryFit(slope, offset, 1 - float(((m - fitted) ** 2).sum()) / scatter)

@@ -1,0 +1,22 @@
+"""What a training step costs: memory, time, and calls of blocks. A meter that cannot measure says so."""
+
+from __future__ import annotations
+
+from dlinear.bridge.calls import StepCalls, step_calls
+from dlinear.bridge.memory import CudaMemory, MemoryFit, StepMemory, cuda_memory, fit_memory, step_memory
+from dlinear.bridge.timing import StepTime, step_times
+from dlinear.errors import MeterError
+
+__all__ = [
+    "CudaMemory",
+    "MemoryFit",
+    "MeterError",
+    "StepCalls",
+    "StepMemory",
+    "StepTime",
+    "cuda_memory",
+    "fit_memory",
+    "step_calls",
+    "step_memory",
+    "step_times",
+]
