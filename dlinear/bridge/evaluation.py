@@ -1,0 +1,69 @@
+"""Loss and accuracy of a model on a set, batch by batch, in evaluation mode."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Criterion = Callable[[Tensor, Tensor], Tensor]  # output (B, ...), target (B, ...) -> mean loss ()
+
+
+class Score(NamedTuple):
+    """Mean loss over the samples, and the share of them that was classified rightly (NaN without classes)."""
+
+    loss: float
+    accuracy: float
+
+
+def precision(autocast: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context of the knob `autocast`."""
+    if autocast == "off":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=getattr(torch, autocast))
+
+
+def device_generators(device: torch.device) -> list[torch.device]:
+    """What `torch.random.fork_rng` is to keep beside the CPU's generator."""
+    return [device] if device.type == "cuda" else []
+
+
+@contextlib.contextmanager
+def _evaluating(stack: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients; every module's own mode and the random numbers are kept."""
+    modes = [(module, module.training) for module in stack.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(device_generators(device)):
+            stack.eval()
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(
+    stack: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    criterion: Criterion,
+    *,
+    classes: bool,
+    batch: int,
+    device: torch.device,
+    autocast: str = "off",
+) -> Score:
+    """Mean loss (in float64 over the batches) and accuracy of the model on (x, y)."""
+    total, right = 0.0, 0
+    with _evaluating(stack, device):
+        for start in range(0, len(x), batch):
+            inputs, target = x[start : start + batch].to(device), y[start : start + batch].to(device)
+            with precision(autocast, device):
+                output = stack(inputs)
+                total += float(criterion(output, target)) * len(inputs)
+            if classes:
+                right += int((output.argmax(1) == target).sum())
+    return Score(total / len(x), right / len(x) if classes else math.nan)

@@ -1,0 +1,312 @@
+"""A run under way: its state between two steps, the steps, and the end of an epoch."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlinear import records
+from dlinear.bridge import checkpoints, metrics, sampling
+from dlinear.bridge.evaluation import Score, evaluate, precision
+from dlinear.bridge.interrupts import Breaks
+from dlinear.bridge.losses import Supervised
+from dlinear.bridge.sampling import Split
+from dlinear.bridge.settings import Training, device_of
+from dlinear.bridge.undisturbed import generators, set_generators, undisturbed
+from dlinear.errors import DomainError, RecordError, ShapeError
+
+CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"  # the files of a run's folder
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
+
+Method = Callable[..., Tensor]  # (blocks, x, loss_fn, readout) -> detached loss; fills .grad
+Probe = Callable[[int, Any, Any], Mapping[str, Any]]  # (epoch, stack, split) -> numbers and arrays by name
+clock = time.perf_counter  # of the steps
+
+
+@dataclass
+class Progress:
+    """Where a run is, between two steps.
+
+    Attributes:
+        epoch: the one under way.
+        step: steps done in it.
+        seen: samples of these steps.
+        total: sum of these samples' losses; NaN or infinite when the run has diverged.
+        steps: all steps.
+        seconds: that all steps have taken.
+        rate: learning rate of this epoch.
+        last: mean loss of the epoch before, NaN when there is none.
+    """
+
+    epoch: int
+    step: int
+    seen: int
+    total: float
+    steps: int
+    seconds: float
+    rate: float
+    last: float
+
+
+def next_rate(rate: float, loss: float, last: float, decay: float) -> float:
+    """The learning rate after an epoch: smaller if its mean loss rose (the paper, appendix D.2).
+
+    NaN stands for the loss of an epoch that never was and compares false: the rate stays.
+    """
+    return rate * decay if loss > last else rate
+
+
+class Session:
+    """A run under way.
+
+    Between two steps the model, the optimizer, torch's generators, `progress` and `lines` are its whole
+    state: that is what a checkpoint holds, and why a run can be resumed anywhere with the same numbers.
+    """
+
+    def __init__(
+        self,
+        stack: nn.Module,
+        split: Split,
+        method: Method,
+        training: Training,
+        folder: Path | None,
+        every: float,
+    ) -> None:
+        if not isinstance(stack, nn.Module) or not hasattr(stack, "blocks") or not hasattr(stack, "readout"):
+            raise ShapeError(
+                f"the model is a {type(stack).__name__}; expected a module with .blocks and .readout"
+            )
+        if not any(leaf.requires_grad for leaf in stack.parameters()):
+            raise DomainError("the model has no trainable parameter; allowed is one or more")
+        sampling.check(split, training.samples)
+        self.stack, self.split, self.method, self.training = stack, split, method, training
+        self.folder, self.every = folder, every
+        self.device = device_of(training.device)
+        self.criterion = sampling.criterion_of(training, split.classes)
+        self.x, self.y = sampling.part(split.x_train, split.y_train, training.samples)
+        self.evaluated = [
+            sampling.part(x, y, training.evaluated)
+            for x, y in ((self.x, self.y), (split.x_test, split.y_test))
+        ]
+        stack.to(self.device).train()
+        leaves = [leaf for leaf in stack.parameters() if leaf.requires_grad]
+        self.optimizer = OPTIMIZERS[training.optimizer](leaves, lr=training.learning_rate)
+        self.progress = Progress(0, 0, 0, 0.0, 0, 0.0, training.learning_rate, math.nan)
+        self.batches = self._batches(1)
+        self.lines: list[str] = []
+        self.rows: list[metrics.Row] = []
+        self.durations: list[float] = []  # of the steps of this epoch
+        self.torn = False  # whether a step was begun and not ended
+        self.saved = time.monotonic()
+        self.key = self.initial = ""
+        self.breaks = Breaks()
+
+    def _batches(self, epoch: int) -> list[Tensor]:
+        return sampling.batches(len(self.x), self.training.batch_size, self.training.seed, epoch)
+
+    def open(self, key: str) -> None:
+        """Take up the run of this key in the folder, if there is one.
+
+        Raises:
+            RecordError: a file of something else, or a damaged one.
+        """
+        self.key = key
+        self.initial = checkpoints.fingerprint(self.stack.state_dict())
+        if self.folder is None:
+            return
+        path = self.folder / CHECKPOINT
+        if not path.exists():
+            metrics.restore(self.folder / METRICS, "")  # refuses rows that no checkpoint explains
+            return
+        found = checkpoints.load(path, key)
+        if self.initial not in (found.initial, checkpoints.fingerprint(found.model)):
+            raise RecordError(
+                f"{path} is of a run that began with other weights; build the model with the same seed, "
+                f"use another folder or {checkpoints.ADVICE}"
+            )
+        self.initial = found.initial
+        try:
+            self._resume(found)
+        except Exception as error:  # parts that do not fit together raise nearly anything
+            raise RecordError(f"{path} is damaged ({type(error).__name__}); {checkpoints.ADVICE}") from error
+        if len(self.rows) > self.training.epochs + 1:
+            raise RecordError(
+                f"{path} has {len(self.rows) - 1} epochs, {self.training.epochs} were asked for; "
+                f"ask for as many or more, use another folder or {checkpoints.ADVICE}"
+            )
+        metrics.restore(self.folder / METRICS, "".join(self.lines))
+
+    def _resume(self, found: checkpoints.Checkpoint) -> None:
+        self.progress = Progress(**found.progress)
+        self.lines = found.history
+        self.rows = [metrics.parse(line) for line in self.lines]
+        self.stack.load_state_dict(found.model)
+        with torch.no_grad():
+            for name, buffer in checkpoints.unlisted(self.stack).items():
+                buffer.copy_(found.unlisted[name])
+        self.optimizer.load_state_dict(found.optimizer)
+        set_generators(found.generators, self.device)
+
+    def going_on(self) -> bool:
+        """Whether there is an epoch to run, or to finish."""
+        return self.rows[-1]["status"] == metrics.OK and len(self.rows) <= self.training.epochs
+
+    def out_of_time(self) -> bool:
+        """Whether the steps have used up the time that they were given."""
+        return self.training.seconds is not None and self.progress.seconds >= self.training.seconds
+
+    def run_epoch(self, bar: Any) -> None:
+        """The steps of the epoch that are still to do, unless a loss or the time stops them."""
+        at = self.progress
+        self.batches = self._batches(at.epoch)
+        while at.step < len(self.batches) and math.isfinite(at.total) and not self.out_of_time():
+            with self.breaks.held():
+                self._step(self.batches[at.step])
+                if self.folder is not None and time.monotonic() - self.saved >= self.every:
+                    self.save()
+            bar.update()
+            bar.set_postfix_str(f"epoch {at.epoch}, loss {at.total / at.seen:.4g}", refresh=False)
+
+    def _step(self, chosen: Tensor) -> None:
+        at, stack = self.progress, self.stack
+        start = clock()
+        self.torn = True
+        x, target = self.x[chosen].to(self.device), self.y[chosen].to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = at.rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with precision(self.training.autocast, self.device):
+            loss = float(self.method(stack.blocks, x, Supervised(self.criterion, target), stack.readout))
+        if math.isfinite(loss):  # otherwise the weights are left as they are
+            self.optimizer.step()
+        at.total += loss * len(x)
+        at.seen += len(x)
+        at.step += 1
+        at.steps += 1
+        self.durations.append(clock() - start)
+        at.seconds += self.durations[-1]
+        self.torn = False
+
+    def close_epoch(self, probe: Probe | None, probe_at: Collection[int] | None) -> None:
+        """Evaluate, probe, write the epoch's row, and turn to the next epoch."""
+        at = self.progress
+        loss = at.total / at.seen if at.seen else math.nan
+        scores = [Score(math.nan, math.nan)] * 2
+        if math.isfinite(at.total):
+            scores = [self._score(x, y) for x, y in self.evaluated]
+        status = metrics.OK
+        if not all(math.isfinite(score.loss) for score in scores):
+            status = f"diverged at epoch {at.epoch}"
+        elif self.out_of_time():
+            status = f"out of time at epoch {at.epoch}"
+        row: metrics.Row = {
+            "epoch": at.epoch,
+            "status": status,
+            "steps": at.steps,
+            "learning_rate": at.rate,
+            "loss": metrics.plain(loss),
+            "train_loss": metrics.plain(scores[0].loss),
+            "train_accuracy": metrics.plain(scores[0].accuracy),
+            "test_loss": metrics.plain(scores[1].loss),
+            "test_accuracy": metrics.plain(scores[1].accuracy),
+            "seconds": at.seconds,
+            "step_seconds": statistics.median(self.durations) if self.durations else None,
+        }
+        if probe is not None and math.isfinite(at.total) and (probe_at is None or at.epoch in probe_at):
+            row["probe"] = self._probe(probe)
+        with self.breaks.held():
+            self._turn(row, loss)
+
+    def _turn(self, row: metrics.Row, loss: float) -> None:
+        at = self.progress
+        rate = next_rate(at.rate, loss, at.last, self.training.decay)
+        self.torn = True
+        self.lines.append(metrics.line(row))
+        self.rows.append(row)
+        self.progress = Progress(at.epoch + 1, 0, 0, 0.0, at.steps, at.seconds, rate, loss)
+        self.durations = []
+        self.torn = False
+        if self.folder is None:
+            return
+        self.save()  # before the row: a checkpoint knows every row of the file
+        try:
+            metrics.append(self.folder / METRICS, self.lines[-1])
+        except records.WriteError as error:
+            raise self._kept(error) from error
+
+    def _score(self, x: Tensor, y: Tensor) -> Score:
+        return evaluate(
+            self.stack,
+            x,
+            y,
+            self.criterion,
+            classes=self.split.classes is not None,
+            batch=self.training.evaluation_batch,
+            device=self.device,
+            autocast=self.training.autocast,
+        )
+
+    def _probe(self, probe: Probe) -> dict[str, Any]:
+        split = self.split
+        data = (split.x_train, split.y_train, split.x_test, split.y_test, self.x, self.y)
+        with undisturbed(self.stack, self.device, data, self.breaks.held):
+            found = probe(self.progress.epoch, self.stack, split)
+            if not isinstance(found, Mapping):
+                raise DomainError(f"a probe must return numbers by name; received a {type(found).__name__}")
+            return {str(name): metrics.plain(value) for name, value in found.items()}
+
+    def save(self) -> None:
+        """Write the checkpoint.
+
+        Raises:
+            records.WriteError: a full disk, for example; the one before is kept.
+        """
+        if self.folder is None:
+            return
+        checkpoint = checkpoints.Checkpoint(
+            key=self.key,
+            initial=self.initial,
+            history=self.lines,
+            progress=asdict(self.progress),
+            best=metrics.best(self.rows) if self.rows else {},
+            model=self.stack.state_dict(),
+            unlisted=checkpoints.unlisted(self.stack),
+            optimizer=self.optimizer.state_dict(),
+            generators=generators(self.device),
+        )
+        try:
+            checkpoints.save(self.folder / CHECKPOINT, checkpoint)
+        except records.WriteError as error:
+            raise self._kept(error) from error
+        self.saved = time.monotonic()
+
+    def _kept(self, error: records.WriteError) -> records.WriteError:
+        return records.WriteError(f"{error}; {self._place()}, make room and run the same command again")
+
+    def _place(self) -> str:
+        """What the folder keeps."""
+        if self.folder is None or not (self.folder / CHECKPOINT).exists():
+            return "nothing is kept"
+        return f"the last checkpoint is kept in {self.folder}"
+
+    def leave(self) -> None:
+        """After an interrupt: keep the steps that are done and say how to go on."""
+        at, place = self.progress, self._place()
+        if self.folder is not None and not self.torn:
+            with self.breaks.held():
+                self.save()
+            place = f"epoch {at.epoch}, step {at.step} of {len(self.batches)} is kept in {self.folder}"
+        again = "pass a folder" if self.folder is None else "run the same command again"
+        print(f"interrupted: {place}; {again} to go on", file=sys.stderr)

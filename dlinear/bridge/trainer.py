@@ -1,0 +1,130 @@
+"""Train a stack of blocks with any method, so that a run can be killed, resumed, measured and repeated.
+
+    from dlinear.bridge.trainer import Training, train
+    run = train(stack, split, method, Training(epochs=5), folder="results/mine")
+
+A run with a folder writes metrics.jsonl, one line an epoch, and checkpoint.pt; called again with the same
+arguments it goes on from there, and the numbers are those of a run that was never interrupted (on CUDA as far
+as its kernels are deterministic: `torch.use_deterministic_algorithms`). Randomness inside blocks must come
+from torch's default generators. Two runs must not share a folder.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlinear import records
+from dlinear.bridge import checkpoints, metrics
+from dlinear.bridge.evaluation import device_generators
+from dlinear.bridge.metrics import Run
+from dlinear.bridge.sampling import Split, noise_seed
+from dlinear.bridge.session import CHECKPOINT, METRICS, Method, Probe, Session, next_rate
+from dlinear.bridge.settings import SETTINGS, Setting, Training, setting
+from dlinear.optional import needed
+
+__all__ = [
+    "CHECKPOINT",
+    "METRICS",
+    "SETTINGS",
+    "Method",
+    "Probe",
+    "Run",
+    "Setting",
+    "Split",
+    "Training",
+    "next_rate",
+    "setting",
+    "train",
+]
+
+
+def train(
+    stack: nn.Module,
+    split: Split,
+    method: Method,
+    training: Training | None = None,
+    *,
+    folder: records.Folder | None = None,
+    probe: Probe | None = None,
+    probe_at: Collection[int] | None = None,
+    identity: Mapping[str, Any] | None = None,
+    every: float = 600.0,
+    progress: bool = True,
+) -> Run:
+    """Train the stack in place, or go on where an earlier call with the same arguments stopped.
+
+    A loss that becomes NaN or infinite ends the run with the status "diverged at epoch e": a result.
+
+    Args:
+        stack: has `.blocks` and `.readout`; called, it gives the output that the loss compares.
+        split: the data; its `classes` choose between cross-entropy and the mean squared error.
+        method: (blocks, x, loss_fn, readout) -> detached loss, filling `.grad` like `backward()`; known to a
+            checkpoint by its name (of `methods.Method`, a function, a `functools.partial`).
+        training: the knobs, `Training()` by default.
+        folder: where metrics and checkpoint go; None keeps nothing.
+        probe: (epoch, stack, split) -> numbers or arrays by name, called at the end of epochs; 0 is before
+            the first. What it does to the model, to gradients, random numbers or modes is undone.
+        probe_at: the epochs at whose end it is called, all by default.
+        identity: JSON values that tell this run from others beyond the arguments above (the model's name and
+            knobs, for example); a checkpoint with others is refused.
+        every: seconds after which a checkpoint is also written inside an epoch.
+        progress: whether a terminal shows a progress bar.
+
+    Raises:
+        DomainError, ShapeError: arguments that do not fit together.
+        RecordError: a checkpoint or metrics file of something else, or a failed write (full disk); what is
+            finished is kept.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
+    """
+    with needed("a training run"):
+        from tqdm import tqdm
+
+    training = training or Training()
+    session = Session(stack, split, method, training, None if folder is None else Path(folder), every)
+    epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
+    key = _key(session, epochs, identity)
+    with session.breaks, torch.random.fork_rng(device_generators(session.device)):
+        torch.manual_seed(noise_seed(training.seed))
+        session.open(key)
+        total = training.epochs * len(session.batches)
+        silent = None if progress else True  # None: silent unless a terminal is there
+        try:
+            with tqdm(total=total, initial=session.progress.steps, unit="step", disable=silent) as bar:
+                if not session.rows:
+                    session.close_epoch(probe, probe_at)
+                while session.going_on():
+                    session.run_epoch(bar)
+                    session.close_epoch(probe, probe_at)
+        except KeyboardInterrupt:
+            session.leave()
+            raise
+    return metrics.run_of(session.rows)
+
+
+def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:
+    """The key of everything that the numbers depend on; `epochs` only says when to stop."""
+    knobs = {name: value for name, value in asdict(session.training).items() if name != "epochs"}
+    return records.key(
+        {
+            "training": {**knobs, "device": session.device.type},
+            "method": _name(session.method),
+            "data": session.split.digest,
+            "model": checkpoints.structure(session.stack),
+            "probed": probed,
+            "identity": dict(identity or {}),
+        }
+    )
+
+
+def _name(method: Any) -> str:
+    """What tells a method from others: its name, or the function and the arguments that it was bound to."""
+    if isinstance(method, functools.partial):
+        return f"{_name(method.func)} {method.args} {sorted(method.keywords.items())}"
+    return str(getattr(method, "name", None) or getattr(method, "__qualname__", type(method).__qualname__))

@@ -1,0 +1,102 @@
+"""Let foreign code look at a model in the middle of training and take back all that it did."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlinear.errors import DomainError
+
+
+def generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's random generators that a computation on this device draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_generators(states: dict[str, Tensor], device: torch.device) -> None:
+    """Set the generators to states of `generators`."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+@contextlib.contextmanager
+def undisturbed(
+    stack: nn.Module,
+    device: torch.device,
+    data: Iterable[Tensor] = (),
+    held: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Iterator[None]:
+    """Whatever the block does to the model or to global state is undone at its end.
+
+    Restored are values, gradients and flags of parameters and buffers, modules with their modes, hooks and
+    attributes, the random generators of torch, numpy and Python, gradient mode and torch's threads.
+
+    Args:
+        stack: the model.
+        device: where it is.
+        data: tensors that the block must not change; they are not copied but watched.
+        held: a context that no signal interrupts, for the restoring.
+
+    Raises:
+        DomainError: the block changed the data in place.
+    """
+    tensors = list({id(t): t for t in (*stack.parameters(), *stack.buffers())}.values())
+    with torch.no_grad():
+        values = [(t, t.data, t.detach().clone(), t.requires_grad) for t in tensors]
+        grads = [(t, t.grad, None if t.grad is None else t.grad.clone()) for t in tensors]
+    modules = [(module, _attributes(module)) for module in stack.modules()]
+    watched = [(t, t._version) for t in data]
+    states, flags = generators(device), (torch.is_grad_enabled(), torch.get_num_threads())
+    others = np.random.get_state(), random.getstate()  # noqa: NPY002 - the global one, foreign code's
+    try:
+        yield
+    finally:
+        with held():
+            for module, attributes in modules:
+                _set_attributes(module, attributes)
+            with torch.no_grad():
+                for t, memory, value, follows in values:
+                    t.data = memory
+                    t.copy_(value)
+                    t.requires_grad_(follows)
+                for t, grad, content in grads:
+                    t.grad = grad
+                    if grad is not None and content is not None:
+                        grad.copy_(content)
+            set_generators(states, device)
+            np.random.set_state(others[0])  # noqa: NPY002
+            random.setstate(others[1])
+            torch.set_grad_enabled(flags[0])
+            torch.set_num_threads(flags[1])
+    if any(t._version != version for t, version in watched):
+        raise DomainError("the probe changed the training or test data in place; let it work on a clone")
+
+
+def _attributes(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Every attribute, and a copy of its items if it is a dict: parameters, buffers, children, hooks."""
+    return {
+        name: (value, copy.copy(value) if isinstance(value, dict) else None)
+        for name, value in vars(module).items()
+    }
+
+
+def _set_attributes(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
+    own = vars(module)
+    own.clear()
+    for name, (value, items) in attributes.items():
+        if isinstance(value, dict):
+            value.clear()
+            value.update(items)
+        own[name] = value
