@@ -1,7 +1,8 @@
-"""Costs against values: what no other choice dominates, and the budgets within which one kind beats another."""
+"""Costs against values: what no other choice dominates, and within which budgets one kind beats another."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ def front(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
     known = np.isfinite(c) & np.isfinite(v)
     cheaper, better = c[:, None] <= c, v[:, None] >= v  # [j, i]: j beats or equals i
     strictly = (c[:, None] < c) | (v[:, None] > v)
-    dominated: NDArray[np.bool_] = (cheaper & better & strictly & known[:, None]).any(axis=0)
-    return known & ~dominated
+    dominated = np.any(cheaper & better & strictly & known[:, None], axis=0)
+    return np.asarray(known & ~dominated)
 
 
 def staircase(cost: ArrayLike, value: ArrayLike, end: float) -> tuple[NDArray[np.float64], ...]:
@@ -83,7 +84,7 @@ def winning_budgets(challengers: ArrayLike, rivals: ArrayLike, beats: ArrayLike)
         raise ShapeError(f"beats has shape {table.shape}; expected {(c.size, r.size)}")
     steps = [*np.unique(np.concatenate([c, r])).tolist(), math.inf]
     found = []
-    for low, high in zip(steps[:-1], steps[1:], strict=True):
+    for low, high in itertools.pairwise(steps):
         fits = np.flatnonzero(r <= low)
         winners = [int(i) for i in np.flatnonzero(c <= low) if table[i, fits].all()]
         if winners:

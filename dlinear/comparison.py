@@ -1,0 +1,305 @@
+"""Methods side by side, from the records of `sims.bridge_tradeoff`: costs, results, who wins in which memory.
+
+A method is named as `dlinear.bridge.methods` names it: "backprop", "horizon-4", "checkpoint-8", ...
+Everything about costs is in units of back-propagation of the same model and batch.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlinear import costs, pareto, profiles, records
+from dlinear.errors import DomainError, RecordError
+
+__all__ = [
+    "EXACT",
+    "REGIMES",
+    "Entry",
+    "difference",
+    "entries",
+    "findings",
+    "parts_of",
+    "share",
+    "steps_within",
+    "work",
+]
+
+EXACT = ("backprop", "checkpoint", "accumulate")  # families whose gradient is that of the loss
+REGIMES = {"epochs": "equal epochs", "time": "equal time"}
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is known of one method.
+
+    Attributes:
+        method: its name.
+        bytes: peak of the activations of one step.
+        memory: the same over back-propagation's.
+        ratio: time of a step over back-propagation's; median over rounds, lower and upper quartile.
+        scores: regime ("epochs", "time") -> metric -> (S,) over the seeds, NaN where the run diverged.
+        steps: regime -> optimizer steps.
+        rates: regime -> learning rate in back-propagation's unit.
+        cosines: (S, 2), with back-propagation's gradient before and after training (equal epochs).
+        numbers: what else was measured of one step.
+    """
+
+    method: str
+    bytes: float
+    memory: float
+    ratio: tuple[float, float, float]
+    scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    steps: Mapping[str, int]
+    rates: Mapping[str, float]
+    cosines: NDArray[np.float64]
+    numbers: Mapping[str, float]
+
+    @property
+    def family(self) -> str:
+        """The name without its number; horizon T counts as what it is, back-propagation."""
+        return (
+            "backprop" if self.numbers.get("horizon") == self.numbers["depth"] else parts_of(self.method)[0]
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is an alternative to a horizon with the gradient of the loss itself."""
+        return self.family in EXACT
+
+    def value(self, regime: str, metric: str = "test") -> NDArray[np.float64]:
+        """(S,) what is to be large: test accuracy (without classes minus the loss), or minus the train loss.
+
+        Args:
+            regime: "epochs" or "time".
+            metric: "test" or "train".
+        """
+        scores = self.scores[regime]
+        if metric == "train":
+            return -scores["train_loss"]
+        return -scores["test_loss"] if np.isnan(scores["test_accuracy"]).all() else scores["test_accuracy"]
+
+
+def parts_of(method: str) -> tuple[str, int | None]:
+    """Family and number of a method's name.
+
+    Raises:
+        DomainError: not such a name.
+    """
+    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?", method)
+    if match is None:
+        raise DomainError(f"{method!r} is no name of a method, for example horizon-4")
+    return match[1], None if match[2] is None else int(match[2])
+
+
+def steps_within(total: int, ratio: float) -> int:
+    """Steps of a method in the time that back-propagation takes for `total` of its own; at least one."""
+    return max(1, math.floor(total / ratio))
+
+
+def share(method: str, depth: int) -> float:
+    """Predicted activation memory over back-propagation's: blocks that are alive at once over T.
+
+    h/T of a horizon; K inputs of segments (counted as whole blocks) and one segment, (K + ceil(T/K))/T, of
+    checkpointing; 1/K of K micro-batches; two stages of LoCo's K; nothing in forward mode.
+
+    Raises:
+        DomainError: an unknown method.
+    """
+    family, number = _known(method, depth)
+    k = number or 1
+    if family in ("horizon", "greedy"):
+        return float(costs.stored_blocks_eager(depth, k)) / depth
+    return {
+        "backprop": 1.0,
+        "checkpoint": min(1.0, (k + math.ceil(depth / k)) / depth),
+        "accumulate": 1 / k,
+        "loco": min(1.0, 2 * math.ceil(depth / k) / depth),
+        "forward": 0.0,
+    }[family]
+
+
+def work(method: str, depth: int) -> float:
+    """Predicted time over back-propagation's, counted in products with a weight matrix.
+
+    A block costs one forward, one to pass a signal back and one for the gradient of its parameters: 3 T for
+    back-propagation. A horizon passes signals (T - h + 1) h times and takes T parameter gradients; with K
+    segments all but the last run forward twice; LoCo takes both kinds in 2 (K - 1) stages; a direction in
+    forward mode adds two products to each forward.
+
+    Raises:
+        DomainError: an unknown method.
+    """
+    family, number = _known(method, depth)
+    k = number or 1
+    if family in ("horizon", "greedy"):
+        return float(2 * depth + costs.block_vjps(depth, k)) / (3 * depth)
+    return {
+        "backprop": 1.0,
+        "checkpoint": (4 - 1 / k) / 3,
+        "accumulate": 1.0,
+        "loco": (1 + 2 * 2 * (k - 1) / k) / 3,
+        "forward": float(k),
+    }[family]
+
+
+def _known(method: str, depth: int) -> tuple[str, int | None]:
+    family, number = parts_of(method)
+    if family not in (*EXACT, "horizon", "greedy", "loco", "forward"):
+        raise DomainError(f"nothing is predicted of {method!r}")
+    if method == "checkpoint":
+        number = max(1, round(math.sqrt(depth)))
+    return family, number
+
+
+def entries(found: Iterable[records.Record]) -> list[Entry]:
+    """Entries in the order of memory, from the records of one run.
+
+    A method without training runs of its own has back-propagation's gradient: back-propagation's runs stand
+    for it, at equal time the one with as many steps as fit.
+
+    Raises:
+        RecordError: a run that is missing.
+    """
+    every = list(found)
+    meters = {r.knobs["method"]: r for r in every if r.knobs["part"] == "meters"}
+    runs: dict[tuple[str, str], list[records.Record]] = {}
+    for record in every:
+        runs.setdefault((record.knobs["part"], record.knobs["method"]), []).append(record)
+    if "backprop" not in meters or ("epochs", "backprop") not in runs:
+        raise RecordError("no record of back-propagation, which everything is compared with")
+    whole = float(meters["backprop"].arrays["activations"])
+    total = int(runs["epochs", "backprop"][0].arrays["steps"])
+    out = []
+    for method, meter in meters.items():
+        numbers = {name: float(array) for name, array in meter.arrays.items()}
+        runner = method if ("epochs", method) in runs else "backprop"
+        steps = steps_within(total, numbers["ratio"])
+        equal = {"epochs": _by_seed(runs["epochs", runner])}
+        limited = [r for r in runs.get(("time", runner), []) if r.knobs["steps"] == steps]
+        equal["time"] = _by_seed(limited) if limited or steps != total else equal["epochs"]
+        if not equal["time"]:
+            raise RecordError(f"no run of {steps} steps of {method}")
+        family, number = parts_of(method)
+        numbers |= {"depth": meter.knobs["depth"]} | ({"horizon": number or 1} if family == "horizon" else {})
+        out.append(
+            Entry(
+                method,
+                numbers["activations"],
+                numbers["activations"] / whole,
+                (numbers["ratio"], numbers["ratio_low"], numbers["ratio_high"]),
+                {
+                    regime: {
+                        name: np.array([r.arrays[f"final_{name}"] for r in some], float) for name in METRICS
+                    }
+                    for regime, some in equal.items()
+                },
+                {regime: int(some[0].arrays["steps"]) for regime, some in equal.items()},
+                {regime: float(some[0].knobs["rate"]) for regime, some in equal.items()},
+                np.array([[r.arrays["cos_start"], r.arrays["cos_end"]] for r in equal["epochs"]], float),
+                numbers,
+            )
+        )
+    return sorted(out, key=lambda one: (one.memory, one.method))
+
+
+def _by_seed(some: Sequence[records.Record]) -> list[records.Record]:
+    return sorted(some, key=lambda r: int(r.knobs["seed"]))
+
+
+def difference(one: Entry, other: Entry, regime: str, metric: str = "test") -> profiles.Mean:
+    """Value of one minus the other's, seed by seed: mean and 95 % interval; infinite if only one diverged."""
+    a, b = one.value(regime, metric), other.value(regime, metric)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        sign = float(np.isfinite(a).all()) - float(np.isfinite(b).all())
+        reach = math.inf * sign if sign else math.nan
+        return profiles.Mean(reach, reach, reach)
+    return profiles.mean_interval(a - b)
+
+
+def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[str]:
+    """In words: for which memory budgets a horizon beats every exact method that fits into the same budget.
+
+    "Beats" means that the 95 % interval of the difference over the seeds, seed by seed, lies above zero.
+    """
+    ours = [one for one in found if one.family == "horizon"]
+    rivals = [one for one in found if one.exact]
+    where = f"{REGIMES[regime]}, {_name(found, metric)}"
+    if not ours:
+        return [f"{where}: no horizon below T was run"]
+    if len(ours[0].value(regime)) < 2:
+        return [f"{where}: one seed gives no interval, so nothing is said about who wins"]
+    beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
+    budgets = pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], beats)
+    lines = []
+    alone = dict.fromkeys(ours[i].method for b in budgets if not b.rivals for i in b.winners)
+    if alone:
+        least = min(rivals, key=lambda one: one.memory)
+        lines.append(
+            f"{where}: below {_budget(least)} no exact method of this run fits, but {', '.join(alone)}"
+        )
+    won: list[tuple[Entry, Entry, float, float]] = []
+    for budget in budgets:
+        if budget.rivals:
+            best = _best([ours[i] for i in budget.winners], regime, metric)
+            rival = _best([rivals[j] for j in budget.rivals], regime, metric)
+            if won and won[-1][:2] == (best, rival) and won[-1][3] == budget.low:
+                won[-1] = (*won[-1][:3], budget.high)
+            else:
+                won.append((best, rival, budget.low, budget.high))
+    for best, rival, low, high in won:
+        end = f"to {high:.1%}" if math.isfinite(high) else "on"
+        lines.append(
+            f"{where}: from {_budget(best, low)} {end} {best.method} beats every exact method that fits, "
+            f"the best of them, {rival.method}, by {difference(best, rival, regime, metric):.4f}"
+        )
+    if not won:
+        lines.append(
+            f"{where}: within no memory budget does a horizon beat every exact method that fits; "
+            f"{_closest(ours, rivals, regime, metric)}"
+        )
+    return lines
+
+
+def _closest(ours: Sequence[Entry], rivals: Sequence[Entry], regime: str, metric: str) -> str:
+    """The horizon that comes closest to the best exact method within its own memory."""
+    gaps = []
+    for one in ours:
+        if fitting := [rival for rival in rivals if rival.memory <= one.memory]:
+            best = _best(fitting, regime, metric)
+            gaps.append((difference(one, best, regime, metric), one, best))
+    gaps = [gap for gap in gaps if math.isfinite(gap[0].value)]
+    if not gaps:
+        return "none of them can be compared with one"
+    gap, one, best = max(gaps, key=lambda item: item[0].value)
+    return (
+        f"the closest, {one.method} at {one.memory:.1%}, differs from {best.method} at {best.memory:.1%} "
+        f"by {gap:.4f}"
+    )
+
+
+def _best(some: Sequence[Entry], regime: str, metric: str) -> Entry:
+    def level(one: Entry) -> float:
+        mean = float(one.value(regime, metric).mean())
+        return mean if math.isfinite(mean) else -math.inf
+
+    return max(some, key=level)
+
+
+def _name(found: Sequence[Entry], metric: str) -> str:
+    if metric == "train":
+        return "minus the training loss"
+    classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
+    return "test accuracy" if classes else "minus the test loss"
+
+
+def _budget(one: Entry, fraction: float | None = None) -> str:
+    """A budget as a share of back-propagation's activations, and in bytes."""
+    fraction = one.memory if fraction is None else fraction
+    return f"{fraction:.1%} ({fraction * one.bytes / one.memory / 1e6:.2f} MB)"
