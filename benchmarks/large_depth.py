@@ -28,7 +28,6 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import profiles, report
@@ -287,7 +286,7 @@ def _show(found: dict[str, float]) -> list[str]:
     return [f"{value:.2f} s" for value in found.values()]
 
 
-def main(knobs: Knobs) -> None:
+def main(knobs: Knobs) -> int:
     """Measure and print."""
     print(f"knobs: {asdict(knobs)}")
     if "floor" in knobs.parts:
@@ -309,7 +308,8 @@ def main(knobs: Knobs) -> None:
     if "layers" in knobs.parts:
         print("\n(e) generation, one thread")
         print(report.table(["layers", "numbers"], measure_layers(knobs)))
+    return 0
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Knobs))
+    raise SystemExit(report.script(main, Knobs, __doc__))

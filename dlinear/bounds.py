@@ -30,6 +30,7 @@ from dlinear._edge import (
     received,
 )
 from dlinear.errors import DomainError
+from dlinear.optional import needed
 
 __all__ = [
     "ARB",
@@ -85,7 +86,8 @@ class _Arb:
 
     @staticmethod
     def _ball(x: Any) -> Any:
-        from flint import arb
+        with needed("ball arithmetic"):
+            from flint import arb
 
         return arb(x)
 

@@ -20,7 +20,12 @@ Errors. Two known kinds, so the fit is generalised least squares with their cova
   b_i, that is relative corrections of size up to about beta = 5 per unit of m/T; likewise beta/T for the
   constants, which are limits.
 
-Intervals are 95 %, Student's t with (points - 2) degrees of freedom.
+Intervals are 95 %, Student's t with (points - 2) degrees of freedom. Their limit: s^2 comes from one curve,
+whose points are far from independent, and a walk that came out short looks precise. In simulated walks (12
+shortfalls from 1 to 200, 200 curves each) the interval of q holds the truth in 0.93 to 0.99 of the curves
+from d = 9 on, at a crossover as without one; for d = 4 in 0.97 without and 0.87 at m* = 12, for d = 2 in 0.93
+and 0.74. Where it misses, q is larger; C keeps its level from d = 2 on. The mean over k seeds is a walk of
+k d dimensions: from a narrow network at a crossover, fit the mean of several seeds.
 """
 
 from __future__ import annotations

@@ -131,6 +131,7 @@ class DistributedTeam:
             head, numbers = {"error": [type(error).__name__, " ".join(str(error).split())]}, np.empty((0, 0))
         self._signs.done()
         self._signs.wait(self._signs.round, f"their part of {label!r}")
+        self._signs.forget()
         with _as_one_line(self._signs, f"the exchange after {label!r}"):
             head["label"] = label
             heads = [json.loads(part.tobytes()) for part in self._exchange(_bytes_of(json.dumps(head)))]
@@ -189,6 +190,7 @@ class _Signs:
     def __init__(self, store: Any, rank: int, world: int, timeout: float) -> None:
         self.store, self.rank, self.world, self.timeout = store, rank, world, timeout
         self.round = self.sent = 0
+        self._shown: list[str] = []
         self.broken: DistributedError | None = None
         self._stop = threading.Event()
         with _as_one_line(self, "the ranks to meet"):
@@ -235,14 +237,28 @@ class _Signs:
         self.sent += 1
         pieces = [mine[i : i + _PIECE] for i in range(0, len(mine), _PIECE)]
         for i, piece in enumerate(pieces):
-            self.store.set(f"part/{self.sent}/{self.rank}/{i}", piece)
-        self.store.set(f"parts/{self.sent}/{self.rank}", str(len(pieces)).encode())
+            self._show(f"part/{self.sent}/{self.rank}/{i}", piece)
+        self._show(f"parts/{self.sent}/{self.rank}", str(len(pieces)).encode())
         found = []
         for rank in range(self.world):
             count = int(self.store.get(f"parts/{self.sent}/{rank}"))
             parts = (self.store.get(f"part/{self.sent}/{rank}/{i}") for i in range(count))
             found.append(np.frombuffer(b"".join(parts), dtype=np.uint8))
         return found
+
+    def forget(self) -> None:
+        """Take what this rank showed in earlier rounds out of the store.
+
+        After `wait`, and before anything of the new round is shown: a rank is done with this round only after
+        it has read all of the last one.
+        """
+        with _as_one_line(self, "the other ranks"):
+            while self._shown:
+                self.store.delete_key(self._shown.pop())
+
+    def _show(self, key: str, value: bytes) -> None:
+        self._shown.append(key)
+        self.store.set(key, value)
 
     def leave(self) -> None:
         """Say that this rank ends."""

@@ -362,8 +362,11 @@ def _any_matrix(name: str, value: Any, like: Any = None, stack: bool = False) ->
     """A matrix (or a stack of them) of any real numbers, of the width of another; lists become arrays."""
     if not is_plain(value):
         return value
-    floats = as_floats(name, value, "a matrix of real numbers", ShapeError)
-    given = np.asarray(value)
+    if isinstance(value, np.ndarray) and value.dtype == object and not all(map(is_plain, value.flat)):
+        given, floats = value, np.zeros(())  # symbols have no float
+    else:
+        floats = as_floats(name, value, "a matrix of real numbers", ShapeError)
+        given = np.asarray(value)
     width = None if like is None or np.ndim(like) < 2 else len(like)
     n = given.shape[-1] if given.ndim else 0
     flat = given.ndim == 2 or (stack and given.ndim > 2)

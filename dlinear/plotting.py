@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import textwrap
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ with needed("a figure"):
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.legend_handler import HandlerTuple
 
 WIDTH = 3.3  # inches: one column
 HEIGHT = 2.7
-LINE = 58  # characters of a verdict that fit the column
+LINE = 54  # visible characters of a verdict that fit the column
 COLOURS = {
     "black": "#000000",
     "orange": "#E69F00",
@@ -109,8 +110,27 @@ def interval(
 
 
 def verdict(figure: Figure, text: str) -> None:
-    """The conclusion in words, above the axes, on as many lines as it needs."""
-    figure.suptitle("\n".join(textwrap.wrap(text, LINE)), fontsize=7.5, x=0.02, ha="left")
+    """The conclusion in words, above the axes, on as many lines as it needs, of about one length."""
+    count = len(_lines(text, LINE))
+    lines = next(lines for width in range(LINE + 1) if len(lines := _lines(text, width)) <= count)
+    figure.suptitle("\n".join(lines), fontsize=7.5, x=0.02, ha="left")
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """The text on lines of at most so many visible characters (or one word); a formula is not broken."""
+    lines = [""]
+    for word in re.findall(r"(?:\$[^$]*\$|[^ $])+", text):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and _visible(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _visible(text: str) -> int:
+    """Characters of a text that are seen, about: a command of TeX is one, its signs are none."""
+    return len(re.sub(r"[${}^_]", "", re.sub(r"\\[A-Za-z]+|\\.", "x", text)))
 
 
 def depth_label(depth: int) -> str:
@@ -123,11 +143,13 @@ def depth_label(depth: int) -> str:
 
 
 def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """One legend below the axes, where no data are."""
-    named: dict[str, Any] = {}  # each label once
+    """One legend below the axes, where no data are; a label of several curves shows the colour of each."""
+    named: dict[str, list[Any]] = {}  # each label once
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-        named.setdefault(label, handle)
-    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=columns)
+        named.setdefault(label, []).append(handle)
+    handles: list[Any] = [some[0] if len(some) == 1 else tuple(some) for some in named.values()]
+    side_by_side = {tuple: HandlerTuple(ndivide=None, pad=0.0)}
+    figure.legend(handles, list(named), loc="outside lower center", ncols=columns, handler_map=side_by_side)
 
 
 def save(figure: Figure, stem: str, folder: str | os.PathLike[str] = "figures") -> tuple[Path, Path]:

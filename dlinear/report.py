@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dlinear import optional
-from dlinear.errors import DlinearError
+from dlinear.errors import DlinearError, MissingDependencyError
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+@contextlib.contextmanager
+def imports() -> Iterator[None]:
+    """The imports at the top of a script: one line and the exit status 2 where a package is missing."""
+    try:
+        yield
+    except (ModuleNotFoundError, MissingDependencyError) as error:
+        raise SystemExit(_refused(error)) from None
+
+
+def _refused(error: Exception) -> int:
+    """One line on stderr about what stopped a script; the exit status 2."""
+    if isinstance(error, ModuleNotFoundError):
+        error = optional.missing("this command", error)
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
 def command(main: Callable[[], int]) -> int:
     """The exit status of a script.
 
@@ -57,12 +75,8 @@ def command(main: Callable[[], int]) -> int:
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # the flush at exit must not fail again
         return 141
-    except (DlinearError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"error: {optional.missing('this command', error)}", file=sys.stderr)
-        return 2
+    except (DlinearError, OSError, ModuleNotFoundError) as error:
+        return _refused(error)
     except KeyboardInterrupt:
         return 130
 

@@ -26,7 +26,8 @@ from typing import Any, Protocol
 from numpy.typing import ArrayLike
 
 from dlinear import records
-from dlinear.errors import DlinearError, DomainError, RecordError
+from dlinear.errors import DlinearError, DomainError, MissingDependencyError, RecordError
+from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
@@ -98,8 +99,9 @@ def run(
 ) -> Sweep:
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
-    A cell that raises is reported on stderr and the rest go on; so does one whose process dies, after
-    one more try in a process of its own. Ctrl-C or a SIGTERM keeps what is finished and says how to go on.
+    A cell that raises is reported on stderr and the rest go on (unless it lacks a package: so would they); so
+    does one whose process dies, after one more try in a process of its own. Ctrl-C or a SIGTERM keeps what is
+    finished and says how to go on.
 
     Args:
         folder: results/<experiment>.
@@ -113,6 +115,7 @@ def run(
     Raises:
         RecordError: a record could not be written (full disk); what is finished is kept.
         ClusterError: the scheduler or all workers of a cluster are gone; what is finished is kept.
+        MissingDependencyError: a package is not installed, here or where a cell is computed.
         DomainError: a negative number of workers, or a shard that is not i/N with 1 <= i <= N.
         KeyboardInterrupt: after Ctrl-C or a SIGTERM, once the message is printed.
     """
@@ -135,6 +138,10 @@ def run(
         ):
             for key, result in results:
                 bar.update()
+                if isinstance(result, ModuleNotFoundError):
+                    raise missing_package("a cell", result) from result
+                if isinstance(result, MissingDependencyError):  # no other cell would do better
+                    raise result
                 if isinstance(result, Exception):
                     failed[key] = f"{type(result).__name__}: {' '.join(str(result).split())}"
                     print(f"cell {key[:12]} of {place.name} failed: {failed[key]}", file=sys.stderr)

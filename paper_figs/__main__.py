@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from dlinear import report
 from dlinear.errors import RecordError
 from dlinear.records import WriteError
+
+with report.imports():
+    import tyro
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
 

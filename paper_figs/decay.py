@@ -36,7 +36,7 @@ def draw(results: str, figures: str) -> list[Path]:
             plotting.predicted(
                 axes, fine / depth, limits.decay_law(*law, fine, depth), f"Theorem {theorem}", number
             )
-            words.append(f"{ensemble} {dlinear.fit_decay(found).order:.2f}")
+            words.append(f"{ensemble}\N{NO-BREAK SPACE}{dlinear.fit_decay(found).order:.2f}")
         axes.set(xscale="log", yscale="log", xlabel=r"$1-h/T$", ylabel=r"$\sin^2\theta_h$")
         plotting.verdict(figure, f"Measured order at {plotting.depth_label(depth)}: {', '.join(words)}")
         plotting.legend(figure, axes, columns=3)

@@ -33,11 +33,11 @@ def draw(results: str, figures: str) -> list[Path]:
             (np.exp(curve), "-", r"$y=e^c$: no angle"),
             (2 * np.exp(curve), "--", r"$y=2e^c$: order 5"),
         ):
-            axes.plot(curve, values, line, color="white", linewidth=2.4)
+            axes.plot(curve, values, "-", color="white", linewidth=2.4)
             axes.plot(curve, values, line, color=plotting.COLOURS["red"], label=label)
         axes.axvline(0.0, color="white", linewidth=2.4)
         axes.axvline(0.0, linestyle=":", color=plotting.COLOURS["red"], label=r"$c=0$: angle 0")
         axes.set(xlabel=r"$c$", ylabel=r"$y$", xlim=(c[0], c[-1]), ylim=(y[0], y[-1]))
-        plotting.verdict(figure, r"$1-f^2=K(1-\alpha)^3$: no decay constant holds for all targets")
+        plotting.verdict(figure, r"$1-f^2\sim K(1-\alpha)^3$: no decay constant holds for all targets")
         plotting.legend(figure, axes, columns=3)
         return list(plotting.save(figure, "k_map", figures))

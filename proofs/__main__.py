@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from dlinear import report
-from dlinear.certify import CertificateError, check, read
-from dlinear.certify.ledger import confirm as recheck
 from dlinear.claims import Claim, Outcome, Verdict
+
+with report.imports():
+    from dlinear.certify import CertificateError, check, read
+    from dlinear.certify.ledger import confirm as recheck
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
@@ -90,11 +92,14 @@ def confirm(claim: Claim, outcome: Outcome) -> Outcome:
     if outcome.certificate is None:
         return Outcome(Verdict.UNDECIDED, outcome.method, "a verdict without a certificate", None)
     try:
-        found = recheck(outcome.certificate, claim.goal).verdict
+        found = recheck(outcome.certificate, claim.goal)
     except CertificateError as error:
         return Outcome(Verdict.UNDECIDED, outcome.method, f"certificate rejected: {error}", None)
-    if found != outcome.verdict:
-        return Outcome(Verdict.UNDECIDED, outcome.method, f"the checker finds {found}", None)
+    if found.verdict != outcome.verdict:
+        return Outcome(Verdict.UNDECIDED, outcome.method, f"the checker finds {found.verdict}", None)
+    if not found.witnessed:
+        reason = "no witness: its hypotheses might contradict each other, and then prove anything"
+        return Outcome(Verdict.UNDECIDED, outcome.method, reason, None)
     return outcome
 
 
@@ -212,7 +217,8 @@ def claims_page(ledger: Mapping[str, tuple[Claim, ...]], verdicts: Mapping[str, 
         "accepts; *certified*: with ball arithmetic over the stated box; *supported*: numbers only;",
         "*refuted*: an explicit counterexample that the checker accepts. *Assumes*: what the",
         "certificate takes as a hypothesis, or leaves to the reader, between its formal goal and the",
-        "statement in words.",
+        "statement in words. Hypotheses that contradict each other would prove anything: each certificate",
+        "of a proved or certified statement names a point where they hold, and the checker verifies it.",
         "",
         "| Reference | Form | Statement | Assumes | Relation | Verdict | Function | Proof | Test | Figure |",
         "|---|---|---|---|---|---|---|---|---|---|",

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 
@@ -79,6 +79,14 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=local("gh(t)"),
+        witness=TWO_LAYERS
+        | {
+            "h": 1,
+            "t": 0,
+            "e": 1,
+            "E": [[1]],
+            "Phi": [[3]],
+        },
         route=forward,
         twin_goal=local("2*gh(t)"),
         twin_statement="twice the gradient",
@@ -94,6 +102,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=full("T"),
+        witness=TWO_LAYERS | {"h": 2, "t": 0, "Phi": [[3]]},
         route=backward,
         twin_goal=full("T - 1"),
         twin_statement="already for t + h >= T - 1",

@@ -66,6 +66,7 @@ CLAIMS = (
         Relation.TIGHT,
         Verdict.PROVED,
         goal=statement("(1 - kappa**2)"),
+        witness={"X": [[3, 0], [4, 0]], "Y": [[1, 0], [0, 0]], "x": 5, "y": 1, "kappa": "3/5", "s": 0},
         route=route,
         twin_goal=statement("(1 - kappa)"),
         twin_statement="1 - cos in place of 1 - cos^2",

@@ -32,7 +32,7 @@ import numpy as np
 import dlinear
 from dlinear import bounds
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import RESIDUAL, network
+from dlinear.certify.statements import RESIDUAL, TWO_LAYERS, network
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 
@@ -290,6 +290,18 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=domination("2*(T-1)"),
+        witness=TWO_LAYERS
+        | {
+            "c": 1,
+            "h": 1,
+            "Phi": [["9/16"]],
+            "a": "3/2",
+            "b": "1/2",
+            "r": 1,
+            "J": "1/2",
+            "cos2": "961/1042",
+            "rate": "24025/8336",
+        },
         route=prove_domination,
         twin_goal=domination("2*(T-2)"),
         twin_statement="one layer fewer in the exponent",

@@ -98,6 +98,7 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=repaired("a*h <= a*k"),
+        witness={"c": 1, "a": 1, "epsilon": "1/2", "T": 4, "h": 2, "k": 2, "d": 1, "y": 1},
         route=prove_repaired,
         twin_goal=repaired("a*k <= a*h"),
         twin_statement="max in place of min",

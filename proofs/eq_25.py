@@ -59,6 +59,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement("L(T) - L(0)"),
+        witness={"T": 3, "x0": {1: 5}, "L": {0: 1, 1: 2}},
         route=route,
         twin_goal=statement("L(T)"),
         twin_statement="without the constant L(x(0))",

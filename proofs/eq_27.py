@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 
@@ -87,6 +87,14 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement("W(0, t)"),
+        witness=TWO_LAYERS
+        | {
+            "t": 0,
+            "s": 1,
+            "e": 1,
+            "E": [[1]],
+            "Phi": [[3]],
+        },
         route=route,
         twin_goal=statement("W(0, t+1)"),
         twin_statement="right factor (W_0^{t+1})^T",

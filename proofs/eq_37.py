@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 WINDOW = ["beta <= s", "s <= T"]
@@ -82,6 +82,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=REPAIRED,
+        witness=TWO_LAYERS | {"c": 1, "beta": 0, "s": 1},
         route=route,
         twin_goal=TWIN,
         twin_statement="the printed order",

@@ -72,6 +72,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=statement("c1*F(A)*F(B) <= ip(A, B)"),
+        witness={"A": [["5/4"]], "B": [[1]], "c1": "1/2"},
         route=route,
         twin_goal=statement("sqrt(c1)*F(A)*F(B) <= ip(A, B)"),
         twin_statement="sqrt(c1) in place of c1",

@@ -29,7 +29,7 @@ import sympy
 
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import equation
-from dlinear.certify.scalar_case import Language, bench, statement
+from dlinear.certify.scalar_case import Language, bench, solved, statement
 from dlinear.claims import Form, Relation, Verdict
 
 # a profile that is p on the window (measure eps) and q after; g_T = q
@@ -121,6 +121,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.CERTIFIED,
         goal=gap_goal("1/1000"),
+        witness={"eps": "1/2", "c": "1/100", "y": "-1/2", **solved(gap_goal("1/1000"))},
         route=gap_route,
         twin_goal=gap_goal("1/5"),
         twin_statement="1/5 instead of 1/1000",
@@ -137,6 +138,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=limits(),
+        witness={"u": "1/2", "c1": "1/2", "C": 1},
         route=limits_route,
         twin_goal=limits("C*u < 2"),
         twin_statement="C u < 2 in place of C u < 1",

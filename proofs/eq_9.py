@@ -81,6 +81,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=REPAIRED,
+        witness={"t": 1, "h": 2, "T": 3},
         route=route,
         twin_goal=TWIN,
         twin_statement="last block s instead of s - 1",

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 INVERTIBLE = ["0 < S(W(t+1, t+h))", "0 < S(W(0, t))"]
@@ -142,6 +142,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=forward("t+h"),
+        witness=TWO_LAYERS | {"h": 1, "t": 0, "Phi": [["5/4"]]},
         route=prove_forward,
         twin_goal=forward("t"),
         twin_statement="W_0^t = Phi",
@@ -157,6 +158,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=backward(("t+h", "T")),
+        witness={"T": 2, "n": 1, "D": {0: [["1/4"]]}, "h": 1, "t": 0, "Phi": [["5/4"]]},
         route=prove_backward,
         twin_goal=backward(("t+h-1", "T")),
         twin_statement="Phi is reached one layer earlier only",
@@ -172,6 +174,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=tail("s"),
+        witness={"T": 2, "n": 1, "D": {0: [["1/4"]]}, "s": 1, "Phi": [["5/4"]]},
         route=prove_tail,
         twin_goal=tail("(s-1)"),
         twin_statement="the layer before",

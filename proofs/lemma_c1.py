@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 WINDOW = "W(s, s+k)"
@@ -195,6 +195,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=lower("exp(-c*k/(T-c))"),
+        witness=TWO_LAYERS | {"c": 1, "s": 0, "k": 2},
         route=prove_lower,
         twin_goal=lower("exp(-c*k/T)"),
         twin_statement="the printed rate c/T",
@@ -245,6 +246,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=frobenius_lower("k"),
+        witness=TWO_LAYERS | {"c": 1, "s": 0, "k": 2},
         route=prove_frobenius_lower,
         twin_goal=frobenius_lower("k - 1"),
         twin_statement="k - 1 in place of k",

@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import network
+from dlinear.certify.statements import TWO_LAYERS, network
 from dlinear.claims import Claim, Form, Relation, Verdict
 
 
@@ -98,6 +98,7 @@ def size(name: str, reference: str, window: tuple[str, str, str], inner: str, ca
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=statement(*window),
+        witness=TWO_LAYERS | {"c": 1, "h": 1, "t": 1, "Phi": [[3]]},
         route=lambda goal: route(goal, window[0], inner, case),
         twin_goal=statement(*window, factor="1"),
         twin_statement="without the factor sqrt(n)",

@@ -29,7 +29,7 @@ import sympy
 from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Rule, equation
-from dlinear.certify.scalar_case import Language, bench, divide, explicit, statement
+from dlinear.certify.scalar_case import Language, bench, divide, explicit, solved, statement
 from dlinear.claims import Form, Relation, Verdict
 
 REFERENCE = "Lemma C.5"
@@ -224,6 +224,12 @@ UNDEFINED = {
 }
 
 
+WITNESS = {
+    "below": {"y": 0, "K": "1/12"},
+    "above": {"y": "4*exp(c)", "K": "1/108"},
+}  # in the boxes, at eps = 0
+
+
 def bound_claim(name: str) -> Any:
     """The certified bound on one box."""
     ends, constant = BOXES[name]
@@ -237,6 +243,7 @@ def bound_claim(name: str) -> Any:
         Relation.UPPER_BOUND,
         Verdict.CERTIFIED,
         goal=bound_goal(ends, constant),
+        witness=WITNESS[name] | {"eps": 0, "c": "1/4", **solved(bound_goal(ends, constant)), "sin2": 0},
         route=bound_route(ends),
         twin_goal=explicit(bound_goal(ends, tight), **RATIO),
         twin_statement=f"M = {tight}",
@@ -259,6 +266,7 @@ CLAIMS = [
         Relation.ASYMPTOTIC,
         Verdict.PROVED,
         goal=order_goal(),
+        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **solved(order_goal())},
         route=order_route,
         twin_goal=explicit(order_goal(4)),
         twin_statement="order 4 with the same coefficient",
@@ -307,6 +315,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(),
+        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **solved(series_goal())},
         route=series_route(False),
         twin_goal=explicit(series_goal(slip=-1)),
         twin_statement="k5 with the opposite sign",
@@ -325,6 +334,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(degenerate=True),
+        witness={"eps": "1/8", "c": "1/4", "y": "2*exp(c)", **solved(series_goal(degenerate=True))},
         route=series_route(True),
         twin_goal=explicit(series_goal(degenerate=True, slip=2), y="2*exp(c)"),
         twin_statement="coefficient 2 c^4/5",

@@ -95,6 +95,24 @@ REACH = Fraction(6, 5)  # p <= 6/5, because |p - 1| = b |cos(.)|/sqrt(1 + w^2) <
 EDGE = Fraction(1, 50)
 
 
+def gap_witness() -> dict[str, Any]:
+    """A point of the hypotheses: J = 0 and V = 1, K and sin^2 at their largest."""
+    values: dict[str, Any] = {"theta": 0, "C": "3/5", "D": "4/5"}
+    for text in gap_goal("0", "0")["hypotheses"]:
+        if text.startswith("Q"):
+            name, _, size = text.partition(" == ")
+            k = name[1:]
+            values |= {
+                f"e{k}": EDGE,
+                name: size,
+                f"K{k}": f"4*{name}",
+                f"J{k}": 0,
+                f"V{k}": 1,
+                f"sin2_{k}": f"K{k}",
+            }
+    return values
+
+
 def gap_goal(low: str, high: str) -> dict[str, Any]:
     """Bounds of sin^2/eps^3 at every small eps of the two sequences (letters 1 and 2)."""
     symbols = {"theta": "nonneg", "C": "real", "D": "real"}
@@ -231,6 +249,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=gap_goal("31/100", "36/100"),
+        witness=gap_witness(),
         route=gap_route,
         twin_goal=gap_goal("28/100", "36/100"),
         twin_statement="28/100 for the first sequence",
@@ -249,6 +268,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=primitive_goal(H),
+        witness={"C": "3/5", "D": "4/5"},
         route=primitive_route,
         twin_goal=primitive_goal(H.subs(SIN, -SIN)),
         twin_statement="sin(w L) with the opposite sign in H",

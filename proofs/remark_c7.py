@@ -32,7 +32,7 @@ import sympy
 from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import explicit
+from dlinear.certify.scalar_case import explicit, solved
 from dlinear.claims import Form, Relation, Verdict
 
 DERIVATIVE = (
@@ -160,6 +160,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=closed_goal(slope_numerator()),
+        witness={"c": "1/4", "y": "1/2", **solved(closed_goal(slope_numerator()))},
         route=closed_route,
         twin_goal=explicit(closed_goal(slope_numerator().subs(Y, -Y))),
         twin_statement="y with the opposite sign",
@@ -178,6 +179,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=NONZERO,
+        witness={"c": 1, "y": 5},
         route=nonzero_route,
         twin_goal={**NONZERO, "hypotheses": ["0 <= y**2", *NONZERO["hypotheses"][1:]]},
         twin_statement="y = 0 allowed",

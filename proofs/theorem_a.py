@@ -29,7 +29,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from dlinear.certify import Proof, claim, lemmas
-from dlinear.certify.statements import RESIDUAL, network
+from dlinear.certify.statements import RESIDUAL, TWO_LAYERS, network
 from dlinear.claims import Form, Relation, Verdict
 
 CONSTANT = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + {RESIDUAL})**2/((1 - c/T)**(2*(T-1))*{RESIDUAL}**2)"
@@ -350,6 +350,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=GOAL,
+        witness=TWO_LAYERS | {"c": 1, "h": 1, "m": 1, "Phi": [[3]]},
         route=route,
         twin_goal=TWIN,
         twin_statement="T^4 in place of T^3 (order 4)",
@@ -367,6 +368,14 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=informal(3),
+        witness=TWO_LAYERS
+        | {
+            "c": 1,
+            "h": 1,
+            "m": 1,
+            "rho": 1,
+            "Phi": [[3]],
+        },
         route=informal_route,
         twin_goal=informal(4),
         twin_statement="order 4",
@@ -388,6 +397,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=parallel("0"),
+        witness={"T": 2, "n": 1, "D": {}, "c": 0, "h": 1, "m": 1, "Phi": [[3]]},
         route=parallel_route,
         twin_goal=parallel("-m/T"),
         twin_statement="sin^2 <= -(1 - h/T)",

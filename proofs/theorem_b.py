@@ -25,7 +25,7 @@ import dlinear
 from dlinear import limits, scalar
 from dlinear.certify import Proof, claim
 from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import Language, bench, explicit, statement
+from dlinear.certify.scalar_case import Language, bench, explicit, solved, statement
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
 TEST = "tests/test_limits.py"
@@ -189,6 +189,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=response_goal(),
+        witness={"D": [["1/4"]], "L": [[1]], "P": [[2]], "Q": [[1]], "Phi": [[1]], "R": [["3/2"]]},
         route=response_route,
         twin_goal=response_goal(""),
         twin_statement="the opposite sign",
@@ -219,6 +220,7 @@ CLAIMS = [
         Relation.ASYMPTOTIC,
         Verdict.PROVED,
         goal=commuting_goal(),
+        witness=POINT | solved(commuting_goal()),
         route=commuting_route,
         twin_goal=explicit(commuting_goal(4)),
         twin_statement="order 4",

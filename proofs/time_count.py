@@ -76,6 +76,7 @@ CLAIMS = (
         relation=Relation.IDENTITY,
         expected=Verdict.PROVED,
         goal=total("(T - h + 1)*h"),
+        witness={"T": 3, "h": 1, "m": 2},
         route=prove_total,
         twin_goal=total("(T - h)*h"),
         twin_statement="without the shared last window",

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import tyro
 
 import dlinear
 from dlinear import distributed, limits, profiles, records, report, sweeps
@@ -33,6 +32,9 @@ from dlinear.errors import DlinearError, DomainError
 from dlinear.launch import POSITIVE, Target, at_least, cell_from, check
 from dlinear.teams import Team, Threads
 from dlinear.truncation import Engine
+
+with report.imports():
+    import tyro
 
 Ensemble = Literal["gaussian", "orthogonal", "smooth-constant"]
 Device = Literal["cpu", "torch-cpu", "cuda"]

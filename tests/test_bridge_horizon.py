@@ -182,6 +182,20 @@ def test_several_tensors_between_blocks(kind, h):
     assert worst(found, wanted) < EXACT
 
 
+@pytest.mark.parametrize("first", [Residual, nn.Tanh])
+@pytest.mark.parametrize("h", [1, 2, 3])
+def test_what_makes_the_input_is_trained_with_block_0(first, h):
+    stem, rest = Residual().double(), stack_of(("residual",) * 3, 0)
+    blocks, y = [first().double(), *rest], batch(1)
+    leaf = batch(0).requires_grad_()
+    horizon_backward(blocks, stem(leaf), squares(y), h)
+    trained = [leaf, *stem.parameters(), *blocks[0].parameters()]
+    wanted = torch.autograd.grad(squares(y)(nn.Sequential(stem, *blocks[:h])(leaf)), trained)
+    found = [tensor.grad for tensor in trained]
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
 def test_input_tensors_that_want_a_gradient_get_it_alone():
     blocks = nn.ModuleList(Pair(tuple) for _ in range(3)).double()
     z, skip = batch(0).requires_grad_(), batch(1)
@@ -226,20 +240,24 @@ def test_gradients_accumulate_and_do_not_alias():
     assert_same(grads(blocks), {name: 2 * g for name, g in once.items()})
 
 
-def test_two_parameters_with_one_gradient_have_their_own_memory():
-    class Sum(nn.Module):
+@pytest.mark.parametrize("join", [torch.add, lambda a, b: torch.cat([a, b])])
+@pytest.mark.parametrize("loss_fn", [torch.sum, lambda z: (z + 1).square().sum() / 2])
+def test_parameters_whose_gradients_are_one_tensor_get_their_own_memory(join, loss_fn):
+    class Join(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b = nn.Parameter(torch.rand(4)), nn.Parameter(torch.rand(4))
+            self.a, self.b = nn.Parameter(torch.zeros(4)), nn.Parameter(torch.zeros(4))
 
         def forward(self, z):
-            return z + (self.a + self.b)
+            return z + join(self.a, self.b)
 
-    block = Sum()
-    horizon_backward([block], torch.zeros(4), lambda z: z.sum(), 1)
+    block = Join()
+    horizon_backward([block, nn.Identity()], torch.zeros(1), loss_fn, 1)
     block.a.grad.add_(5)
     assert block.b.grad.tolist() == [1, 1, 1, 1]
-    assert block.a.grad.stride() == block.a.stride()
+    for parameter in block.parameters():
+        assert parameter.grad.stride() == parameter.stride()
+        assert parameter.grad.untyped_storage().nbytes() == 16
 
 
 def test_hooks_on_parameters_fire_once():
@@ -274,10 +292,15 @@ class Held:
 class Watched(nn.Module):
     alive: weakref.WeakSet
     peak: int
+    counts: list  # how many are alive at each backward
 
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.rand(()))
+
+    @classmethod
+    def reset(cls):
+        cls.alive, cls.peak, cls.counts = weakref.WeakSet(), 0, []
 
     def forward(self, z):
         class Scale(torch.autograd.Function):
@@ -291,6 +314,7 @@ class Watched(nn.Module):
 
             @staticmethod
             def backward(ctx, g):
+                Watched.counts.append(len(Watched.alive))
                 z, w = ctx.saved_tensors
                 return g * w, (g * z).sum()
 
@@ -299,19 +323,43 @@ class Watched(nn.Module):
 
 @pytest.mark.parametrize("h", [1, 2, 5, 11, 12])
 def test_at_most_h_graphs_are_alive_and_the_work_is_as_counted(h):
-    Watched.alive, Watched.peak = weakref.WeakSet(), 0
+    Watched.reset()
     blocks = [Watched() for _ in range(12)]
     step = sweep(blocks, torch.rand(4), lambda z: z.sum(), horizon_targets(12, h))
     assert Watched.peak == h == costs.stored_blocks_eager(12, h)
-    assert step.vjps == costs.block_vjps(12, h)
+    assert step.vjps == costs.block_vjps(12, h) == len(Watched.counts)
+    assert Watched.counts[-h:] == list(range(h, 0, -1))  # the last window is freed on its way back
     assert not Watched.alive
+
+
+def test_a_block_works_on_the_memory_of_the_one_before():
+    seen = []
+    blocks = stack_of(("residual",) * 3, 0)
+    for block in blocks:
+        block.register_forward_hook(lambda _, z, out: seen.append((z[0].data_ptr(), out.data_ptr())))
+    horizon_backward(blocks, batch(0), squares(batch(1)), 2)
+    assert seen[0][1] == seen[1][0]
+    assert seen[1][1] == seen[2][0]
+
+
+@pytest.mark.parametrize(
+    ("h", "frozen", "wanted"), [(1, 0, "0000"), (2, 0, "0111"), (2, 1, "0011"), (4, 2, "0001")]
+)
+def test_gradients_pass_to_an_input_only_where_a_window_needs_it(h, frozen, wanted):
+    seen = []
+    blocks = stack_of(("residual",) * 4, 0)
+    blocks[:frozen].requires_grad_(False)
+    for block in blocks:
+        block.register_forward_pre_hook(lambda _, z: seen.append("01"[z[0].requires_grad]))
+    horizon_backward(blocks, batch(0), squares(batch(1)), h)
+    assert "".join(seen) == wanted
 
 
 def test_frozen_first_blocks_cost_nothing():
     blocks = [Watched() for _ in range(8)]
     for block in blocks[:5]:
         block.weight.requires_grad_(False)
-    Watched.alive, Watched.peak = weakref.WeakSet(), 0
+    Watched.reset()
     step = sweep(blocks, torch.rand(4), lambda z: z.sum(), horizon_targets(8, 8))
     assert step.vjps == 3
     assert set(step.gradients) == {block.weight for block in blocks[5:]}

@@ -48,7 +48,7 @@ def batch(samples=SAMPLES):
 def test_the_memory_of_forty_blocks_grows_by_a_line():
     """Printed with -s: bytes against h, R^2, and the share of back-propagation that h = 4 takes."""
     blocks, (x, loss_fn) = mlp(40), batch()
-    horizons = np.array([1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40])
+    horizons = np.array([1, 2, 4, 8, 16, 28, 34, 37, 40])
     found = [step_memory(method(f"horizon-{h}"), blocks, x, loss_fn) for h in horizons]
     full = step_memory(method("backprop"), blocks, x, loss_fn)
     for what in ("saved", "activations"):
@@ -324,7 +324,7 @@ def test_times_and_ratios_are_exact_on_a_steady_clock():
 def test_a_machine_that_slows_down_does_not_favour_the_first():
     clock = Clock()
     found = step_times({"backprop": clock.step(1.0), "other": clock.step(3.0)}, rounds=20, clock=clock)
-    assert found["other"].ratio == pytest.approx(3, rel=0.025)
+    assert found["other"].ratio == pytest.approx(3, rel=0.005)  # each goes first in every other round
     clock = Clock()
     apart = [clock.step(seconds) for seconds in [1.0] * 20 + [3.0] * 20]
     for run in apart:

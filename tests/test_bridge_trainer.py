@@ -339,6 +339,24 @@ def test_seeds_change_the_run_and_the_caller_s_generator_stays():
     assert tiny(epochs=1).loss[1] == first.loss[1] == again.loss[1] != second.loss[1]
 
 
+def test_the_seed_is_that_of_dropout_too():
+    """All samples are the same, so that their order does not matter."""
+    data = labelled()
+    same = dataclasses.replace(
+        data, x_train=data.x_train[:1].repeat(20, 1), y_train=data.y_train[:1].repeat(20)
+    )
+    for dropout in (0.0, 0.3):
+        losses = [
+            tiny(stack=Stack(dropout=dropout, norm=False), split=same, seed=seed, epochs=1).loss[1]
+            for seed in (0, 1)
+        ]
+        assert (losses[0] == losses[1]) == (dropout == 0)
+
+
+def test_training_is_in_training_mode():
+    assert tiny(stack=Stack().eval(), epochs=1).loss[1] == tiny(epochs=1).loss[1]
+
+
 @pytest.mark.parametrize("name", ["horizon-5", "checkpoint", "accumulate-2"])
 def test_methods_that_are_exact_give_the_same_run(name):
     plain = tiny(stack=Stack(dropout=0.0, norm=False), epochs=2, optimizer="sgd")
@@ -479,7 +497,9 @@ def test_an_interrupt_ends_the_step_keeps_it_and_says_how_to_go_on(whole, tmp_pa
     assert line == (
         f"interrupted: epoch 2, step 3 of 5 is kept in {tmp_path}; run the same command again to go on\n"
     )
-    tiny(tmp_path, stack=stack)  # the same object, as in a notebook
+    with pytest.raises(KeyboardInterrupt):  # the same object, as in a notebook
+        tiny(tmp_path, stopping(4, lambda: signal.raise_signal(number)), stack=stack)
+    tiny(tmp_path)
     assert numbers(tmp_path) == numbers(whole)
     assert weights(tmp_path) == weights(whole)
 
@@ -807,6 +827,21 @@ def test_weights_that_diverge_with_the_last_step():
     assert math.isfinite(run.loss[1])
 
 
+def test_the_untrained_model_is_not_judged(monkeypatch):
+    """Its batch norm has no statistics yet."""
+    calls = 0
+
+    def evaluated(*args, **knobs):
+        nonlocal calls
+        calls += 1
+        return evaluate(*args, **knobs)._replace(**({"loss": math.inf} if calls in (2, 6) else {}))
+
+    monkeypatch.setattr(session, "evaluate", evaluated)
+    run = tiny()
+    assert run.status == "diverged at epoch 2"
+    np.testing.assert_array_equal(np.isnan(run.test_loss), [True, False, True])
+
+
 class Clock:
     """A second for every look at it: a step takes one."""
 
@@ -816,6 +851,9 @@ class Clock:
     def __call__(self):
         self.now += 1.0
         return self.now
+
+    def pass_by(self, seconds):
+        self.now += seconds
 
 
 def test_a_time_budget_counts_steps_alone(tmp_path, monkeypatch):
@@ -836,6 +874,10 @@ def test_a_time_budget_counts_steps_alone(tmp_path, monkeypatch):
     assert list(run.steps) == [0, 5, 10, 13]
     assert list(run.seconds) == [0, 5, 10, 13]
     assert run.step_seconds == 1.0
+    spans = iter([1.0, 1, 2, 9, 9, 4, 4, 5, 8, 8])  # of the steps of two epochs, medians 2 and 5
+    slower = tiny(epochs=2, method=lambda *args: clock.pass_by(next(spans) - 1) or backprop(*args))
+    assert list(slower.seconds) == [0, 22, 51]
+    assert slower.step_seconds == 3.5
     interrupt = stopping(12, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         tiny(tmp_path / "parts", interrupt, seconds=12.5, epochs=1000, probe=slow)
@@ -877,10 +919,12 @@ def wicked(epoch, stack, split):
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002
     random.seed(0)
+    stack.note = "was here"
     stack(split.x_train).sum().backward()  # batch norm, dropout, the counter and .grad
     stack.eval()
     for leaf in stack.parameters():
-        leaf.data = torch.zeros_like(leaf)
+        leaf.data = torch.zeros(1, dtype=torch.float64)
+        leaf.grad = None
         leaf.grad = torch.ones_like(leaf)
     stack.blocks[0][0].requires_grad_(False)
     stack.blocks[0][0].weight = nn.Parameter(torch.ones(6, 6))
@@ -897,7 +941,8 @@ def wicked(epoch, stack, split):
 def test_a_probe_disturbs_nothing(whole, tmp_path):
     torch.set_num_threads(1)
     state = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
-    run = tiny(tmp_path, probe=wicked)
+    run = tiny(tmp_path, probe=wicked, stack=(stack := Stack()))
+    assert not hasattr(stack, "note")
     rows = numbers(tmp_path)
     for row in rows:
         assert row.pop("probe") == {"epoch": row["epoch"], "profile": [1.0, None], "one": 0.5}

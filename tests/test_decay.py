@@ -71,6 +71,17 @@ def test_intervals_cover_both_constants_at_a_crossover():
     assert min(q, c) >= 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / count)
 
 
+def test_several_seeds_give_the_interval_of_q_that_one_narrow_network_cannot():
+    """d = 2 at a crossover: one curve misses upwards too often, the mean of eight is a walk of d = 16."""
+    shortfall = np.unique(np.round(np.geomspace(1, 200, 12)).astype(int))
+    walks = list(walk_profiles(640, 2, shortfall, 4000, 5, 0.35))
+    alone = [dlinear.fit_decay(p) for p in walks[:100]]
+    assert np.mean([f.quadratic_interval[1] < 1 for f in alone]) > 0.1
+    fits = [dlinear.fit_decay(walks[i : i + 8]) for i in range(0, len(walks), 8)]
+    cover = np.mean([f.quadratic_interval[0] <= 1 <= f.quadratic_interval[1] for f in fits])
+    assert cover >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / len(fits))
+
+
 @pytest.mark.parametrize(
     ("q", "c", "order", "kind"), [(0.3, 0.0, 2, "quadratic"), (0.0, 0.7, 3, "cubic"), (1e-9, 0.7, 3, "cubic")]
 )

@@ -76,6 +76,28 @@ def start(path, rank, world, port, **more):
     )
 
 
+def test_the_store_holds_no_more_after_many_maps_than_after_one(tmp_path):
+    path = script(
+        tmp_path,
+        f"""
+        held = []
+        with distributed.from_environment(timeout) as team:
+            for number in range(12):
+                found = team.map(lambda i: np.full(1_100_000, 1.0 * i), range(2), "large")  # 8.8 MB: 3 pieces
+                assert [part[-1] for part in found] == [0.0, 1.0]
+                assert team.agree(number) == number
+                held.append(team._signs.store.num_keys())
+            rank = team.rank
+        open(f"{tmp_path}/{{rank}}.json", "w").write(json.dumps(held))
+        """,
+    )
+    done = torchrun(path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for rank in range(2):
+        held = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert max(held[2:]) <= held[0] + 8  # a rank may have shown a round that the other has not
+
+
 def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(tmp_path):
     path = script(
         tmp_path,

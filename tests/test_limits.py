@@ -358,3 +358,8 @@ def test_maps_of_any_real_numbers():
     assert (limits.response(x, r, stack)[0] == want).all()
     by_sympy = limits.response(*(sympy.Matrix(rows) for rows in (x, r, m)))
     assert (np.array(by_sympy.tolist()) == want).all()
+    symbols = np.array(sympy.symbols("x0:4")).reshape(2, 2)
+    values = dict(zip(symbols.flat, np.ravel(x), strict=True))
+    assert [entry.subs(values) for entry in limits.response(symbols, np.array(r), np.array(m)).flat] == [
+        *want.flat
+    ]

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 
 from dlinear import plotting
 from dlinear.errors import DomainError, RecordError
@@ -47,6 +48,34 @@ def test_prediction_lies_over_the_points_and_the_legend_off_the_data():
     with plotting.style():
         figure.draw_without_rendering()
     assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_tightbbox())
+
+
+def test_a_label_of_several_curves_shows_all_their_colours():
+    with plotting.style():
+        figure, axes = plotting.column()
+        for number in range(3):
+            plotting.measured(axes, [1, 2], [1, number], f"T = {number}", number)
+            plotting.predicted(axes, [1, 2], [1, number], "Theorem C", number)
+        plotting.legend(figure, axes)
+        figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["T = 0", "Theorem C", "T = 1", "T = 2"]
+    lines = [line for line in legend.findobj(Line2D) if line.get_linestyle() == "-"]
+    assert [line.get_color() for line in lines] == list(plotting.CYCLE[:3])
+
+
+def test_a_verdict_is_broken_by_what_is_seen_of_it_and_never_in_a_formula():
+    figure, _ = plotting.column()
+    short = r"Error at most 0.33 $T\epsilon$, as $\frac{1}{2}\|R\|_F^2 \leq \mathrm{e}^{2 c}$ says"
+    plotting.verdict(figure, short)
+    assert figure._suptitle.get_text() == short
+    plotting.verdict(figure, " ".join(["$a + b$"] * 40))
+    lines = figure._suptitle.get_text().split("\n")
+    assert len(lines) > 2
+    assert {line.count("a") for line in lines} <= {8, 7, 6, 5}
+    plotting.verdict(figure, "one " * 14)
+    assert [line.count("one") for line in figure._suptitle.get_text().split("\n")] == [7, 7]
+    assert all(line.count("$") % 2 == 0 and plotting._visible(line) <= plotting.LINE for line in lines)
 
 
 def test_style_leaves_the_callers_settings():

@@ -14,11 +14,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dlinear import bounds
-from dlinear.certify import CertificateError, check, refutation
+from dlinear import bounds, certify
+from dlinear.certify import CertificateError, Proof, check, refutation, show
 from dlinear.certify.concrete import Model
 from dlinear.certify.scalar_case import explicit
 from dlinear.certify.terms import parse, read_context
+from dlinear.certify.witness import check_witness
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 from proofs import __main__ as ledger
 
@@ -176,6 +177,87 @@ def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
     assert ledger.confirm(claim, other).verdict is Verdict.UNDECIDED
     louder = Outcome(Verdict.CERTIFIED, "", "", json.loads(text("eq_13")))
     assert ledger.confirm(claim, louder).verdict is Verdict.UNDECIDED
+
+
+# -- witnesses ----------------------------------------------------------------------------------------------
+PROVED = [name for name, claim in CLAIMS.items() if claim.expected in (Verdict.PROVED, Verdict.CERTIFIED)]
+
+
+@pytest.mark.parametrize("name", PROVED)
+def test_the_hypotheses_of_a_proved_claim_hold_together_somewhere(name):
+    goal = CLAIMS[name].goal
+    if goal.get("hypotheses"):
+        check_witness(goal)
+        for text in goal["hypotheses"]:  # the opposite of one of them contradicts the rest, and is noticed
+            relation, left, right = parse(text)
+            if relation != "==":
+                opposite = {"<=": f"{show(right)} < {show(left)}", "<": f"{show(right)} <= {show(left)}"}
+                false = {**goal, "hypotheses": [*goal["hypotheses"], opposite[relation]]}
+                with pytest.raises(CertificateError, match="witness does not satisfy"):
+                    check_witness(false)
+
+
+def test_contradictory_hypotheses_prove_nothing():
+    """1 <= x <= 0 proves 0 == 1: without a witness the claim is undecided, and no witness is accepted."""
+    goal = {"symbols": {"x": "real"}, "hypotheses": ["1 <= x", "x <= 0"], "conclusions": ["1 <= 0"]}
+
+    def route(given):
+        p = Proof(given)
+        low, high = (p.assume(text) for text in given["hypotheses"])
+        return p.finish(p.linear("1 <= 0", {low: "1", high: "1"}))
+
+    assert check(route(goal), goal).verdict == "proved"
+    assert not check(route(goal), goal).witnessed
+    for witness in (None, {"x": 0}, {"x": 1}, {"x": "1/2"}, {"x": "exp(1)"}, {}):
+        about = ("x", "x", Form.NEW, "x", Relation.IDENTITY, Verdict.PROVED)
+        words = {"goal": goal, "route": route, "twin_goal": goal, "twin_statement": "none"}
+        mine = certify.claim(*about, **words, witness=witness)
+        found = ledger.confirm(mine, mine.prove())
+        assert found.verdict is Verdict.UNDECIDED
+        assert "witness" in found.evidence or "no value for x" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("symbols", "hypotheses", "witness", "message"),
+    [
+        ({"x": "positive"}, ["x <= 1"], {"x": 0}, "not positive"),
+        ({"x": "posint"}, ["x <= 1"], {"x": "1/2"}, "not posint"),
+        ({"x": "posint"}, ["x <= 1"], {"x": "exp(0)"}, "only a real"),
+        ({"x": "positive"}, ["x <= 1"], {"x": "1 - exp(1)"}, "0 < x"),
+        ({"x": "nonneg"}, ["x <= 1"], {"x": "-exp(1)"}, "0 <= x"),
+        ({"x": "real", "y": "real"}, ["x == y"], {"x": "exp(1)", "y": "exp(2)"}, "x == y"),
+        ({"x": "real", "y": "real"}, ["x*y == 1"], {"x": "exp(1)", "y": "exp(-2)"}, "y == 1"),
+        ({"x": "real"}, ["x <= 1"], {"x": "x + exp(1)"}, "not closed"),
+        ({"x": "real"}, ["x <= 1"], {"x": "y"}, "y"),
+        ({"x": "real"}, ["x <= 1"], {"x": 0.5}, "0.5"),
+        ({"x": "real"}, ["x <= 1"], {"x": 0, "z": 1}, "z"),
+    ],
+)
+def test_a_false_witness_is_rejected(symbols, hypotheses, witness, message):
+    goal = {"symbols": symbols, "hypotheses": hypotheses, "conclusions": ["0 <= 1"], "witness": witness}
+    with pytest.raises(CertificateError, match=message):
+        check_witness(goal)
+    p = Proof(goal)
+    with pytest.raises(CertificateError):
+        check(p.finish(p.linear("0 <= 1")), goal)
+
+
+def test_a_witness_by_terms_is_exact():
+    goal = {
+        "symbols": {"c": "positive", "x": "positive", "y": "real"},
+        "hypotheses": ["x*exp(-c) == 2", "y == x**2*exp(-2*c)", "3 <= x"],
+        "conclusions": ["0 <= 1"],
+        "witness": {"c": "1/2", "x": "2*exp(c)", "y": "x*x*exp(-1)"},
+    }
+    check_witness(goal)
+    with pytest.raises(CertificateError, match="y == "):
+        check_witness({**goal, "witness": {**goal["witness"], "y": "x*x*exp(-1) + 1/10**60"}})
+
+
+def test_a_layer_of_a_witness_keeps_its_bound():
+    goal = dict(CLAIMS["theorem_a"].goal)
+    with pytest.raises(CertificateError, match="bound"):
+        check_witness({**goal, "witness": {**goal["witness"], "D": {"0": [["3/4"]]}}})
 
 
 # -- statements on numbers ----------------------------------------------------------------------------------

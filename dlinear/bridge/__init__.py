@@ -1,11 +1,40 @@
 """Horizon gradients for real torch models: drop-in training step, alignment, models, trainer, meters.
 
+    from dlinear.bridge import horizon_backward
+    loss = horizon_backward(blocks, x, loss_fn, horizon=h, readout=readout)   # instead of loss.backward()
+
 The rest of the library never imports this package, so that `import dlinear` needs no torch.
 """
 
 from __future__ import annotations
 
 from dlinear.bridge.alignment import alignment
+from dlinear.bridge.angles import angle
+from dlinear.bridge.data import load
 from dlinear.bridge.horizon import horizon_backward, horizon_gradients
+from dlinear.bridge.losses import Supervised
+from dlinear.bridge.meters import fit_memory, step_calls, step_memory, step_times
+from dlinear.bridge.methods import Method, method
+from dlinear.bridge.models import Stack, TaskShape, model
+from dlinear.bridge.trainer import Run, Training, train
 
-__all__ = ["alignment", "horizon_backward", "horizon_gradients"]
+__all__ = [
+    "Method",
+    "Run",
+    "Stack",
+    "Supervised",
+    "TaskShape",
+    "Training",
+    "alignment",
+    "angle",
+    "fit_memory",
+    "horizon_backward",
+    "horizon_gradients",
+    "load",
+    "method",
+    "model",
+    "step_calls",
+    "step_memory",
+    "step_times",
+    "train",
+]

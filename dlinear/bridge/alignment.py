@@ -12,10 +12,9 @@ is, scaled to unit size: it keeps the relative precision of the model's number t
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -34,6 +33,7 @@ from dlinear.bridge.horizon import (
     same_shapes,
 )
 from dlinear.bridge.pieces import Piece, Signal
+from dlinear.bridge.undisturbed import left_alone
 from dlinear.errors import DomainError, NonFiniteError
 from dlinear.truncation import Sums
 from dlinear.validation import as_horizons
@@ -71,7 +71,7 @@ def alignment(
     every = isinstance(horizons, str) and horizons == "all" and depth > 1
     asked = as_horizons(range(1, depth) if every else horizons, depth)
     short = {int(h) for h in asked if h < depth}
-    with undisturbed([*stack, readout, loss_fn]):
+    with left_alone((*stack, readout, loss_fn), x):
         table = _Table(stack, x, loss_fn, readout, short)
     sums = {depth - h: table.sums(h) for h in {int(h) for h in asked}}
     return profile_of(depth, asked, sums, table.eps, undefined)
@@ -185,18 +185,3 @@ def _minus(r: Tensor | None, v: Tensor | None) -> Tensor | None:
     if r is None or v is None:
         return r if v is None else -v
     return r - v
-
-
-@contextlib.contextmanager
-def undisturbed(parts: Iterable[Any]) -> Iterator[None]:
-    """Give the buffers of all modules among `parts`, and the random states, their values back at the end."""
-    modules = [part for part in parts if isinstance(part, torch.nn.Module)]
-    buffers = {buffer: buffer.detach().clone() for module in modules for buffer in module.buffers()}
-    used = {tensor.device for module in modules for tensor in (*module.parameters(), *module.buffers())}
-    with torch.random.fork_rng(devices=[device for device in used if device.type == "cuda"]):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for buffer, value in buffers.items():
-                    buffer.copy_(value)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, called
-from dlinear.bridge.memory import Run, left_alone
+from dlinear.bridge.memory import Run
+from dlinear.bridge.undisturbed import left_alone
 
 __all__ = ["StepCalls", "step_calls"]
 
@@ -52,7 +53,7 @@ def step_calls(
     stack = as_stack(blocks)
     tallies = [_Tally() for _ in stack]
     probed = [_Probed(block, tally) for block, tally in zip(stack, tallies, strict=True)]
-    with left_alone([m for m in (*stack, readout, loss_fn) if isinstance(m, nn.Module)], x):
+    with left_alone((*stack, readout, loss_fn), x):
         run(probed, x, loss_fn, readout=readout)
     return StepCalls(
         tuple(tally.forwards for tally in tallies),

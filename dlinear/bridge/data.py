@@ -109,7 +109,7 @@ def load(
     inputs = [_normalised(images, mean, deviation, dtype) for images in (seen, unseen)]
     labels = [torch.from_numpy(y.astype(np.int64)) for y in (data.y_train[train], data.y_test[test])]
     classes = int(data.y_train.max()) + 1
-    return _split(name, inputs[0], labels[0], inputs[1], labels[1], classes)
+    return _split(name, classes, inputs[0], labels[0], inputs[1], labels[1])
 
 
 def balanced_part(labels: NDArray[np.uint8], samples: int | None, seed: int, what: str) -> NDArray[np.int64]:
@@ -171,15 +171,17 @@ def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype
     kind = "linear" if name == "linear" else "trigonometric"
     drawn = TEST_SAMPLES + max(samples, SAMPLES[name])
     x, y = (torch.from_numpy(a).to(dtype) for a in synthetic_samples(kind, width, drawn, seed))  # type: ignore[arg-type]
-    train = slice(TEST_SAMPLES, TEST_SAMPLES + samples)
-    return _split(name, x[train].clone(), y[train].clone(), x[:tests].clone(), y[:tests].clone(), None)
+    train, test = slice(TEST_SAMPLES, TEST_SAMPLES + samples), slice(0, tests)
+    cut = (x[train], y[train], x[test], y[test])
+    return _split(name, None, *(part.clone(memory_format=torch.contiguous_format) for part in cut))
 
 
 def _split(
-    name: str, x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor, classes: int | None
+    name: str, classes: int | None, x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor
 ) -> Split:
     total = hashlib.sha256()
+    # Bytes, since numpy has no bfloat16.
     for key, tensor in zip(datasets.KEYS, (x_train, y_train, x_test, y_test), strict=True):
         total.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        total.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        total.update(tensor.view(torch.uint8).numpy().data)
     return Split(name, x_train, y_train, x_test, y_test, classes, total.hexdigest())

@@ -261,22 +261,21 @@ def end_of(
     """
 
     def end(z: Any) -> Tensor:
-        loss = loss_fn(z if readout is None else readout(z, s))
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-            what = (
-                f"{loss.dtype}, shape {tuple(loss.shape)}"
-                if isinstance(loss, Tensor)
-                else type(loss).__name__
-            )
-            raise ShapeError(f"the loss at s = {s} is {what}; expected a real scalar tensor")
+        loss = as_loss(loss_fn(z if readout is None else readout(z, s)), s)
         if follow and not loss.requires_grad:
-            raise DomainError(
-                f"the loss at s = {s} has no gradient: loss_fn or readout detaches its argument"
-            )
+            raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
         return loss
 
     loss, piece = pieces.run(end, state, follow, f"the loss at s = {s}")
     return loss, piece
+
+
+def as_loss(loss: Any, s: int) -> Tensor:
+    """What loss_fn returned for x(s), if it is one real number; else `ShapeError`."""
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.is_floating_point():
+        return loss
+    what = f"{loss.dtype}, shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    raise ShapeError(f"the loss at s = {s} is {what}; expected a real scalar tensor")
 
 
 def check_gradients_are_on() -> None:

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,6 +32,7 @@ from torch.utils._pytree import tree_leaves
 
 from dlinear import costs
 from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack
+from dlinear.bridge.undisturbed import left_alone, modules_among, trainable
 from dlinear.errors import DomainError, MeterError
 
 __all__ = ["CudaMemory", "MemoryFit", "StepMemory", "cuda_memory", "fit_memory", "step_memory"]
@@ -115,35 +115,11 @@ def step_memory(
         MeterError: a compiled block, whose memory no operation shows.
     """
     stack = as_stack(blocks)
-    modules = [m for m in (*stack, readout, loss_fn) if isinstance(m, nn.Module)]
+    modules = modules_among((*stack, readout, loss_fn))
     if any(hasattr(m, "_orig_mod") for top in modules for m in top.modules()):
         raise MeterError("a compiled block shows no operations: measure the memory of the block as it was")
     with left_alone(modules, x):
-        return _watched(partial(run, stack, x, loss_fn, readout=readout), _trainable(modules))
-
-
-def _trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
-    return list({p: None for m in modules for p in m.parameters() if p.requires_grad})
-
-
-@contextmanager
-def left_alone(modules: Sequence[nn.Module], x: Any) -> Iterator[None]:
-    """Gradients put aside, and afterwards everything as before."""
-    leaves = [*_trainable(modules), *(t for t in tree_leaves(x) if isinstance(t, Tensor) and t.is_leaf)]
-    gradients = [leaf.grad for leaf in leaves]
-    buffers = [(b, b.clone()) for b in {b: None for m in modules for b in m.buffers()}]
-    devices = sorted({t.device.index for t in leaves if t.device.type == "cuda"})
-    try:
-        with torch.random.fork_rng(devices):
-            for leaf in leaves:
-                leaf.grad = None
-            yield
-    finally:
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-        for leaf, gradient in zip(leaves, gradients, strict=True):
-            leaf.grad = gradient
+        return _watched(partial(run, stack, x, loss_fn, readout=readout), trainable(modules))
 
 
 def _watched(step: Callable[[], Any], trained: Sequence[Tensor]) -> StepMemory:

@@ -215,7 +215,8 @@ class Session:
         if math.isfinite(at.total):
             scores = [self._score(x, y) for x, y in self.evaluated]
         status = metrics.OK
-        if not all(math.isfinite(score.loss) for score in scores):
+        # Batch norm without statistics may overflow in evaluation mode: epoch 0 is not judged.
+        if at.epoch and not all(math.isfinite(score.loss) for score in scores):
             status = f"diverged at epoch {at.epoch}"
         elif self.out_of_time():
             status = f"out of time at epoch {at.epoch}"

@@ -24,7 +24,8 @@ class Training:
         learning_rate: of the first epoch.
         batch_size: samples of a step; a last batch of one joins the batch before (batch norm needs two).
         epochs: passes through the training set; 0 evaluates (and probes) the untrained model.
-        samples: size of the training set, a fixed random part of what was loaded (all of it by default).
+        samples: size of the training set, a fixed random part of what was loaded (all of it by default);
+            `data.load(samples=...)` draws one with equally many samples of each class.
         optimizer: "sgd" without momentum, the paper's, or "adam" with torch's defaults.
         decay: factor of the learning rate after an epoch whose mean loss rose.
         seconds: stop when the steps have taken this long in total (evaluation and probes do not count).

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, called
-from dlinear.errors import DomainError, ShapeError
+from dlinear.bridge.horizon import Block, LossFunction, Readout, as_loss, called
+from dlinear.errors import DomainError
 
 __all__ = ["even_bounds", "run_blocks", "terminal_loss"]
 
@@ -26,11 +26,7 @@ def terminal_loss(z: Any, depth: int, loss_fn: LossFunction, readout: Readout | 
     Raises:
         ShapeError: the loss is not a real scalar.
     """
-    loss = loss_fn(z if readout is None else readout(z, depth))
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-        what = f"{loss.dtype}, shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise ShapeError(f"the loss is {what}; expected a real scalar tensor")
-    return loss.reshape(())
+    return as_loss(loss_fn(z if readout is None else readout(z, depth)), depth).reshape(())
 
 
 def pull(loss: Tensor, weight: float = 1.0) -> Tensor:

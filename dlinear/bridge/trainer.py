@@ -60,7 +60,8 @@ def train(
 ) -> Run:
     """Train the stack in place, or go on where an earlier call with the same arguments stopped.
 
-    A loss that becomes NaN or infinite ends the run with the status "diverged at epoch e": a result.
+    A loss that becomes NaN or infinite, in a step or in the evaluation after an epoch, ends the run with the
+    status "diverged at epoch e": a result.
 
     Args:
         stack: has `.blocks` and `.readout`; called, it gives the output that the loss compares.

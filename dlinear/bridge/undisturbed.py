@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from dlinear.errors import DomainError
 
@@ -29,6 +30,44 @@ def set_generators(states: dict[str, Tensor], device: torch.device) -> None:
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def modules_among(parts: Iterable[Any]) -> list[nn.Module]:
+    """Those parts of a step (blocks, readout, loss) that are modules."""
+    return [part for part in parts if isinstance(part, nn.Module)]
+
+
+def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Their parameters that require a gradient, each once."""
+    return list({p: None for module in modules for p in module.parameters() if p.requires_grad})
+
+
+@contextlib.contextmanager
+def left_alone(parts: Iterable[Any], x: Any) -> Iterator[None]:
+    """Gradients put aside, and afterwards gradients, buffers and torch's random numbers as before.
+
+    Enough for a step of a method; a probe of anybody's code needs `undisturbed`.
+
+    Args:
+        parts: blocks, readout, loss: those among them that are modules.
+        x: x(0), whose tensors may get gradients.
+    """
+    modules = modules_among(parts)
+    leaves = [*trainable(modules), *(t for t in tree_leaves(x) if isinstance(t, Tensor) and t.is_leaf)]
+    gradients = [leaf.grad for leaf in leaves]
+    buffers = [(b, b.clone()) for b in {b: None for m in modules for b in m.buffers()}]
+    devices = sorted({t.device.index for t in leaves if t.device.type == "cuda"})
+    try:
+        with torch.random.fork_rng(devices):
+            for leaf in leaves:
+                leaf.grad = None
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
 
 
 @contextlib.contextmanager

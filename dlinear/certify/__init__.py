@@ -37,6 +37,10 @@ assume, cut, cases, instantiate, induction, product, antisymmetry, reciprocal, r
 ftc, phi_step, axiom, sort, layer, window_empty, window_step, definition, sum_empty, sum_step, matrix,
 definite, discrete, absurd (docstrings in `Proof`).
 
+**Witness**: hypotheses that contradict each other prove anything, so a goal with hypotheses carries a
+`"witness"` (`claim(witness=...)`): values at which they hold, or closed terms (`"y": "2*exp(c)"`), which the
+checker verifies like a counterexample. A proved claim without one counts as undecided.
+
 **Refute**: `refutation(goal, {"c": "1", "T": 10, "D": {0: [["1/2"]]}}, fails=0)`.
 
 **Decide**: `check(certificate, goal)` -> `Checked(verdict, steps, boxes, evidence)`;
@@ -44,8 +48,8 @@ definite, discrete, absurd (docstrings in `Proof`).
 makes a `Claim` whose twin takes the same route to `twin_goal`, or is refuted at `twin_values`. A verdict
 "certified" means that some step is ball arithmetic; "proved" that none is.
 
-The trusted part is check, kernel, rules_logic, rules_numbers, rules_matrices, terms, normal, calculus, balls,
-concrete and axioms; the other modules only write what these accept.
+The trusted part is check, witness, kernel, rules_logic, rules_numbers, rules_matrices, terms, normal,
+calculus, balls, concrete and axioms; the other modules only write what these accept.
 """
 
 from dlinear.certify.check import Checked, check, read

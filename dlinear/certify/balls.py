@@ -14,9 +14,11 @@ from functools import lru_cache
 from math import factorial
 from typing import Any
 
-import flint
-
 from dlinear.certify.terms import CertificateError, Tree
+from dlinear.optional import needed
+
+with needed("ball arithmetic"):
+    import flint
 
 MAX_CELLS = 4_000_000
 NEAR = flint.fmpq(1, 8)

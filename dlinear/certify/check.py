@@ -1,10 +1,11 @@
 """The checker: re-derives every step of a certificate and accepts nothing else.
 
 A statement is proved when each of its conclusions is a fact (see `kernel`) whose hypotheses are among its
-own. It is refuted when explicit values satisfy its hypotheses and certainly violate one conclusion.
+own; a witness, where the statement names one, shows that these do not contradict each other. It is refuted
+when explicit values satisfy its hypotheses and certainly violate one conclusion.
 
-The trusted base is this module, kernel, the three modules of rules, terms, normal, calculus, balls, concrete
-and the list of axioms; they import nothing of the provers.
+The trusted base is this module, witness, kernel, the three modules of rules, terms, normal, calculus, balls,
+concrete and the list of axioms; they import nothing of the provers.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from dlinear.certify.balls import precision
 from dlinear.certify.concrete import Model, model_text
 from dlinear.certify.kernel import Kernel, formula
 from dlinear.certify.terms import SORTS, CertificateError, read_context
+from dlinear.certify.witness import check_witness
 
 RULE_MODULES = (rules_logic, rules_numbers, rules_matrices)  # importing them fills the table of rules
 FORMAT = "dlinear-certificate/1"
 STATEMENT_KEYS = {
     "symbols", "families", "products", "sequences", "definitions", "sums",
-    "exists", "hypotheses", "conclusions",
+    "exists", "hypotheses", "conclusions", "witness",
 }  # fmt: skip
 MAX_STEPS = 5000
 MAX_BYTES = 64_000_000
@@ -40,12 +42,14 @@ class Checked:
         steps: number of steps accepted.
         boxes: number of leaves evaluated by ball arithmetic.
         evidence: the counterexample in one line, or "".
+        witnessed: a proved statement's hypotheses, if any, are shown to hold together somewhere.
     """
 
     verdict: str
     steps: int
     boxes: int
     evidence: str
+    witnessed: bool = True
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -128,6 +132,8 @@ def _refute(statement: Mapping[str, Any], data: Mapping[str, Any]) -> Checked:
 def _prove(statement: Mapping[str, Any], certificate: Mapping[str, Any]) -> Checked:
     if statement.get("exists"):
         raise CertificateError("a statement with open constants can only be refuted")
+    if "witness" in statement:
+        check_witness(statement)
     plain = read_context(statement)
     auxiliary = certificate.get("auxiliary", {})
     taken = {*plain.symbols, *plain.families, *plain.products, *plain.definitions, *plain.sums}
@@ -164,4 +170,5 @@ def _prove(statement: Mapping[str, Any], certificate: Mapping[str, Any]) -> Chec
         extra = [tree for name, tree in fact.hypotheses.items() if name not in allowed]
         if extra:
             raise CertificateError(f"{len(extra)} hypotheses of {text} are not in the statement"[:300])
-    return Checked("certified" if kernel.boxes else "proved", len(steps), kernel.boxes, "")
+    witnessed = "witness" in statement or not statement.get("hypotheses")
+    return Checked("certified" if kernel.boxes else "proved", len(steps), kernel.boxes, "", witnessed)

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-import flint
-
 from dlinear.certify.balls import ball, phi, whole_power
 from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse, substitute
+from dlinear.optional import needed
+
+with needed("ball arithmetic"):
+    import flint
 
 Rows = list[list[Fraction]]
 MAX_LAYERS = 4000

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from dlinear.certify.check import Checked, check
-from dlinear.certify.proof import refutation
+from dlinear.certify.proof import plain, refutation
 from dlinear.certify.terms import CertificateError
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
 
@@ -75,6 +75,7 @@ def claim(
     assumes: str = "",
     twin_values: Mapping[str, Any] | None = None,
     twin_fails: int = 0,
+    witness: Mapping[str, Any] | None = None,
 ) -> Claim:
     """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
 
@@ -99,10 +100,14 @@ def claim(
         assumes: what stands between the goal and the statement, in words.
         twin_values: values at which the twin is false; the twin's verdict is then "refuted".
         twin_fails: the conclusion of the twin that fails there.
+        witness: values at which the hypotheses of the goal hold, see `dlinear.certify.witness`.
 
     Raises:
         CertificateError: (from `twin`) the twin holds at `twin_values`.
     """
+
+    if witness is not None:
+        goal = {**goal, "witness": plain(witness)}
 
     def twin() -> Outcome:
         if twin_values is None:

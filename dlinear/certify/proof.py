@@ -277,6 +277,17 @@ class Proof:
         }
 
 
+def plain(value: Any) -> Any:
+    """Values as JSON data."""
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
 def refutation(
     statement: Statement, values: Mapping[str, Any], fails: int = 0, bits: int = 128
 ) -> dict[str, Any]:
@@ -285,16 +296,6 @@ def refutation(
     Values: numbers as integers or strings "p/q"; matrices as lists of rows; families as {index: matrix},
     zero where not given. Symbols under "exists" in the statement get no value: the refutation holds for all.
     """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Fraction):
-            return str(value)
-        if isinstance(value, Mapping):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        return value
-
     body = {"values": plain(values), "fails": fails, "bits": bits}
     return {"format": FORMAT, "statement": dict(statement), "refutation": body}
 

@@ -143,6 +143,17 @@ _UNIT = re.compile(r"(c\w*)\*(r\w*) == 1")
 _CLOSED = re.compile(r"(\d+\*c\w*)\*(\w+) == (.*)")
 
 
+def solved(goal: Mapping[str, Any]) -> dict[str, str]:
+    """Terms for what the hypotheses of `statement` determine, integrals and r = 1/c: part of a witness."""
+    terms = {}
+    for text in goal["hypotheses"]:
+        if unit := _UNIT.fullmatch(text):
+            terms[unit[2]] = f"1/{unit[1]}"
+        elif closed := _CLOSED.fullmatch(text):
+            terms[closed[2]] = f"({closed[3]})/({closed[1]})"
+    return terms
+
+
 def explicit(goal: Mapping[str, Any], **values: str) -> dict[str, Any]:
     """The goal with its integrals written out, so that rational c, y, eps alone can make it false.
 

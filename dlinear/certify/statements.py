@@ -7,6 +7,9 @@ from typing import Any
 
 RESIDUAL = "F(W(0, T) - Phi)"
 
+TWO_LAYERS: dict[str, Any] = {"T": 2, "n": 1, "D": {0: [["1/4"]], 1: [["1/4"]]}}
+"""Values for a witness: two layers of one neuron, N(D(t)) <= c/T for c = 1."""
+
 GRADIENTS: Mapping[str, Any] = {
     "gh": {
         "index": "t",

@@ -64,9 +64,12 @@ class FourierPath:
         weight /= np.linalg.norm(weight)
         draw = np.random.default_rng([self.seed, PATH, self.width])
         cosine, sine = draw.normal(scale=self.width**-0.5, size=(2, len(k), self.width, self.width))
-        angle = np.pi * np.multiply.outer(np.asarray(s, dtype=np.float64), k)
-        path: NDArray[np.float64] = np.tensordot(weight * np.cos(angle), cosine, 1)
-        path += np.tensordot(weight * np.sin(angle), sine, 1)
+        position = np.asarray(s, dtype=np.float64)[..., None, None]
+        path = np.zeros((*np.shape(s), self.width, self.width))
+        for j, w in enumerate(
+            weight
+        ):  # no matrix product, whose rounding would depend on how many s there are
+            path += w * (np.cos(np.pi * j * position) * cosine[j] + np.sin(np.pi * j * position) * sine[j])
         return path
 
 

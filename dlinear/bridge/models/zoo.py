@@ -25,7 +25,7 @@ from torch import Tensor, float32, nn
 
 from dlinear.bridge.models.readouts import Exits, Readout, Shared, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.errors import DataError, DomainError, ShapeError
+from dlinear.errors import DataError, DlinearError, DomainError, ShapeError
 from dlinear.optional import needed
 
 Config = Mapping[str, Any] | None
@@ -121,7 +121,8 @@ def vit(
         config: changes to `transformers.ViTConfig`, for example {"num_hidden_layers": 2}.
         lora_rank: rank of the trained factors; 0 trains every parameter instead.
         lora_alpha: the factors act times lora_alpha/lora_rank.
-        attention: the implementation; "eager" also stores the attention matrices.
+        attention: the implementation; "eager" also stores the attention matrices, and is what
+            forward-mode differentiation needs on the CPU (torch has no such rule for "sdpa" there).
         readout: "shared" or "exits" (a layer norm and a classifier for every state).
 
     Raises:
@@ -156,13 +157,11 @@ def vit(
 
 
 def _add_lora(model: Any, rank: int, alpha: float) -> None:
-    """Freeze the model but for its final layer norm and classifier, and add the factors, in place."""
+    """Add the factors in place, which freezes all else, and free the final layer norm and the classifier."""
     with needed("the model vit"):
         from peft import LoraConfig, inject_adapter_in_model
     knobs = LoraConfig(r=rank, lora_alpha=alpha, target_modules=["q_proj", "v_proj"])
     inject_adapter_in_model(knobs, model)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_("lora_" in name)
     for part in (model.vit.layernorm, model.classifier):
         part.requires_grad_(True)
 
@@ -183,17 +182,30 @@ def _load(
     checkpoint, config = source.checkpoint, dict(source.config or {})
     if len(task.inputs) != 3:
         raise ShapeError(f"{name} takes images (channels, height, width), not inputs {task.inputs}")
+    with needed(f"the model {name}"):
+        from huggingface_hub.errors import StrictDataclassError
+        from safetensors import SafetensorError
+        from transformers import AutoConfig
     if checkpoint is None:
+        if unknown := sorted(
+            set(config) - set(configuration().to_dict())
+        ):  # the library would take it silently
+            raise DomainError(f"the config of {name} has no entry {unknown[0]!r}")
         sizes = {"num_labels": task.outputs, "num_channels": task.inputs[0]}
         try:
             return architecture(configuration(**(config | sizes | extra)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
             raise DomainError(f"{name} cannot be built from config {config}: {_line(error)}") from error
     if config:
         raise DomainError(f"{name} has the config of its checkpoint; received {config} beside it")
     if not source.download and not Path(checkpoint).is_dir():
         raise DataError(f"{checkpoint} is not a folder; pass download=True to fetch a checkpoint by name")
     try:
+        found = AutoConfig.from_pretrained(checkpoint, local_files_only=not source.download)
+        if found.model_type != configuration.model_type:
+            raise DataError(f"{checkpoint} holds a model of type {found.model_type}, not {name}")
+        if found.num_channels != task.inputs[0]:
+            raise ShapeError(f"{checkpoint} takes {found.num_channels} channels, not inputs {task.inputs}")
         model, report = architecture.from_pretrained(
             checkpoint,
             num_labels=task.outputs,
@@ -204,12 +216,10 @@ def _load(
             dtype=float32,
             **extra,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except DlinearError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{checkpoint} could not be loaded as {name}: {_line(error)}") from error
-    if model.config.num_channels != task.inputs[0]:
-        raise ShapeError(
-            f"{checkpoint} takes {model.config.num_channels} channels; the inputs are {task.inputs}"
-        )
     wrong = sorted(key for key in _lacking(report) if not key.startswith("classifier."))
     if wrong:
         raise DataError(f"{checkpoint} is not a {name}: {len(wrong)} weights do not fit, first {wrong[0]}")
@@ -223,6 +233,6 @@ def _lacking(report: Mapping[str, Any]) -> set[str]:
 
 
 def _line(error: Exception) -> str:
-    """The first line of what a library said."""
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+    """What a library said, in one line that is not long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else f"{text[:157]}..."
