@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,18 @@ __all__ = [
     "EXACT",
     "REGIMES",
     "Entry",
+    "Predicted",
+    "Won",
     "difference",
     "entries",
     "findings",
     "parts_of",
-    "share",
+    "predicted",
     "steps_within",
-    "work",
+    "won_budgets",
 ]
 
-EXACT = ("backprop", "checkpoint", "accumulate")  # families whose gradient is that of the loss
+EXACT = ("backprop", "checkpoint", "accumulate", "combined")  # families whose gradient is that of the loss
 REGIMES = {"epochs": "equal epochs", "time": "equal time"}
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -103,59 +106,51 @@ def steps_within(total: int, ratio: float) -> int:
     return max(1, math.floor(total / ratio))
 
 
-def share(method: str, depth: int) -> float:
-    """Predicted activation memory over back-propagation's: blocks that are alive at once over T.
+class Predicted(NamedTuple):
+    """What theory says a method costs, over back-propagation.
 
-    h/T of a horizon; K inputs of segments (counted as whole blocks) and one segment, (K + ceil(T/K))/T, of
-    checkpointing; 1/K of K micro-batches; two stages of LoCo's K; nothing in forward mode.
+    Attributes:
+        memory: blocks that are alive at once over T.
+        time: products with a weight matrix over 3 T.
+    """
+
+    memory: float
+    time: float
+
+
+def predicted(method: str, depth: int) -> Predicted:
+    """Memory and time over back-propagation's.
+
+    Memory: h/T of a horizon; of checkpointing K inputs of segments (counted as whole blocks) and one segment,
+    (K + ceil(T/K))/T; 1/K of K micro-batches; two of LoCo's K stages; nothing in forward mode. "combined-K"
+    is micro-batches with about sqrt(T) segments each.
+    Time: a block costs one forward, one product to pass a signal back and one for the gradient of its
+    parameters: 3 T for back-propagation. A horizon passes signals (T - h + 1) h times and takes T parameter
+    gradients; of K segments all but the last run forward twice; LoCo takes both kinds in 2 (K - 1) stages; a
+    direction in forward mode adds two products to each forward.
 
     Raises:
         DomainError: an unknown method.
     """
-    family, number = _known(method, depth)
-    k = number or 1
-    if family in ("horizon", "greedy"):
-        return float(costs.stored_blocks_eager(depth, k)) / depth
-    return {
-        "backprop": 1.0,
-        "checkpoint": min(1.0, (k + math.ceil(depth / k)) / depth),
-        "accumulate": 1 / k,
-        "loco": min(1.0, 2 * math.ceil(depth / k) / depth),
-        "forward": 0.0,
-    }[family]
-
-
-def work(method: str, depth: int) -> float:
-    """Predicted time over back-propagation's, counted in products with a weight matrix.
-
-    A block costs one forward, one to pass a signal back and one for the gradient of its parameters: 3 T for
-    back-propagation. A horizon passes signals (T - h + 1) h times and takes T parameter gradients; with K
-    segments all but the last run forward twice; LoCo takes both kinds in 2 (K - 1) stages; a direction in
-    forward mode adds two products to each forward.
-
-    Raises:
-        DomainError: an unknown method.
-    """
-    family, number = _known(method, depth)
-    k = number or 1
-    if family in ("horizon", "greedy"):
-        return float(2 * depth + costs.block_vjps(depth, k)) / (3 * depth)
-    return {
-        "backprop": 1.0,
-        "checkpoint": (4 - 1 / k) / 3,
-        "accumulate": 1.0,
-        "loco": (1 + 2 * 2 * (k - 1) / k) / 3,
-        "forward": float(k),
-    }[family]
-
-
-def _known(method: str, depth: int) -> tuple[str, int | None]:
     family, number = parts_of(method)
-    if family not in (*EXACT, "horizon", "greedy", "loco", "forward"):
-        raise DomainError(f"nothing is predicted of {method!r}")
-    if method == "checkpoint":
-        number = max(1, round(math.sqrt(depth)))
-    return family, number
+    k, segments = number or 1, max(1, round(math.sqrt(depth)))
+    if family in ("horizon", "greedy"):
+        passed = 2 * depth + costs.block_vjps(depth, k)
+        return Predicted(float(costs.stored_blocks_eager(depth, k)) / depth, float(passed) / (3 * depth))
+    if family == "checkpoint":
+        segments = number or segments
+    stored = min(1.0, (segments + math.ceil(depth / segments)) / depth)
+    known = {
+        "backprop": Predicted(1.0, 1.0),
+        "checkpoint": Predicted(stored, (4 - 1 / segments) / 3),
+        "accumulate": Predicted(1 / k, 1.0),
+        "combined": Predicted(stored / k, (4 - 1 / segments) / 3),
+        "loco": Predicted(min(1.0, 2 * math.ceil(depth / k) / depth), (1 + 4 * (k - 1) / k) / 3),
+        "forward": Predicted(0.0, float(k)),
+    }
+    if family not in known:
+        raise DomainError(f"nothing is predicted of {method!r}; the families are {', '.join(known)}")
+    return known[family]
 
 
 def entries(found: Iterable[records.Record]) -> list[Entry]:
@@ -223,43 +218,69 @@ def difference(one: Entry, other: Entry, regime: str, metric: str = "test") -> p
     return profiles.mean_interval(a - b)
 
 
-def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[str]:
-    """In words: for which memory budgets a horizon beats every exact method that fits into the same budget.
+class Won(NamedTuple):
+    """Budgets (shares of back-propagation's activations) within which a horizon beats the exact methods.
+
+    Attributes:
+        low: the least.
+        high: where they end; infinite at the top.
+        horizon: the best of those that beat every exact method that fits.
+        rival: the best exact method that fits; None where none does.
+    """
+
+    low: float
+    high: float
+    horizon: Entry
+    rival: Entry | None
+
+
+def won_budgets(found: Sequence[Entry], regime: str, metric: str = "test") -> list[Won]:
+    """The budgets within which a horizon h < T beats every exact method that fits, or is alone.
 
     "Beats" means that the 95 % interval of the difference over the seeds, seed by seed, lies above zero.
     """
-    ours = [one for one in found if one.family == "horizon"]
-    rivals = [one for one in found if one.exact]
+    ours, rivals = _sides(found)
+    beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
+    table = np.reshape(np.array(beats, bool), (len(ours), len(rivals)))
+    out: list[Won] = []
+    for budget in pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], table):
+        best = _best([ours[i] for i in budget.winners], regime, metric)
+        rival = _best([rivals[j] for j in budget.rivals], regime, metric) if budget.rivals else None
+        if out and (out[-1].horizon, out[-1].rival, out[-1].high) == (best, rival, budget.low):
+            out[-1] = out[-1]._replace(high=budget.high)
+        else:
+            out.append(Won(budget.low, budget.high, best, rival))
+    return out
+
+
+def _sides(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Horizons below T, and the exact methods."""
+    return [one for one in found if one.family == "horizon"], [one for one in found if one.exact]
+
+
+def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[str]:
+    """`won_budgets` in words, or how close a horizon comes."""
+    ours, rivals = _sides(found)
     where = f"{REGIMES[regime]}, {_name(found, metric)}"
     if not ours:
         return [f"{where}: no horizon below T was run"]
     if len(ours[0].value(regime)) < 2:
         return [f"{where}: one seed gives no interval, so nothing is said about who wins"]
-    beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
-    budgets = pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], beats)
-    lines = []
-    alone = dict.fromkeys(ours[i].method for b in budgets if not b.rivals for i in b.winners)
-    if alone:
-        least = min(rivals, key=lambda one: one.memory)
-        lines.append(
-            f"{where}: below {_budget(least)} no exact method of this run fits, but {', '.join(alone)}"
-        )
-    won: list[tuple[Entry, Entry, float, float]] = []
-    for budget in budgets:
-        if budget.rivals:
-            best = _best([ours[i] for i in budget.winners], regime, metric)
-            rival = _best([rivals[j] for j in budget.rivals], regime, metric)
-            if won and won[-1][:2] == (best, rival) and won[-1][3] == budget.low:
-                won[-1] = (*won[-1][:3], budget.high)
-            else:
-                won.append((best, rival, budget.low, budget.high))
-    for best, rival, low, high in won:
-        end = f"to {high:.1%}" if math.isfinite(high) else "on"
-        lines.append(
-            f"{where}: from {_budget(best, low)} {end} {best.method} beats every exact method that fits, "
-            f"the best of them, {rival.method}, by {difference(best, rival, regime, metric):.4f}"
-        )
-    if not won:
+    won, lines = won_budgets(found, regime, metric), []
+    for one in won:
+        end = f"to {one.high:.1%}" if math.isfinite(one.high) else "on"
+        range_ = f"{where}: from {_budget(one.horizon, one.low)} {end}"
+        if one.rival is None:
+            lines.append(
+                f"{range_} no exact method of this run fits; the best horizon is {one.horizon.method}"
+            )
+        else:
+            gap = difference(one.horizon, one.rival, regime, metric)
+            lines.append(
+                f"{range_} {one.horizon.method} beats every exact method that fits, the best of them, "
+                f"{one.rival.method}, by {gap:.4f}"
+            )
+    if all(one.rival is None for one in won):
         lines.append(
             f"{where}: within no memory budget does a horizon beat every exact method that fits; "
             f"{_closest(ours, rivals, regime, metric)}"

@@ -24,15 +24,22 @@ def draw(results: str, figures: str) -> list[Path]:
     with plotting.style():
         figure, panels = plotting.column(rows=len(found), height=0.9 + 2.0 * len(found))
         words = []
-        for number, (axes, record) in enumerate(zip(np.atleast_1d(panels), found, strict=True)):
+        for axes, record in zip(np.atleast_1d(panels), found, strict=True):
             name, depth = NAMES[record.knobs["model"]], record.knobs["depth"]
             h, saved, window = (record.arrays[key] for key in ("horizon", "saved", "window"))
-            fit = costs.fit_memory(h, saved)
+            slope, offset, r_squared = (float(record.arrays[k]) for k in ("slope", "offset", "r_squared"))
             plotting.measured(axes, h, saved / 1e6, "saved by autograd", 0)
             plotting.predicted(axes, h, window / 1e6, "largest window of $h$ blocks", 1)
-            axes.plot(h, fit(h) / 1e6, "--", color=plotting.COLOURS["black"], label="$ah+b$", zorder=4)
+            axes.plot(
+                h,
+                costs.memory_model(h, slope, offset) / 1e6,
+                "--",
+                color=plotting.COLOURS["black"],
+                label="$ah+b$",
+                zorder=4,
+            )
             axes.set(xlabel=f"$h$, {name} of $T={depth}$ blocks", ylabel="MB", ylim=(0, None))
-            words.append(f"{name} $R^2={fit.r_squared:.4f}$")
+            words.append(f"{name} $R^2={r_squared:.4f}$")
         plotting.verdict(figure, f"Saved bytes against a line in $h$: {', '.join(words)}")
         plotting.legend(figure, np.atleast_1d(panels)[0])
         return list(plotting.save(figure, "bridge_memory", figures))

@@ -17,6 +17,7 @@ FAMILIES = {
     "checkpoint": ("checkpointing, back-propagation", 1),
     "backprop": ("checkpointing, back-propagation", 1),
     "accumulate": ("micro-batches", 2),
+    "combined": ("micro-batches", 2),
     "loco": ("LoCo", 3),
     "forward": ("forward gradient", 4),
     "greedy": ("greedy, own heads", 5),
@@ -48,8 +49,15 @@ def draw(results: str, figures: str) -> list[Path]:
                     costs = [cost(one, axis) for one in some]
                     plotting.interval(axes, costs, mean, low, high, label, number)
             end = max(cost(one, axis) for one in shown)
-            for label, number, exact in (("exact: best within budget", 1, True), ("horizon: the same", 0, False)):
-                some = [one for one in shown if one.exact is exact and one.family in (*comparison.EXACT, "horizon")]
+            for label, number, exact in (
+                ("exact: best within budget", 1, True),
+                ("horizon: the same", 0, False),
+            ):
+                some = [
+                    one
+                    for one in shown
+                    if one.exact is exact and one.family in (*comparison.EXACT, "horizon")
+                ]
                 line = pareto.staircase(
                     [cost(one, axis) for one in some], [means[one.method].value for one in some], end
                 )
@@ -78,9 +86,11 @@ def quantity(found: list[comparison.Entry]) -> str:
 
 def said(found: list[comparison.Entry], regime: str) -> str:
     """Whether a horizon wins anywhere, in a few words."""
-    won = comparison.won_budgets(found, regime)
     where = comparison.REGIMES[regime].capitalize()
+    if len(found[0].value(regime)) < 2:
+        return f"{where}: no verdict from one seed."
+    won = [one for one in comparison.won_budgets(found, regime) if one.rival is not None]
     if not won:
-        return f"{where}: no memory budget at which a horizon beats every exact method that fits."
+        return f"{where}: within no memory does a horizon beat every exact method that fits."
     ranges = ", ".join(f"{w.low:.1%}" + (f" to {w.high:.1%}" if np.isfinite(w.high) else " on") for w in won)
     return f"{where}: a horizon beats every exact method that fits at {ranges}."

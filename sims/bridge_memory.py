@@ -95,7 +95,11 @@ def compute(cell: Cell) -> sweeps.Arrays:
     with torch.no_grad():
         for block in stack.blocks:
             states.append(block(states[-1]))
+    fit = meters.fit_memory(horizons, [one.saved for one in found])
     return {
+        "slope": ((), fit.slope),
+        "offset": ((), fit.offset),
+        "r_squared": ((), fit.r_squared),
         "horizon": (("horizon",), horizons),
         "saved": (("horizon",), [one.saved for one in found]),
         "activations": (("horizon",), [one.activations for one in found]),
@@ -139,10 +143,12 @@ def window_bytes(stack: Stack, state: Tensor, loss: Supervised, start: int, stop
 def judge(cell: Cell, data: dict[str, Any]) -> tuple[list[str], list[report.Answer]]:
     """What the numbers of a model say, and the verdicts."""
     h, saved = data["horizon"], data["saved"]
-    fit, whole = meters.fit_memory(h, saved), float(data["backprop"])
+    slope, offset, r_squared, whole = (
+        float(data[key]) for key in ("slope", "offset", "r_squared", "backprop")
+    )
     name = f"{cell.model}, T = {cell.depth}"
     said = [
-        f"{name}: M(h) = {fit.slope / 1e6:.4g} MB h + {fit.offset / 1e6:.4g} MB, R^2 = {fit.r_squared:.5f}; "
+        f"{name}: M(h) = {slope / 1e6:.4g} MB h + {offset / 1e6:.4g} MB, R^2 = {r_squared:.5f}; "
         f"back-propagation keeps {whole / 1e6:.4g} MB"
     ]
     answers = []
@@ -150,8 +156,8 @@ def judge(cell: Cell, data: dict[str, Any]) -> tuple[list[str], list[report.Answ
         answers.append(
             report.Answer(
                 f"{name}: saved bytes are linear in h, R^2 >= {LEAST:g}",
-                fit.r_squared >= LEAST,
-                f"{fit.r_squared:.5f}",
+                r_squared >= LEAST,
+                f"{r_squared:.5f}",
             )
         )
     else:

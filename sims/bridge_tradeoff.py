@@ -7,7 +7,8 @@
 
 Every method trains the same model from scratch: back-propagation, checkpointing, micro-batches
 (accumulation), horizons from 1 to T, LoCo with 3 and 5 stages, forward gradients, greedy local losses with a
-head after each block. What is measured, and how it is made fair:
+head after each block; and micro-batches that are checkpointed ("combined"), exact at less memory than either
+(recursive checkpointing would go to about log T blocks). What is measured, and how it is made fair:
 
 - memory: peak bytes of the activations of one step (`meters.step_memory`), over back-propagation's;
 - time: seconds of a step over those of a step of back-propagation beside it, the median of interleaved rounds
@@ -15,11 +16,11 @@ head after each block. What is measured, and how it is made fair:
 - equal epochs, and equal time: as many steps as fit, at that ratio, into the time that back-propagation takes
   for all epochs. A count of steps, not a clock in each run: what else the machine does meanwhile would
   otherwise decide, and a run could not be repeated. The ratio's quartiles say how far the count is certain;
-- learning rate: each method takes its own best of `rates`, by the training loss that it reaches on a seed
-  that is used for nothing else, after as many epochs as it will have. The rates count in a unit of their own
-  for each method, |g_T|/|g| on the first batch (blocks' gradients), so that the grid asks every method for
-  steps of the same lengths. A best rate at an end of the grid is marked * in the table. The rate falls by 0.9
-  after an epoch whose loss rose (the paper);
+- learning rate: each method takes its own best of `rates`, by the mean training loss in the last epoch that
+  it will have, on a seed that is used for nothing else. The rates count in a unit of their own for each
+  method, |g_T|/|g| on the first batch (blocks' gradients), so that the grid asks every method for steps of the
+  same lengths. A best rate at an end of the grid is marked * in the table. The rate falls by 0.9 after an
+  epoch whose loss rose (the paper);
 - what has back-propagation's gradient (measured: relative difference below 1e-4) is not trained again, its
   runs are back-propagation's, cut off where its time is over (`--train-exact` trains it anyway). With batch
   norm micro-batches have another gradient: then they are trained.
@@ -80,10 +81,11 @@ class Knobs(Source, Launch):
     batch: int | None = None  # 50, or 32
     epochs: int | None = None  # 3, or 40 with --full
     seeds: int = 3  # the fewest that give an interval worth the name
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1)  # in back-propagation's unit, about its best by 3 each way
+    rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)  # in back-propagation's unit, its best among them
     horizons: tuple[int, ...] | None = None  # powers of two, and T
     checkpoints: tuple[int, ...] | None = None  # segments: powers of two from 2, and about sqrt(T)
     accumulations: tuple[int, ...] | None = None  # micro-batches: 2, 4, 16 and as many as samples
+    combined: tuple[int, ...] | None = None  # micro-batches of sqrt(T) segments each: 2, 4, 8
     stages: tuple[int, ...] = (3, 5)  # of LoCo, the paper's
     tangents: tuple[int, ...] = (1,)  # directions of the forward gradients
     rounds: int = 7  # of interleaved timing; quartiles need a few
@@ -126,6 +128,7 @@ def settled(knobs: Knobs) -> Knobs:
         "horizons": [*powers, depth],
         "checkpoints": sorted({k for k in powers[1:] if 2 * k <= depth} | {near}),
         "accumulations": sorted({k for k in (2, 4, 16) if k < batch} | {batch}),
+        "combined": [k for k in (2, 4, 8) if k <= max(batch, 2)],
     }
     return dataclasses.replace(knobs, **{k: tuple(v) for k, v in lists.items() if getattr(knobs, k) is None})
 
@@ -136,7 +139,7 @@ def check_all(knobs: Knobs) -> None:
     Raises:
         DomainError: a knob that makes no sense.
     """
-    counts = ("seeds", "epochs", "batch", "width", "rounds", "tangents", "accumulations")
+    counts = ("seeds", "epochs", "batch", "width", "rounds", "tangents", "accumulations", "combined")
     blocks = Rule(lambda value: 1 <= value <= (knobs.depth or 0), f"in 1..{knobs.depth}")
     thirds = Rule(lambda value: value >= 3 and value % 3 == 0, "a multiple of 3 (three stages)")
     check(
@@ -155,6 +158,7 @@ def methods(knobs: Knobs) -> list[str]:
     numbered = {
         "checkpoint": knobs.checkpoints,
         "accumulate": knobs.accumulations,
+        "combined": knobs.combined,
         "horizon": knobs.horizons,
         "loco": knobs.stages,
         "forward": knobs.tangents,
@@ -238,6 +242,7 @@ def trained(cell: Cell, split: data.Split, place: str | None) -> sweeps.Arrays:
         progress=False,
     )
     found: dict[str, Any] = {"epoch": (("epoch",), run.epochs)}
+    found["loss"] = (("epoch",), run.loss)
     for name in comparison.METRICS:
         values = getattr(run, name)
         found |= {name: (("epoch",), values), f"final_{name}": ((), math.nan if run.diverged else values[-1])}
@@ -300,10 +305,10 @@ class Plan:
 
 
 def best_rate(tuned: Found, epoch: int) -> float:
-    """The rate of the least training loss after so many epochs, of those that were run and one at least."""
+    """The rate of the least mean training loss in that epoch, or in the nearest that was run."""
 
     def loss(record: records.Record) -> float:
-        values = record.arrays["train_loss"]
+        values = record.arrays["loss"]
         value = float(values[min(max(epoch, 1), len(values) - 1)])
         return value if math.isfinite(value) else math.inf
 
@@ -357,12 +362,15 @@ def spread(values: np.ndarray, digits: int = 3, factor: float = 1.0) -> str:
 def cost_rows(found: Sequence[comparison.Entry], depth: int) -> list[list[str]]:
     """Memory, work and time beside what theory says of them."""
     rows = []
+    whole = next(one for one in found if one.method == "backprop").numbers["saved"]
     for one in found:
+        theory = comparison.predicted(one.method, depth)
         ratio, low, high = one.ratio
         rows.append(
-            [one.method, f"{one.memory:.2%}", f"{comparison.share(one.method, depth):.2%}"]
+            [one.method, f"{one.memory:.2%}", f"{theory.memory:.2%}"]
+            + [f"{one.numbers['saved'] / whole:.2%}" if math.isfinite(one.numbers["saved"]) else "-"]
             + [f"{one.numbers[name]:.0f}" for name in ("forwards", "vjps", "jvps")]
-            + [f"{ratio:.2f} [{low:.2f}, {high:.2f}]", f"{comparison.work(one.method, depth):.2f}"]
+            + [f"{ratio:.2f} [{low:.2f}, {high:.2f}]", f"{theory.time:.2f}"]
             + [f"{one.numbers['difference']:.1e}"]
         )
     return rows
