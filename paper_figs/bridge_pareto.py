@@ -9,18 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import comparison, pareto, plotting, profiles, records
+from dlinear import comparison, pareto, plotting, profiles, records, winners
 
 NEEDS = "python -m sims.bridge_tradeoff"
 FAMILIES = {
-    "horizon": ("horizon $h<T$", 0),
-    "checkpoint": ("checkpointing, back-propagation", 1),
-    "backprop": ("checkpointing, back-propagation", 1),
-    "accumulate": ("micro-batches", 2),
-    "combined": ("micro-batches", 2),
-    "loco": ("LoCo", 3),
-    "forward": ("forward gradient", 4),
-    "greedy": ("greedy, own heads", 5),
+    "horizon $h<T$": ("horizon",),
+    "checkpoint, backprop": ("checkpoint", "backprop"),
+    "micro-batches": ("accumulate", "combined"),
+    "LoCo": ("loco",),
+    "forward gradient": ("forward",),
+    "greedy": ("greedy",),
 }
 PANELS = (("memory", "epochs"), ("memory", "time"), ("ratio", "epochs"))
 LABELS = {"memory": "activation memory / back-propagation", "ratio": "time of a step / back-propagation"}
@@ -41,8 +39,8 @@ def draw(results: str, figures: str) -> list[Path]:
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
             means = {one.method: profiles.mean_interval(one.value(regime)) for one in shown}
-            for family, (label, number) in FAMILIES.items():
-                some = [one for one in shown if one.family == family]
+            for number, (label, families) in enumerate(FAMILIES.items()):
+                some = [one for one in shown if one.family in families]
                 if some:
                     mean, low, high = np.transpose([means[one.method] for one in some])
                     low, high = (np.where(np.isfinite(end), end, mean) for end in (low, high))
@@ -50,8 +48,8 @@ def draw(results: str, figures: str) -> list[Path]:
                     plotting.interval(axes, costs, mean, low, high, label, number)
             end = max(cost(one, axis) for one in shown)
             for label, number, exact in (
-                ("exact: best within budget", 1, True),
-                ("horizon: the same", 0, False),
+                ("best exact in budget", 1, True),
+                ("best horizon in budget", 0, False),
             ):
                 some = [
                     one
@@ -89,7 +87,7 @@ def said(found: list[comparison.Entry], regime: str) -> str:
     where = comparison.REGIMES[regime].capitalize()
     if len(found[0].value(regime)) < 2:
         return f"{where}: no verdict from one seed."
-    won = [one for one in comparison.won_budgets(found, regime) if one.rival is not None]
+    won = [one for one in winners.won_budgets(found, regime) if one.rival is not None]
     if not won:
         return f"{where}: within no memory does a horizon beat every exact method that fits."
     ranges = ", ".join(f"{w.low:.1%}" + (f" to {w.high:.1%}" if np.isfinite(w.high) else " on") for w in won)

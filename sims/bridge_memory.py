@@ -198,8 +198,8 @@ def judge(cell: Cell, data: dict[str, Any]) -> tuple[list[str], list[report.Answ
 
 def main(knobs: Knobs) -> int:
     """Measure, print M(h), and the verdicts; 0 iff no verdict fails."""
-    counts = dict.fromkeys(("width", "batch", "stage", "images"), at_least(1))
-    check(knobs, depth=at_least(2), points=at_least(3), **counts)
+    counts = dict.fromkeys(("width", "batch", "images"), at_least(1))
+    check(knobs, depth=at_least(3), stage=at_least(2), points=at_least(3), **counts)
     every = cells(knobs)
     sweep = knobs.sweep("bridge_memory", every, compute)
     if sweep.waiting:

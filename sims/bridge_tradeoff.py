@@ -18,8 +18,8 @@ head after each block; and micro-batches that are checkpointed ("combined"), exa
   otherwise decide, and a run could not be repeated. The ratio's quartiles say how far the count is certain;
 - learning rate: each method takes its own best of `rates`, by the mean training loss in the last epoch that
   it will have, on a seed that is used for nothing else. The rates count in a unit of their own for each
-  method, |g_T|/|g| on the first batch (blocks' gradients), so that the grid asks every method for steps of the
-  same lengths. A best rate at an end of the grid is marked * in the table. The rate falls by 0.9 after an
+  method, |g_T|/|g| on the first batch (blocks' gradients), so that the grid asks each method for steps of the
+  same length. A best rate at an end of the grid is marked * in the table. The rate falls by 0.9 after an
   epoch whose loss rose (the paper);
 - what has back-propagation's gradient (measured: relative difference below 1e-4) is not trained again, its
   runs are back-propagation's, cut off where its time is over (`--train-exact` trains it anyway). With batch
@@ -44,7 +44,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dlinear import comparison, costs, records, report, sweeps
+from dlinear import comparison, costs, records, report, sweeps, winners
 from dlinear.bridge import data, meters, sampling
 from dlinear.bridge.beside import Beside
 from dlinear.bridge.losses import Supervised
@@ -319,7 +319,7 @@ class Progress:
     """The stages that have been run."""
 
     def __init__(self, knobs: Knobs) -> None:
-        self.knobs, self.cells, self.computed = knobs, list[Cell](), 0
+        self.knobs, self.cells, self.computed, self.failed = knobs, list[Cell](), 0, False
         place = f"{knobs.results}/{NAME}/runs" if knobs.keep else None
         self.compute = functools.partial(
             compute, folder=knobs.data_folder, download=knobs.download, place=place
@@ -340,6 +340,7 @@ class Progress:
         self.cells += cells
         self.computed += sweep.computed
         if len(found) < len(cells):
+            self.failed = bool(sweep.failed or sweep.lost)
             print(f"{sweep}\nno verdict: {sweep.waiting or 'cells of other shards are missing'}")
             return []
         return [found[records.key(cell)] for cell in cells]
@@ -435,7 +436,7 @@ def main(knobs: Knobs) -> int:
     tuned = progress.gather(plan.tuning(measured)) if measured else []
     runs = progress.gather(plan.training(measured, tuned)) if tuned else []
     if not runs:
-        return 1
+        return progress.failed
     print(
         f"{knobs.model}, T = {depth}, width {knobs.width}, {knobs.data} ({len(split.x_train)} samples), "
         f"batch {knobs.batch}, {knobs.epochs} epochs, {knobs.seeds} seeds; {progress.finish()}"
@@ -445,6 +446,7 @@ def main(knobs: Knobs) -> int:
         "method",
         "memory",
         "theory",
+        "saved",
         "forwards",
         "vjps",
         "jvps",
@@ -460,7 +462,7 @@ def main(knobs: Knobs) -> int:
     print()
     for regime in comparison.REGIMES:
         for metric in ("test", "train"):
-            print("\n".join(comparison.findings(found, regime, metric)))
+            print("\n".join(winners.findings(found, regime, metric)))
     return report.finish(judge(found, depth))
 
 
