@@ -69,11 +69,11 @@ PRESETS: dict[tuple[str, bool], dict[str, Any]] = {  # what a knob left open is:
 
 @dataclass(frozen=True)
 class Knobs(Source, Launch):
-    """What to run; None takes the model's own value."""
+    """What to run; None and "auto" take the model's own value."""
 
     model: Literal["mlp", "resnet62"] = "mlp"  # T blocks of equal size, or the paper's three stages
     full: bool = False  # the paper's epochs and data instead of ten minutes on two cores
-    data: str | None = None  # digits for the MLP, cifar10 for ResNet-62
+    data: str = "auto"  # digits for the MLP (mnist with --full), cifar10 for ResNet-62
     samples: int | None = None  # of the training set; all, but for ResNet-62: 512, or 45000 with --full
     test_samples: int | None = None  # all of them
     depth: int | None = None  # T: 64, or 30 (a multiple of 3)
@@ -120,7 +120,9 @@ class Cell:
 def settled(knobs: Knobs) -> Knobs:
     """The knobs with every open one filled in."""
     preset = PRESETS[knobs.model, knobs.full]
-    knobs = dataclasses.replace(knobs, **{k: v for k, v in preset.items() if getattr(knobs, k) is None})
+    knobs = dataclasses.replace(
+        knobs, **{k: v for k, v in preset.items() if getattr(knobs, k) in (None, "auto")}
+    )
     depth, batch = knobs.depth or 0, knobs.batch or 0
     powers = [2**k for k in range(depth.bit_length()) if 2**k < depth]
     near = max(1, round(math.sqrt(max(depth, 0))))
@@ -425,7 +427,7 @@ def main(knobs: Knobs) -> int:
     knobs = settled(knobs)
     check_all(knobs)
     split = data.load(
-        str(knobs.data),
+        knobs.data,
         samples=knobs.samples,
         test_samples=knobs.test_samples,
         folder=knobs.data_folder,

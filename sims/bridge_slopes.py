@@ -1,0 +1,483 @@
+"""Which order has sin^2(theta_h) in real networks, at the start and in training? (Theorems B, C and D)
+
+    python -m sims.bridge_slopes                                # residual networks of depth 50..400
+    python -m sims.bridge_slopes --combinations "relu rough" "gelu rough" --seeds 40 --depths 400 800
+    python -m sims.bridge_slopes --model resnet62 --data cifar10 --data-folder data --download
+    python -m sims.bridge_slopes --model resnet62 --method horizon-15 --full        # Table D2, for a GPU
+    python -m sims.bridge_slopes --model linear                 # or mlp: the networks of appendix D.1
+
+deep: x + rho act(W_t x), rho = 1/T or 1/sqrt(T), whitened data, squared error, full batch. Layers smooth in
+depth: order 3. Independent Gaussian layers: order 2 for odd activations; relu and gelu drift and cross over
+from 2 to 3. q, C and m* are predicted by Theorem D (`dlinear.bridge.prediction`): at the start from the law
+of the layers, in training from the increments of the last layers; never from the profile.
+The other models are trained by `--method` as Table D2 says, on fewer samples unless `--full`. Their blocks
+are not small, sin^2 saturates at 1, and orders are those of tan^2.
+One cell is one network; what its probes saw goes to results/bridge_slopes.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import dlinear
+from dlinear import limits, profiles, records, report, sweeps
+from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
+from dlinear.profiles import JUDGED, Mean
+
+with report.imports():
+    from dlinear.bridge.slopes import Slope, SlopeProbe, odds
+
+NAME = "bridge_slopes"
+ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
+COMBINATIONS = (
+    *(f"{act} smooth" for act in ACTIVATIONS),
+    *(f"{act} rough" for act in ACTIVATIONS),
+    *(f"{act} rough, 1/sqrt(T)" for act in ("identity", "tanh")),
+)
+ORDER = 0.1  # an order this far outside the interval still counts as predicted: T is finite
+DISCRETE = 5.0  # constants are limits: relative corrections up to about this over T (`dlinear.decay`)
+NEAR = 1 / 3  # of T: the shortfalls that the fits of the models of a fixed, small depth take
+FOLLOWED = 0.03  # of T: the shortfall whose angle is followed in training; the next order is 3 % of it
+WHY = dict.fromkeys(
+    ("linear", "mlp"), "; the last layer has no skip connection: r - v jumps there, which alone gives order 1"
+)
+
+
+@dataclass(frozen=True)
+class Knobs(Target, Launch):
+    """What to run; None stands for what suits the model (`SIZES`)."""
+
+    model: Literal["deep", "linear", "mlp", "resnet62"] = "deep"  # the one whose depth can grow
+    data: str | None = None  # deep: digits; linear, mlp, resnet62: those of Table D2
+    combinations: tuple[str, ...] = COMBINATIONS  # of deep: activation, layers, and the scale unless 1/T
+    method: str = "backprop"  # that trains: see `dlinear.bridge.methods`; horizon-8, for example
+    depths: tuple[int, ...] = (50, 100, 200, 400)  # of deep at the start: a factor of eight
+    trained_depth: int = 100  # of deep in training: 128 steps of it take seconds
+    seeds: int | None = None  # rough layers need more: their sin^2 has a spread of one half
+    smooth_seeds: int = 4  # networks smooth in depth: no noise, only different constants
+    epochs: int | None = None  # of training; measured at 0 and at powers of 2
+    samples: int | None = None  # training set
+    batch: int | None = None  # samples on which angles are measured, the first ones
+    learning_rate: float | None = None  # deep: of the depth limit, whatever T
+    largest: float = 0.05  # shortfall of deep in units of T: beyond it the next order in m/T shows
+    points: int = 12  # shortfalls, evenly in ratio
+    sigma: float = 1.0  # of rough layers with 1/T
+    root_sigma: float = 0.5  # with 1/sqrt(T): the product of layers then varies by a factor of about two
+    draws: int = 64  # fresh layers from which the variance v is taken
+    full: bool = False  # the paper's settings: Table D2, all samples and epochs; deep: 1600 layers
+
+
+SIZES: dict[str, dict[str, Any]] = {  # None of a knob becomes this: minutes on two cores
+    "deep": dict(seeds=12, epochs=128, samples=200, batch=200, learning_rate=0.05),
+    "linear": dict(seeds=4, epochs=8, samples=2000, batch=100),
+    "mlp": dict(seeds=4, epochs=8, samples=4000, batch=100),
+    "resnet62": dict(seeds=3, epochs=2, samples=320, batch=32),
+}
+FULL: dict[str, dict[str, Any]] = {  # with --full; samples, epochs and rates of the others are Table D2's
+    "deep": dict(seeds=40, epochs=512, samples=1000, batch=1000, learning_rate=0.05),
+    "linear": dict(seeds=10, batch=1000),
+    "mlp": dict(seeds=10, batch=1000),
+    "resnet62": dict(seeds=5, batch=128),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network; `ensemble` is its combination, or the name of its model."""
+
+    ensemble: str
+    depth: int
+    seed: int
+    model: str
+    data: str
+    data_identity: str
+    method: str
+    width: int
+    points: int
+    epochs: int
+    samples: int
+    batch: int
+    learning_rate: float
+    batch_size: int
+    optimizer: str
+    largest: float
+    sigma: float
+    root_sigma: float
+    draws: int
+    edition: int = 1  # raise it when the meaning of a cell changes
+
+
+# ---------------------------------------------------------------- computing
+
+
+def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
+    """The knobs with no None left, and the settings of Table D2 that have no knob."""
+    from dlinear.bridge.trainer import setting
+
+    known = dict((FULL if knobs.full else SIZES)[knobs.model])
+    if knobs.model == "deep":
+        own: dict[str, Any] = {"batch_size": knobs.samples or known["samples"], "optimizer": "sgd"}
+        known["data"] = "digits"
+        if knobs.full:
+            knobs = replace(knobs, depths=tuple({*knobs.depths, 800, 1600}))
+    else:
+        table = setting("resnet" if knobs.model == "resnet62" else knobs.model)
+        own = {"batch_size": table.training.batch_size, "optimizer": table.training.optimizer}
+        paper = asdict(table.training)
+        known = {**{name: paper[name] for name in ("epochs", "samples", "learning_rate")}, **known}
+        known["data"] = table.data
+    return replace(knobs, **{k: v for k, v in known.items() if getattr(knobs, k) is None}), own
+
+
+@functools.lru_cache(maxsize=2)
+def split_of(model: str, data: str, samples: int, width: int, folder: str | None, download: bool) -> Any:
+    """The data: whitened for deep, as they are for the others."""
+    from dlinear.bridge.data import load
+    from dlinear.bridge.whitened import whitened
+
+    if model == "deep":
+        return whitened(data, samples, width, folder=folder, download=download)
+    return load(data, samples=samples, test_samples=360, folder=folder, download=download)
+
+
+def build(cell: Cell, split: Any) -> Any:
+    """The untrained network."""
+    import torch
+
+    from dlinear.bridge.models import TaskShape, model
+
+    if cell.model != "deep":
+        return model(cell.model, split.task, cell.seed)
+    activation, layers, root = kind_of(cell.ensemble)
+    return model(
+        "deep",
+        TaskShape((cell.width,), cell.width),
+        cell.seed,
+        depth=cell.depth,
+        width=cell.width,
+        activation=activation,
+        layers=layers,
+        scale="1/sqrt(T)" if root else "1/T",
+        sigma=cell.root_sigma if root else cell.sigma,
+        dtype=torch.float64,
+    )
+
+
+def kind_of(combination: str) -> tuple[str, str, bool]:
+    """Activation, layers and whether the scale is 1/sqrt(T)."""
+    activation, layers, *scale = combination.replace(",", "").split()
+    return activation, layers, bool(scale)
+
+
+def probed(epochs: int) -> list[int]:
+    """0, the powers of 2 and the last epoch."""
+    return sorted({0, *(2**k for k in range(epochs.bit_length()) if 2**k <= epochs), epochs})
+
+
+def compute(cell: Cell, folder: str, data_folder: str | None, download: bool) -> sweeps.Arrays:
+    """Train the network of a cell and look at it on the way; resumed from `folder` if it was interrupted."""
+    import torch
+
+    from dlinear.bridge.methods import method
+    from dlinear.bridge.trainer import Training, train
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads if cell.model == "resnet62" else 1)  # small matrices gain nothing
+    try:
+        split = split_of(cell.model, cell.data, cell.samples, cell.width, data_folder, download)
+        stack = build(cell, split)
+        if cell.model == "deep":
+            m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
+            rough = kind_of(cell.ensemble)[1] == "rough"
+            last = max(2, cell.depth // 4) if rough else 1
+            rate = cell.learning_rate * cell.width / (2 * cell.depth * stack.blocks[0].rho ** 2)
+            first = int(m[-1]) if rough else 1
+        else:
+            m = np.unique(np.rint(np.geomspace(1, cell.depth - 1, cell.points)).astype(np.int64))
+            last = cell.depth // 3 - 1 if cell.model == "resnet62" else 0  # the last stage, less its entry
+            rate, first = cell.learning_rate, 1
+        run = train(
+            stack,
+            split,
+            method(cell.method),
+            Training(rate, cell.batch_size, cell.epochs, optimizer=cell.optimizer, seed=cell.seed),  # type: ignore[arg-type]
+            folder=None if cell.model == "deep" else Path(folder) / "training" / records.key(cell)[:16],
+            probe=SlopeProbe(m, cell.batch, last, first, cell.draws, cell.seed),
+            probe_at=probed(cell.epochs),
+            identity={"cell": records.key(cell)},
+            progress=cell.model != "deep",
+        )
+    finally:
+        torch.set_num_threads(threads)
+    epochs = sorted(run.probes)
+    found: dict[str, Any] = {"epoch": (("epoch",), epochs), "shortfall": (("shortfall",), m)}
+    for name in run.probes[0]:
+        values = np.array([run.probes[epoch][name] for epoch in epochs])
+        found[name] = (("epoch", "shortfall")[: values.ndim], values)
+    for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy"):
+        found[name] = (("epoch",), getattr(run, name)[epochs])
+    return found
+
+
+# ---------------------------------------------------------------- reading
+
+
+HEADER = (
+    *("layers", "T", "epoch", "predicted", "order", "measured [95 %]"),
+    *("constants: predicted", "measured", "sin^2/law [95 %]"),
+)
+
+
+def row(name: str, epoch: int, slope: Slope) -> list[str]:
+    """A line of the table."""
+    low, high = slope.fit.order_interval
+    seen = (slope.fit.quadratic, slope.fit.cubic)
+    pairs = [(n, v, w) for n, v, w in zip("qC", slope.law, seen, strict=True) if v > 0]
+    return [
+        name,
+        str(slope.depth),
+        str(epoch),
+        words(slope),
+        f"{slope.expected:.2f}",
+        f"{slope.fit.order:.2f} [{low:.2f}, {high:.2f}]",
+        ", ".join(f"{n} {v:.3g}" for n, v, _ in pairs),
+        ", ".join(f"{w:.3g}" for _, _, w in pairs),
+        f"{slope.ratio():.2f}",
+    ]
+
+
+def words(slope: Slope) -> str:
+    """What is predicted, in a word."""
+    if slope.law.quadratic == 0:
+        return "order 3"
+    star = limits.crossover(*slope.law, slope.depth)
+    return "order 2" if star == np.inf else "m* < 1" if star < 1 else f"m* = {star:.1f}"
+
+
+def verdicts(name: str, epoch: int, slope: Slope) -> list[report.Answer]:
+    """Whether order and constant are those predicted."""
+    low, high = slope.fit.order_interval
+    order = Mean(slope.fit.order, low - ORDER, high + ORDER)
+    ratio, slack = slope.ratio(JUDGED), DISCRETE / slope.depth
+    ratio = Mean(ratio.value, ratio.low - slack, ratio.high + slack)
+    where = f"{name}, T = {slope.depth}, epoch {epoch}"
+    return [
+        report.Answer(
+            f"{where}: order {slope.expected:.2f} of Theorem D ({words(slope)})",
+            order.supports(slope.expected),
+            f"{slope.fit.order:.2f} [{low:.2f}, {high:.2f}] (95 %)",
+        ),
+        report.Answer(
+            f"{where}: constant, measured/predicted", ratio.supports(1.0), f"{ratio:.3f} (99.7 % and 5/T)"
+        ),
+    ]
+
+
+def at(data: Any, **labels: Any) -> Any:
+    """The part of the records at some labels, those that are dimensions."""
+    return data.sel({name: value for name, value in labels.items() if name in data.dims})
+
+
+def slope_of(data: Any, name: str, depth: int, epochs: int, epoch: int, seeds: int) -> Slope:
+    """What the records say of one network at one moment."""
+    part = at(data, ensemble=name, depth=depth, epochs=epochs, epoch=epoch, seed=list(range(seeds)))
+    laws = part[["predicted_quadratic", "predicted_cubic"]]
+    pairs = zip(laws["predicted_quadratic"].values, laws["predicted_cubic"].values, strict=True)
+    return Slope(profiles.from_records(part), [limits.DecayConstants(float(q), float(c)) for q, c in pairs])
+
+
+def exponents(driver: np.ndarray, sin2: np.ndarray) -> np.ndarray:
+    """p of sin^2 ~ driver^p over the later half of the probes, for each seed."""
+    late = slice(driver.shape[1] // 2, None)
+    pairs = zip(np.log(driver[:, late]), np.log(sin2[:, late]), strict=True)
+    return np.array([np.polyfit(x, y, 1)[0] for x, y in pairs])
+
+
+def training(knobs: Knobs, data: Any, names: list[str]) -> tuple[list[list[str]], list[report.Answer]]:
+    """Why the angle grows: sin^2 at one horizon against N = ||g_T||^2/T and ||R||^2, smooth layers."""
+    depth, rows, answers = knobs.trained_depth, [], []
+    for name in names:
+        part = at(data, ensemble=name, depth=depth, epochs=knobs.epochs, seed=list(range(knobs.smooth_seeds)))
+        part = part.transpose("seed", "epoch", ...)
+        m = max(int(k) for k in part["shortfall"].values if k <= max(1, FOLLOWED * depth))
+        law = [part[f"predicted_{term}"].values for term in ("quadratic", "cubic")]
+        curves = {
+            "sin2": part["sin2"].sel(shortfall=m).values,
+            "law": limits.decay_law(*law, m, depth),
+            **{key: part[key].values for key in ("energy", "residual", "batch_loss")},
+        }
+        columns = {key: np.exp(np.log(value).mean(axis=0)) for key, value in curves.items()}
+        for i, epoch in enumerate(part["epoch"].values):
+            cells = ("-" if np.isnan(column[i]) else f"{column[i]:.3g}" for column in columns.values())
+            rows.append([name, str(int(epoch)), *cells])
+        turn = int(np.argmin(columns["sin2"]))
+        grown, fall = (columns[key][-1] / columns[key][turn] for key in ("sin2", "energy"))
+        energy = curves["energy"]
+        measured, formula = exponents(energy, curves["sin2"]), exponents(energy, curves["law"])
+        gap = profiles.mean_interval(measured - formula, JUDGED)
+        answers.append(
+            report.Answer(
+                f"{name}: sin^2 (m = {m}) against N in training has the exponent of Theorem D's formula",
+                Mean(gap.value, gap.low - ORDER, gap.high + ORDER).supports(0.0),
+                f"{profiles.mean_interval(measured):.2f} and {formula.mean():.2f}, "
+                f"difference {gap:.2f} (99.7 %); from epoch {int(part['epoch'].values[turn])} on sin^2 goes "
+                f"up {grown:.3g} times: N falls {1 / fall:.3g} times, what the last layers add to the error "
+                f"only {1 / (grown * fall):.3g} times",
+            )
+        )
+        if np.isfinite(curves["residual"]).all():
+            measured, formula = (exponents(curves["residual"], curves[key]) for key in ("sin2", "law"))
+            power = profiles.mean_interval(measured, JUDGED)
+            answers.append(
+                report.Answer(
+                    f"{name}: late in training sin^2 ~ (||R||^2)^-1 (Theorem B)",
+                    Mean(power.value, power.low - ORDER, power.high + ORDER).supports(-1.0),
+                    f"exponent {power:.2f} (99.7 %), by Theorem B's formula {formula.mean():.2f}",
+                )
+            )
+    return rows, answers
+
+
+def deep(knobs: Knobs, data: Any) -> int:
+    """Tables and verdicts of the residual networks whose depth can grow."""
+    depths = sorted(knobs.depths)
+    rows, answers = [], []
+    for name in knobs.combinations:
+        seeds = seeds_of(knobs, name)
+        for depth in depths:
+            slope = slope_of(data, name, depth, 0, 0, seeds)
+            rows.append(row(name, 0, slope))
+        answers += verdicts(name, 0, slope) if seeds > 2 and depths[-1] >= 100 else []
+    print(report.table(HEADER, rows))
+    if not knobs.epochs:
+        return report.finish(answers)
+    rows = []
+    for name in knobs.combinations:
+        for epoch in [e for e in probed(knobs.epochs) if e >= knobs.epochs / 8][::3]:
+            slope = slope_of(data, name, knobs.trained_depth, knobs.epochs, epoch, trained_seeds(knobs, name))
+            rows.append(row(name, epoch, slope))
+        if len(slope.found) > 2 and knobs.trained_depth >= 100:
+            answers += verdicts(name, epoch, slope)
+    print(f"\nin training, {knobs.method}, full batch:\n{report.table(HEADER, rows)}")
+    smooth = [name for name in knobs.combinations if kind_of(name)[1] == "smooth"]
+    if smooth and knobs.smooth_seeds > 2:
+        rows, new = training(knobs, data, smooth)
+        header = ("layers", "epoch", "sin^2", "Theorem D", "N = |g_T|^2/T", "|R|^2", "loss")
+        print(f"\nwhy the angle grows, at a fixed horizon:\n{report.table(header, rows)}")
+        answers += new
+    return report.finish(answers)
+
+
+def named(knobs: Knobs, data: Any) -> int:
+    """Table and verdicts of a model of the paper."""
+    depth = int(data["depth"][0])
+    rows, answers = [], []
+    for epoch in data["epoch"].values.tolist():
+        part = at(data, epoch=epoch, ensemble=knobs.model, depth=depth)
+        found = [odds(one) for one in profiles.from_records(part)]
+        fits = [dlinear.fit_decay(one, max_fraction=NEAR) for one in found]
+        order = profiles.mean_interval([fit.order for fit in fits])
+        m, law = found[0].shortfall, part[["predicted_quadratic", "predicted_cubic"]].mean("seed")
+        q, c = (float(law[f"predicted_{name}"]) for name in ("quadratic", "cubic"))
+        near = m <= NEAR * depth
+        said = ["-", "-", "-"]
+        if np.isfinite([q, c]).all():
+            star = limits.crossover(q, c, depth)
+            predicted = limits.decay_law(q, c, m, depth)
+            like = replace(found[0], sin2=predicted)
+            expected = dlinear.fit_decay(like, max_fraction=NEAR).order
+            share = [np.exp(np.mean(np.log(one.sin2 / predicted)[near])) for one in found]
+            said = [f"m* = {star:.1f}", f"{expected:.2f}", f"{profiles.mean_interval(share):.2f}"]
+        sines = part["sin2"].mean("seed").values
+        rows.append(
+            [
+                str(int(epoch)),
+                f"{float(part['train_loss'].mean()):.3g}",
+                *(f"{sines[list(m).index(k)]:.3g}" if k in m else "-" for k in (1, 2, depth // 3)),
+                *said[:2],
+                f"{order:.2f}",
+                said[2],
+            ]
+        )
+        if len(found) > 2:
+            spread = (order.high - order.low) / 2
+            inside = order.low <= 3 + ORDER and order.high >= 2 - ORDER
+            answers.append(
+                report.Answer(
+                    f"{knobs.model}, epoch {int(epoch)}: order of tan^2 is 2, 3 or between",
+                    inside if spread < 1 or not inside else None,
+                    f"{order:.2f} (95 %)" + WHY.get(knobs.model, ""),
+                )
+            )
+    header = ("epoch", "loss", "sin^2 m=1", "m=2", f"m={depth // 3}")
+    header = (*header, "predicted", "order", "measured [95 %]", "tan^2/law [95 %]")
+    print(report.table(header, rows))
+    return report.finish(answers)
+
+
+def seeds_of(knobs: Knobs, name: str) -> int:
+    """How many networks of a combination at the start."""
+    return min(knobs.seeds, knobs.smooth_seeds) if kind_of(name)[1] == "smooth" else knobs.seeds
+
+
+def trained_seeds(knobs: Knobs, name: str) -> int:
+    """How many of them are trained."""
+    return min(seeds_of(knobs, name), 2 * knobs.smooth_seeds)
+
+
+def cells_of(knobs: Knobs, own: dict[str, Any], identity: str, depth: int) -> list[Cell]:
+    """All networks of a run."""
+    make = functools.partial(cell_from, Cell, knobs, data_identity=identity, **own)
+    if knobs.model != "deep":
+        return [make(ensemble=knobs.model, depth=depth, seed=seed) for seed in range(knobs.seeds)]
+    trained = [
+        make(ensemble=name, depth=knobs.trained_depth, seed=seed)
+        for name in knobs.combinations
+        for seed in range(trained_seeds(knobs, name))
+    ]
+    start = [
+        make(ensemble=name, depth=depth, seed=seed, epochs=0)
+        for depth in sorted(knobs.depths, reverse=True)
+        for name in knobs.combinations
+        for seed in range(seeds_of(knobs, name))
+    ]
+    return trained + start
+
+
+def main(knobs: Knobs) -> int:
+    """Run the missing cells, print the tables and the verdicts; 0 iff no verdict fails."""
+    from dlinear.bridge.methods import method
+    from dlinear.errors import DomainError
+
+    if unknown := sorted(set(knobs.combinations) - set(COMBINATIONS)):
+        raise DomainError(f"--combinations holds {unknown[0]!r}; allowed are {'; '.join(COMBINATIONS)}")
+    knobs, own = settled(knobs)
+    counts = dict.fromkeys(("samples", "batch", "draws", "smooth_seeds"), at_least(1))
+    sizes = dict.fromkeys(("sigma", "root_sigma", "learning_rate"), POSITIVE)
+    rules = {**PROFILE, "points": at_least(6), "epochs": at_least(0), "largest": FRACTION}
+    rules |= dict.fromkeys(("depths", "trained_depth"), at_least(20))  # three shortfalls up to T/10 and more
+    check(knobs, **counts, **sizes, **rules)
+    method(knobs.method)  # an unknown one is refused before any work
+    split = split_of(knobs.model, knobs.data, knobs.samples, knobs.width, knobs.data_folder, knobs.download)
+    depth = 0
+    if knobs.model != "deep":
+        from dlinear.bridge.models import model
+
+        depth = model(knobs.model, split.task).depth
+    run = functools.partial(
+        compute, folder=f"{knobs.results}/{NAME}", data_folder=knobs.data_folder, download=knobs.download
+    )
+    sweep, data = knobs.gather(NAME, cells_of(knobs, own, split.digest, depth), run)
+    if data is None:
+        return bool(sweep.failed or sweep.lost)
+    print(f"{knobs.model}, {knobs.data}, {knobs.samples} samples, {knobs.method}; {sweep}")
+    return deep(knobs, data) if knobs.model == "deep" else named(knobs, data)
+
+
+if __name__ == "__main__":
+    raise SystemExit(report.script(main, Knobs, __doc__))
