@@ -87,8 +87,13 @@ def said(found: list[comparison.Entry], regime: str) -> str:
     where = comparison.REGIMES[regime].capitalize()
     if len(found[0].value(regime)) < 2:
         return f"{where}: no verdict from one seed."
-    won = [one for one in winners.won_budgets(found, regime) if one.rival is not None]
+    won = [(one.low, one.high) for one in winners.won_budgets(found, regime) if one.rival is not None]
     if not won:
         return f"{where}: within no memory does a horizon beat every exact method that fits."
-    ranges = ", ".join(f"{w.low:.1%}" + (f" to {w.high:.1%}" if np.isfinite(w.high) else " on") for w in won)
+    lows = [low for low, _ in won if low not in {high for _, high in won}]  # neighbouring ranges are one
+    highs = [high for _, high in won if high not in {low for low, _ in won}]
+    ranges = ", ".join(
+        f"{low:.1%}" + (f" to {high:.1%}" if np.isfinite(high) else " on")
+        for low, high in zip(lows, highs, strict=True)
+    )
     return f"{where}: a horizon beats every exact method that fits at {ranges}."
