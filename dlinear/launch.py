@@ -68,12 +68,18 @@ def cell_from(kind: type[Cell], knobs: Any, **own: Any) -> Cell:
 
 
 @dataclass(frozen=True)
-class Target:
+class Source:
+    """Where data sets that are not bundled come from."""
+
+    data_folder: str | None = None  # where to look for them, before DLINEAR_DATA and ./data
+    download: bool = False  # fetch the official archives when no copy is found
+
+
+@dataclass(frozen=True)
+class Target(Source):
     """The data whose whitened target Phi the networks are measured against, and the points of a profile."""
 
     data: TaskName = "digits"  # real labels and images, bundled with scikit-learn: no download
-    data_folder: str | None = None  # where to look for the others, before DLINEAR_DATA and ./data
-    download: bool = False  # fetch the official archives when no copy is found
     width: int = 10  # the paper's; the labels of ten classes fill it exactly
     points: int = 20  # shortfalls, evenly in ratio
 

@@ -30,6 +30,7 @@ EVERY = (
     "checkpoint",
     "checkpoint-7",
     "accumulate-3",
+    "combined-3",
     "loco-3",
     "forward",
     "forward-2",
@@ -145,6 +146,20 @@ def test_checkpointing_runs_every_segment_but_the_last_twice():
     method("checkpoint-3")(net.blocks, x, Supervised(functional.cross_entropy, y), net.readout)
     assert runs == [2, 2, 2, 2, 1, 1, 1]
     assert method("checkpoint-3").cost(DEPTH).forwards == sum(runs)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4])
+def test_micro_batches_through_segments_are_micro_batches(parts):
+    """Bit for bit, with batch norm and dropout; each block but those of the last segment runs twice."""
+    net, (x, y) = Net(norm=True, dropout=0.3), batch()
+    loss_fn, runs = Supervised(functional.cross_entropy, y), [0] * DEPTH
+    found = step(f"combined-{parts}", net, x, loss_fn)
+    for one, two in zip(found, step(f"accumulate-{parts}", net, x, loss_fn), strict=True):
+        assert_close(*({"": part} if isinstance(part, torch.Tensor) else part for part in (one, two)), 0, 0)
+    for t, block in enumerate(net.blocks):
+        block.register_forward_pre_hook(lambda *_, t=t: runs.__setitem__(t, runs[t] + 1))
+    method(f"combined-{parts}")(net.blocks, x, loss_fn, net.readout)
+    assert sum(runs) == parts * method(f"combined-{parts}").cost(DEPTH).forwards
 
 
 def test_default_segments_store_least():
@@ -480,7 +495,7 @@ def test_a_name_is_data(name):
     assert one.name == name
     assert one.description
     assert "\n" not in one.description
-    assert one.exact == name.startswith(("backprop", "checkpoint", "accumulate"))
+    assert one.exact == name.startswith(("backprop", "checkpoint", "accumulate", "combined"))
     again = pickle.loads(pickle.dumps(one))  # as processes hand it on
     assert (again.name, again.cost(DEPTH)) == (one.name, one.cost(DEPTH))
     assert any(name == known or name.startswith(known.removesuffix("N")) for known in NAMES)

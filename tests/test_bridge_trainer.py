@@ -148,6 +148,7 @@ def test_unknown_setting():
         ("decay", 1.1),
         ("seconds", 0),
         ("seconds", math.inf),
+        ("steps", 0),
         ("loss", "hinge"),
         ("seed", -1),
         ("device", "tpu"),
@@ -889,6 +890,25 @@ def test_a_time_budget_counts_steps_alone(tmp_path, monkeypatch):
     exact = tiny(seconds=10.0, epochs=7)
     assert exact.status == "out of time at epoch 2"
     assert list(exact.steps) == [0, 5, 10]
+
+
+def test_a_budget_of_steps_ends_inside_an_epoch_and_resumes(tmp_path):
+    whole = tiny(tmp_path / "whole", epochs=1000, steps=13)
+    assert whole.status == "out of steps at epoch 3"
+    assert list(whole.steps) == [0, 5, 10, 13]
+    longer = tiny(tmp_path / "longer", epochs=3)
+    assert np.array_equal(longer.test_loss[:3], whole.test_loss[:3])
+    assert longer.test_loss[3] != whole.test_loss[3]
+    with pytest.raises(KeyboardInterrupt):
+        tiny(
+            tmp_path / "parts",
+            stopping(12, lambda: signal.raise_signal(signal.SIGINT)),
+            epochs=1000,
+            steps=13,
+        )
+    again = tiny(tmp_path / "parts", epochs=1000, steps=13)
+    assert np.array_equal(again.test_loss, whole.test_loss)
+    assert list(tiny(epochs=7, steps=10).steps) == [0, 5, 10]
 
 
 # ---------------------------------------------------------------- probes

@@ -21,6 +21,9 @@ TOY = {
     "oscillating_limit": "--depths 20000 --points 20",
     "theorem_a": "--depth 30 --width 2 --seeds 2 --points 6",
     "autograd_error": "--depths 3 5 --points 3 --seeds 1",
+    "bridge_tradeoff": "--depth 4 --width 8 --samples 60 --test-samples 60 --batch 20 --epochs 1 --seeds 2 "
+    "--rates 0.03 --horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1",
+    "bridge_memory": "--depth 40 --width 8 --batch 5 --stage 2 --images 2 --points 5",
     "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
     "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6 "
     "--combinations identity-smooth tanh-smooth relu-rough",

@@ -27,13 +27,22 @@ TOY = {
     "theorem_a": "--depth 40 --width 3 --seeds 2 --points 8",
     "large_depth": "--data random --width 3 --depth 2000 30000 --points 8",
     "autograd_error": "--depths 3 6 --widths 2 3 --points 4 --seeds 2",
+    "bridge_tradeoff": "--depth 4 --width 8 --samples 60 --test-samples 60 --batch 20 --epochs 1 --seeds 2 "
+    "--rates 0.03 --horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1",
+    "bridge_memory": "--depth 40 --width 8 --batch 5 --stage 2 --images 2 --points 5",
     "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
     "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6 "
     "--combinations identity-smooth tanh-smooth relu-rough",
 }
 
 
-SURE = ("oscillating_limit", "theorem_a", "autograd_error")  # no noise: their verdicts hold at toy size too
+SURE = (  # no noise: their verdicts hold at toy size too
+    "oscillating_limit",
+    "theorem_a",
+    "autograd_error",
+    "bridge_tradeoff",
+    "bridge_memory",
+)
 
 
 @pytest.fixture(autouse=True)

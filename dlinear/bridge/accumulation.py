@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -25,6 +26,7 @@ def accumulated_backward(
     loss_fn: LossFunction,
     readout: Readout | None = None,
     parts: int = 2,
+    within: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """The gradient of the whole batch's mean loss, from `parts` micro-batches one after the other.
 
@@ -38,6 +40,8 @@ def accumulated_backward(
         loss_fn: has `part(slice) -> (loss_fn of these samples, their weight)`, as `losses.Supervised`.
         readout: (x(T), T) -> what the loss takes; None for x(T) itself.
         parts: K >= 1.
+        within: a method that takes each micro-batch's gradient, `checkpointed_backward` for example;
+            back-propagation by default.
 
     Returns:
         The terminal loss of the batch, detached.
@@ -66,9 +70,24 @@ def accumulated_backward(
         some, weight = part(slice(start, stop))
         if weight:  # targets that the criterion leaves out may fill a part: a mean over nothing
             micro = tree_map(partial(_taken, samples=slice(start, stop)), cut)
-            losses.append(pull(terminal_loss(run_blocks(stack, micro), len(stack), some, readout), weight))
+            if within is None:
+                loss = terminal_loss(run_blocks(stack, micro), len(stack), some, readout)
+                losses.append(pull(loss, weight))
+            else:
+                losses.append(within(stack, micro, _Weighted(some, weight), readout))
     _back_to_producer(x, cut)
     return torch.stack(losses).sum() if losses else torch.zeros(())
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighted:
+    """weight x loss."""
+
+    loss_fn: LossFunction
+    weight: float
+
+    def __call__(self, z: Any) -> Tensor:
+        return self.loss_fn(z) * self.weight
 
 
 def _taken(leaf: Any, samples: slice) -> Any:

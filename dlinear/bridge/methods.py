@@ -181,6 +181,12 @@ def _accumulate(name: str, parts: int) -> Method:
     return Method(name, what, True, run, _one_pass_cost)
 
 
+def _combined(name: str, parts: int) -> Method:
+    run = partial(accumulated_backward, parts=parts, within=checkpointed_backward)
+    what = f"back-propagation of {parts} micro-batches, each through about sqrt(T) recomputed segments"
+    return Method(name, what, True, run, partial(_checkpoint_cost, None))
+
+
 def _loco(name: str, stages: int) -> Method:
     what = f"LoCo, {stages} stages, eq. (20)"
     return Method(name, what, False, partial(loco, stages=stages), partial(_loco_cost, stages))
@@ -210,6 +216,7 @@ _NUMBERED: dict[str, Callable[[str, int], Method]] = {
     "horizon": _horizon,
     "checkpoint": _checkpoint,
     "accumulate": _accumulate,
+    "combined": _combined,
     "loco": _loco,
     "forward": _forward,
 }

@@ -40,7 +40,7 @@ class Run:
     """What `train` did, by epoch; epoch 0 is the untrained model.
 
     Attributes:
-        status: "finished", "diverged at epoch e" or "out of time at epoch e".
+        status: "finished", "diverged at epoch e", "out of time at epoch e" or "out of steps at epoch e".
         epochs: (E,) 0, 1, ...
         steps: (E,) optimizer steps until the epoch's end.
         learning_rate: (E,) during the epoch.

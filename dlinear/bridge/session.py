@@ -167,11 +167,19 @@ class Session:
         """Whether the steps have used up the time that they were given."""
         return self.training.seconds is not None and self.progress.seconds >= self.training.seconds
 
+    def out_of_steps(self) -> bool:
+        """Whether all steps that were allowed have been done."""
+        return self.training.steps is not None and self.progress.steps >= self.training.steps
+
+    def stopped(self) -> bool:
+        """Whether the time or the steps have run out."""
+        return self.out_of_time() or self.out_of_steps()
+
     def run_epoch(self, bar: Any) -> None:
-        """The steps of the epoch that are still to do, unless a loss or the time stops them."""
+        """The steps of the epoch that are still to do, unless a loss, the time or their number stops them."""
         at = self.progress
         self.batches = self._batches(at.epoch)
-        while at.step < len(self.batches) and math.isfinite(at.total) and not self.out_of_time():
+        while at.step < len(self.batches) and math.isfinite(at.total) and not self.stopped():
             with self.breaks.held():
                 self._step(self.batches[at.step])
                 if self.folder is not None and time.monotonic() - self.saved >= self.every:
@@ -212,6 +220,8 @@ class Session:
             status = f"diverged at epoch {at.epoch}"
         elif self.out_of_time():
             status = f"out of time at epoch {at.epoch}"
+        elif self.out_of_steps():
+            status = f"out of steps at epoch {at.epoch}"
         row: metrics.Row = {
             "epoch": at.epoch,
             "status": status,

@@ -35,6 +35,7 @@ class Training:
         autocast: mixed precision in training and evaluation.
         evaluated: at most so many samples of each set are evaluated (all of them by default).
         evaluation_batch: samples that are evaluated at once.
+        steps: stop after so many steps in total, also inside an epoch.
 
     Raises:
         DomainError: a value outside its domain; the message gives both.
@@ -53,11 +54,12 @@ class Training:
     autocast: Autocast = "off"
     evaluated: int | None = None
     evaluation_batch: int = 1000
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         for name, low in {"batch_size": 1, "epochs": 0, "seed": 0, "evaluation_batch": 1}.items():
             _require(name, _integer(value := getattr(self, name), low), f"an integer >= {low}", value)
-        for name in ("samples", "evaluated"):
+        for name in ("samples", "evaluated", "steps"):
             value = getattr(self, name)
             _require(name, value is None or _integer(value, 1), "an integer >= 1 or None", value)
         rate, decay, seconds = self.learning_rate, self.decay, self.seconds

@@ -1,0 +1,132 @@
+"""Who wins within which memory: horizons against exact methods, in numbers and in words.
+
+"Beats" means that the 95 % interval of the difference over the seeds, seed by seed, lies above zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dlinear import pareto, profiles
+from dlinear.comparison import REGIMES, Entry
+
+__all__ = ["Won", "difference", "findings", "won_budgets"]
+
+
+def difference(one: Entry, other: Entry, regime: str, metric: str = "test") -> profiles.Mean:
+    """Value of one minus the other's, seed by seed: mean and 95 % interval; infinite if only one diverged."""
+    a, b = one.value(regime, metric), other.value(regime, metric)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        sign = float(np.isfinite(a).all()) - float(np.isfinite(b).all())
+        reach = math.inf * sign if sign else math.nan
+        return profiles.Mean(reach, reach, reach)
+    return profiles.mean_interval(a - b)
+
+
+class Won(NamedTuple):
+    """Budgets (shares of back-propagation's activations) within which a horizon beats the exact methods.
+
+    Attributes:
+        low: the least.
+        high: where they end; infinite at the top.
+        horizon: the best of those that beat every exact method that fits.
+        rival: the best exact method that fits; None where none does.
+    """
+
+    low: float
+    high: float
+    horizon: Entry
+    rival: Entry | None
+
+
+def won_budgets(found: Sequence[Entry], regime: str, metric: str = "test") -> list[Won]:
+    """The budgets within which a horizon h < T beats every exact method that fits, or is alone."""
+    ours, rivals = _sides(found)
+    beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
+    table = np.reshape(np.array(beats, bool), (len(ours), len(rivals)))
+    out: list[Won] = []
+    for budget in pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], table):
+        best = _best([ours[i] for i in budget.winners], regime, metric)
+        rival = _best([rivals[j] for j in budget.rivals], regime, metric) if budget.rivals else None
+        if out and (out[-1].horizon, out[-1].rival, out[-1].high) == (best, rival, budget.low):
+            out[-1] = out[-1]._replace(high=budget.high)
+        else:
+            out.append(Won(budget.low, budget.high, best, rival))
+    return out
+
+
+def _sides(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Horizons below T, and the exact methods."""
+    return [one for one in found if one.family == "horizon"], [one for one in found if one.exact]
+
+
+def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[str]:
+    """`won_budgets` in words, or how close a horizon comes."""
+    ours, rivals = _sides(found)
+    where = f"{REGIMES[regime]}, {_name(found, metric)}"
+    if not ours:
+        return [f"{where}: no horizon below T was run"]
+    if len(ours[0].value(regime)) < 2:
+        return [f"{where}: one seed gives no interval, so nothing is said about who wins"]
+    won, lines = won_budgets(found, regime, metric), []
+    for one in won:
+        end = f"to {one.high:.1%}" if math.isfinite(one.high) else "on"
+        range_ = f"{where}: from {_budget(one.horizon, one.low)} {end}"
+        if one.rival is None:
+            lines.append(
+                f"{range_} no exact method of this run fits; the best horizon is {one.horizon.method}"
+            )
+        else:
+            gap = difference(one.horizon, one.rival, regime, metric)
+            lines.append(
+                f"{range_} {one.horizon.method} beats every exact method that fits, the best of them, "
+                f"{one.rival.method}, by {gap:.4f}"
+            )
+    if all(one.rival is None for one in won):
+        lines.append(
+            f"{where}: within no memory budget does a horizon beat every exact method that fits; "
+            f"{_closest(ours, rivals, regime, metric)}"
+        )
+    return lines
+
+
+def _closest(ours: Sequence[Entry], rivals: Sequence[Entry], regime: str, metric: str) -> str:
+    """The horizon that comes closest to the best exact method within its own memory."""
+    gaps = []
+    for one in ours:
+        if fitting := [rival for rival in rivals if rival.memory <= one.memory]:
+            best = _best(fitting, regime, metric)
+            gaps.append((difference(one, best, regime, metric), one, best))
+    gaps = [gap for gap in gaps if math.isfinite(gap[0].value)]
+    if not gaps:
+        return "none of them can be compared with one"
+    gap, one, best = max(gaps, key=lambda item: item[0].value)
+    return (
+        f"the closest, {one.method} at {one.memory:.1%}, differs from {best.method} at {best.memory:.1%} "
+        f"by {gap:.4f}"
+    )
+
+
+def _best(some: Sequence[Entry], regime: str, metric: str) -> Entry:
+    def level(one: Entry) -> float:
+        mean = float(one.value(regime, metric).mean())
+        return mean if math.isfinite(mean) else -math.inf
+
+    return max(some, key=level)
+
+
+def _name(found: Sequence[Entry], metric: str) -> str:
+    if metric == "train":
+        return "minus the training loss"
+    classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
+    return "test accuracy" if classes else "minus the test loss"
+
+
+def _budget(one: Entry, fraction: float | None = None) -> str:
+    """A budget as a share of back-propagation's activations, and in bytes."""
+    fraction = one.memory if fraction is None else fraction
+    return f"{fraction:.1%} ({fraction * one.bytes / one.memory / 1e6:.2f} MB)"

@@ -1,0 +1,99 @@
+"""Accuracy against memory and against time of every method, checkpointing and micro-batches among them.
+
+python -m paper_figs bridge_pareto      # after: python -m sims.bridge_tradeoff
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from dlinear import comparison, pareto, plotting, profiles, records, winners
+
+NEEDS = "python -m sims.bridge_tradeoff"
+FAMILIES = {
+    "horizon $h<T$": ("horizon",),
+    "checkpoint, backprop": ("checkpoint", "backprop"),
+    "micro-batches": ("accumulate", "combined"),
+    "LoCo": ("loco",),
+    "forward gradient": ("forward",),
+    "greedy": ("greedy",),
+}
+PANELS = (("memory", "epochs"), ("memory", "time"), ("ratio", "epochs"))
+LABELS = {"memory": "activation memory / back-propagation", "ratio": "time of a step / back-propagation"}
+
+
+def cost(one: comparison.Entry, axis: str) -> float:
+    """Memory or time, over back-propagation's."""
+    return one.memory if axis == "memory" else one.ratio[0]
+
+
+def draw(results: str, figures: str) -> list[Path]:
+    """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
+    folder = Path(results) / "bridge_tradeoff"
+    records.load_latest(folder)  # says what is missing
+    found = comparison.entries(records.scan(folder, records.latest(folder)))
+    with plotting.style():
+        figure, panels = plotting.column(rows=len(PANELS), height=7.2)
+        for axes, (axis, regime) in zip(panels, PANELS, strict=True):
+            shown = [one for one in found if np.isfinite(one.value(regime)).all()]
+            means = {one.method: profiles.mean_interval(one.value(regime)) for one in shown}
+            for number, (label, families) in enumerate(FAMILIES.items()):
+                some = [one for one in shown if one.family in families]
+                if some:
+                    mean, low, high = np.transpose([means[one.method] for one in some])
+                    low, high = (np.where(np.isfinite(end), end, mean) for end in (low, high))
+                    costs = [cost(one, axis) for one in some]
+                    plotting.interval(axes, costs, mean, low, high, label, number)
+            end = max(cost(one, axis) for one in shown)
+            for label, number, exact in (
+                ("best exact in budget", 1, True),
+                ("best horizon in budget", 0, False),
+            ):
+                some = [
+                    one
+                    for one in shown
+                    if one.exact is exact and one.family in (*comparison.EXACT, "horizon")
+                ]
+                line = pareto.staircase(
+                    [cost(one, axis) for one in some], [means[one.method].value for one in some], end
+                )
+                plotting.predicted(axes, *line, label, number)
+            for one in shown:
+                if one.family == "horizon":
+                    place = (cost(one, axis), means[one.method].value)
+                    text = f"{one.numbers['horizon']:.0f}"
+                    axes.annotate(text, place, (0, 4), textcoords="offset points", fontsize=6, ha="center")
+            values = [mean.value for mean in means.values()]
+            margin = 0.15 * (max(values) - min(values)) or 0.05
+            axes.set(xscale="log", xlabel=LABELS[axis], ylim=(min(values) - margin, max(values) + margin))
+            axes.set_ylabel(f"{quantity(found)}, {comparison.REGIMES[regime]}")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(lambda *_: "")
+        plotting.verdict(figure, " ".join(said(found, regime) for regime in comparison.REGIMES))
+        plotting.legend(figure, panels[0])
+        return list(plotting.save(figure, "bridge_pareto", figures))
+
+
+def quantity(found: list[comparison.Entry]) -> str:
+    """What is on the upright axis."""
+    classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
+    return "test accuracy" if classes else "minus test loss"
+
+
+def said(found: list[comparison.Entry], regime: str) -> str:
+    """Whether a horizon wins anywhere, in a few words."""
+    where = comparison.REGIMES[regime].capitalize()
+    if len(found[0].value(regime)) < 2:
+        return f"{where}: no verdict from one seed."
+    won = [(one.low, one.high) for one in winners.won_budgets(found, regime) if one.rival is not None]
+    if not won:
+        return f"{where}: within no memory does a horizon beat every exact method that fits."
+    lows = [low for low, _ in won if low not in {high for _, high in won}]  # neighbouring ranges are one
+    highs = [high for _, high in won if high not in {low for low, _ in won}]
+    ranges = ", ".join(
+        f"{low:.1%}" + (f" to {high:.1%}" if np.isfinite(high) else " on")
+        for low, high in zip(lows, highs, strict=True)
+    )
+    return f"{where}: a horizon beats every exact method that fits at {ranges}."
