@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce proofs sims figures test bench lint docs clean
+.PHONY: help setup reproduce proofs sims figures bridge test bench lint docs clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
 	@echo "make test        run every test"
+	@echo "make bridge      real torch models: decay of the angle, memory, every method side by side (15 minutes)"
 	@echo "make bench       time and memory beside the floor and what a user would write"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make docs        regenerate docs/claims.md"
@@ -34,8 +35,16 @@ sims: $(STAMP)
 	$(BIN)/python -m sims.oscillating_limit
 	$(BIN)/python -m sims.autograd_error
 
+THEORY := autograd_error crossover decay k_map lemma_c5 oscillating_limit prefactor theorem_a
+
 figures: sims
-	$(BIN)/python -m paper_figs
+	$(BIN)/python -m paper_figs $(THEORY)
+
+bridge: $(STAMP)
+	$(BIN)/python -m sims.bridge_slopes
+	$(BIN)/python -m sims.bridge_memory
+	$(BIN)/python -m sims.bridge_tradeoff
+	$(BIN)/python -m paper_figs bridge_slopes bridge_training bridge_memory bridge_pareto
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2

@@ -146,6 +146,7 @@ ROWS = {
     "Theorem A": "theorem_a",
     "Theorem B": ("theorem_b theorem_b_response theorem_b_flow theorem_b_commuting theorem_b_leading"),
     "Theorem C": "theorem_c theorem_c_pathwise theorem_c_variance",
+    "Theorem D": "theorem_d_smooth theorem_d_rough",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
 }
