@@ -7,12 +7,14 @@ import errno
 import functools
 import json
 import math
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -571,6 +573,18 @@ def test_own_handlers_and_threads_are_left_alone():
     thread.start()
     thread.join()
     assert statuses == ["finished"]
+
+
+def handlers():
+    with Breaks():
+        return [signal.getsignal(number) == signal.SIG_DFL for number in (signal.SIGTERM,)]
+
+
+def test_a_process_of_a_pool_ends_when_its_parent_says_so():
+    """Else each worker of an interrupted sweep would finish its step and tell the user to pass a folder."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(handlers).result() == [True]
+    assert handlers() == [False]
 
 
 CASES = {"kill": (14, 600.0), "terminate": (8, 600.0)}  # step, every

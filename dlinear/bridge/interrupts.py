@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ from typing import Any
 class Breaks:
     """A context in which both signals raise KeyboardInterrupt: at once, or at the end of a `held` block.
 
-    A second signal inside the same block does not wait. A program's own handlers stay, and in a thread
-    nothing is changed.
+    A second signal inside the same block does not wait. A program's own handlers stay; in a thread, and in
+    the processes of a pool, whose end is for the parent to decide and to report, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,8 @@ class Breaks:
             signal.SIGINT: (signal.default_int_handler,),
             signal.SIGTERM: (signal.SIG_DFL, signal.default_int_handler),
         }
-        if threading.current_thread() is threading.main_thread():
+        alone = multiprocessing.parent_process() is None
+        if alone and threading.current_thread() is threading.main_thread():
             for number, defaults in replaced.items():
                 if (before := signal.getsignal(number)) in defaults:
                     self._before[number] = before
