@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dlinear.all_horizons import all_sums
+from dlinear.checks import as_horizons
 from dlinear.errors import DomainError, NonFiniteError, UndefinedAngleError
 from dlinear.held import held_bytes, held_sums
-from dlinear.networks import Matrix, Network
+from dlinear.networks import Matrix, Network, as_phi
 from dlinear.streamed import far_sums, near_sums
 from dlinear.truncation import Engine, Sums, explain_overflow
-from dlinear.validation import as_horizons, as_phi
 
 TRUE_GRADIENT_ZERO = "g_T = 0"
 HORIZON_GRADIENT_ZERO = "g_h = 0"

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dlinear._edge import (
+from dlinear.checks import (
     POSITIVE,
     as_depth,
-    as_horizon,
-    as_integer,
+    as_integral,
     as_layers,
     as_real,
     as_scale,
@@ -29,7 +28,7 @@ from dlinear._edge import (
     is_plain,
     received,
 )
-from dlinear.errors import DomainError
+from dlinear.errors import DomainError, HorizonError
 from dlinear.optional import needed
 
 __all__ = [
@@ -159,7 +158,7 @@ def product_frobenius_bounds(depth: Any, layers: Any, c: Any, width: Any, xp: An
 def _around_loss(depth: Any, end: Any, c: Any, xp: Any) -> ProductBounds:
     """Bounds on what eq. (27') puts around the loss gradient: s - 1 layers, in W_{t+1}^s and P_t together."""
     depth = as_depth(depth)
-    return product_norm_bounds(depth, as_integer("end", end, 1, depth, DomainError) - 1, c, xp)
+    return product_norm_bounds(depth, as_integral("end", end, 1, depth, DomainError) - 1, c, xp)
 
 
 @elementwise
@@ -286,7 +285,7 @@ def window_change(depth: Any, start: Any, end: Any, c: Any, width: Any, xp: Any 
         DomainError: an argument outside its domain.
     """
     depth = as_depth(depth)
-    start, end = (as_integer(k, v, 0, depth, DomainError) for k, v in (("start", start), ("end", end)))
+    start, end = (as_integral(k, v, 0, depth, DomainError) for k, v in (("start", start), ("end", end)))
     if is_plain(start) and is_plain(end) and np.any(np.asarray(start) > end):
         raise DomainError(f"{received('start', start)}, {received('end', end)}: allowed is start <= end")
     window = product_frobenius_bounds(depth, end - start, c, width, xp).upper
@@ -331,7 +330,7 @@ def gradient_change(depth: Any, end: Any, c: Any, width: Any, residual_norm: Any
     residual_norm = as_real("residual_norm", residual_norm)
     whole = gradient_norm_upper(depth, end, c, width, residual_norm, xp)
     depth = as_depth(depth)
-    tail = tail_deviation(depth, depth - as_integer("end", end, 1, depth, DomainError), c, xp)
+    tail = tail_deviation(depth, depth - as_integral("end", end, 1, depth, DomainError), c, xp)
     return tail.power * whole
 
 
@@ -385,7 +384,7 @@ def theorem_a_constant(depth: Any, c: Any, width: Any, residual_norm: Any, xp: A
 def _shortfall(depth: Any, horizon: Any) -> tuple[Any, Any]:
     """T and m = T - h."""
     depth = as_depth(depth)
-    return depth, depth - as_horizon(horizon, depth)
+    return depth, depth - as_integral("horizon", horizon, 1, depth, HorizonError)
 
 
 @elementwise
@@ -451,7 +450,7 @@ def theorem_a_per_layer(
         DomainError: an argument outside its domain.
     """
     depth = as_depth(depth)
-    shortfall = as_integer("shortfall", shortfall, 0, depth, DomainError)
+    shortfall = as_integral("shortfall", shortfall, 0, depth, DomainError)
     c, residual_norm = as_scale(c, depth, xp), as_real("residual_norm", residual_norm)
     return xp.exp(c) * (c * shortfall / depth) * (xp.sqrt(as_width(width)) * xp.exp(c) + residual_norm)
 
@@ -519,7 +518,7 @@ def sgd_gap(steps: Any, gap: Any, step: Any, convexity: Any, smoothness: Any, mu
     Raises:
         DomainError: an argument outside its domain, or eta c mu > 1 (a step that no hypothesis allows).
     """
-    steps = as_integer("steps", steps, 0, None, DomainError)
+    steps = as_integral("steps", steps, 0, None, DomainError)
     gap, floor = as_real("gap", gap), sgd_floor(step, convexity, smoothness, mu, noise)
     contraction = 1 - step * convexity * mu
     if is_plain(contraction) and np.any(np.asarray(contraction) < 0):

@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from dlinear._edge import (
+from dlinear.bounds import Interval
+from dlinear.checks import (
     POSITIVE,
     as_depth,
     as_floats,
     as_horizon,
-    as_integer,
+    as_integral,
     as_real,
     elementwise,
     is_plain,
     lift,
     received,
 )
-from dlinear.bounds import Interval
 from dlinear.errors import DomainError, HorizonError, ShapeError
 
 __all__ = [
@@ -111,7 +111,7 @@ def horizon_objective(
 
 def _example(depth: Any, coefficient: Any, slope: Any, low: int, xp: Any = np) -> tuple[Any, Any, Any]:
     return (
-        as_integer("depth", depth, low, None, DomainError),
+        as_integral("depth", depth, low, None, DomainError),
         lift(as_real("coefficient", coefficient, POSITIVE, strict=True), xp),
         as_real("slope", slope, POSITIVE, strict=True),
     )
@@ -187,7 +187,7 @@ def stored_blocks_eager(depth: Any, horizon: Any) -> Any:
     Raises:
         HorizonError: a horizon that is not an integer in 1..T.
     """
-    return as_horizon(horizon, as_depth(depth))
+    return as_integral("horizon", horizon, 1, as_depth(depth), HorizonError)
 
 
 @elementwise
@@ -202,7 +202,7 @@ def stored_blocks_static(depth: Any, horizon: Any) -> Any:
         HorizonError: a horizon that is not an integer in 1..T.
     """
     depth = as_depth(depth)
-    horizon = as_horizon(horizon, depth)
+    horizon = as_integral("horizon", horizon, 1, depth, HorizonError)
     return horizon * (depth - horizon + 1)
 
 
@@ -221,7 +221,7 @@ def block_vjps(depth: Any, horizon: Any) -> Any:
         HorizonError: a horizon that is not an integer in 1..T.
     """
     depth = as_depth(depth)
-    horizon = as_horizon(horizon, depth)
+    horizon = as_integral("horizon", horizon, 1, depth, HorizonError)
     return (depth - horizon) * horizon + horizon
 
 
@@ -271,8 +271,6 @@ def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) 
             f"deviations of shape {layers.shape} and phi of {phi.shape} received; allowed: (T, n, n), (n, n)"
         )
     depth, width, _ = layers.shape
-    if np.ndim(horizon):
-        raise HorizonError(f"{received('horizon', horizon)}: allowed is one integer in 1..{depth}")
     horizon = as_horizon(horizon, depth)
     weights = np.eye(width) + layers
     gradients = np.zeros_like(weights)

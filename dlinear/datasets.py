@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear import npz
+from dlinear import storage
 from dlinear.errors import DataError
 from dlinear.optional import needed
 
@@ -172,7 +172,7 @@ def _digits() -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    arrays = npz.read(path, DataError)
+    arrays = storage.read_npz(path, DataError)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise DataError(f"{path} has no {', '.join(missing)}; it must hold {', '.join(KEYS)}")
@@ -233,7 +233,7 @@ def _fetch(source: _Source, folder: Path) -> list[Path]:
             known = f"md5:{archive.md5}"
             path = pooch.retrieve(archive.url, known_hash=known, fname=archive.file, path=folder)
         except (OSError, ValueError) as error:
-            why = npz.reason(error)
+            why = storage.reason(error)
             raise DataError(f"{archive.url} could not be fetched to {folder}: {why}") from error
         paths.append(Path(path))
     return paths
@@ -305,4 +305,6 @@ def _members(path: str | os.PathLike[str], wanted: set[str]) -> Iterator[tuple[s
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
-    return DataError(f"{path} is damaged or of another format ({npz.reason(error)}); remove or replace it")
+    return DataError(
+        f"{path} is damaged or of another format ({storage.reason(error)}); remove or replace it"
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dlinear.networks import Layers, Matrix, Network, read_layers
+from dlinear.checks import as_horizon
+from dlinear.networks import Layers, Matrix, Network, as_phi, read_layers
 from dlinear.products import Chunk, windows
 from dlinear.truncation import Engine, explain_overflow
-from dlinear.validation import as_horizon, as_phi
 
 
 def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear._edge import as_depth, as_floats, elementwise, is_plain, received
+from dlinear.checks import as_depth, as_floats, elementwise, is_plain, received
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [

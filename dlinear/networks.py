@@ -378,3 +378,24 @@ def _path_width(path: Callable[[np.ndarray], np.ndarray]) -> int:
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ShapeError(f"path(s) has shape {shape}; expected (n, n)")
     return int(shape[0])
+
+
+def as_phi(phi: np.ndarray, net: Network) -> Matrix:
+    """Phi as a finite float64 matrix of the network's width, or `ShapeError` / `NonFiniteError`."""
+    if not isinstance(net, Network):
+        raise ShapeError(
+            f"the network is a {type(net).__name__}; expected depth, width and deviations(start, stop)"
+        )
+    try:
+        matrix = np.asarray(phi)
+    except ValueError as error:
+        raise ShapeError(f"phi is a ragged list; expected ({net.width}, {net.width})") from error
+    if matrix.shape != (net.width, net.width) or matrix.dtype.kind not in "fiu":
+        raise ShapeError(
+            f"phi has shape {matrix.shape} and dtype {matrix.dtype}; "
+            f"expected real ({net.width}, {net.width}), the network's width"
+        )
+    matrix = matrix.astype(np.float64, copy=False)
+    if not np.isfinite(matrix).all():
+        raise NonFiniteError("phi holds NaN or infinity")
+    return matrix

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from dlinear.errors import DomainError
 from dlinear.optional import needed
-from dlinear.records import replacing
+from dlinear.storage import replacing
 
 with needed("a figure"):
     import matplotlib

@@ -20,7 +20,7 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear import npz
+from dlinear import storage
 from dlinear.errors import RecordError
 from dlinear.optional import needed
+from dlinear.storage import replacing
 
 if TYPE_CHECKING:
     import xarray
@@ -47,10 +48,6 @@ Folder = str | os.PathLike[str]
 
 class NewerRecordError(RecordError):
     """A result file was written by a newer version of this library."""
-
-
-class WriteError(RecordError):
-    """A file could not be written (full disk, no permission)."""
 
 
 class RecordWarning(UserWarning):
@@ -160,39 +157,6 @@ def _fault(arrays: Mapping[str, NDArray[Any]], dimensions: Mapping[str, Any]) ->
     return ""
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Any]:
-    """A binary stream whose content replaces `path` at the end: whole, synced, or not at all.
-
-    Raises:
-        WriteError: the write failed; the message gives the reason, and no partial file is left.
-    """
-    partial = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.tmp")  # one of several machines
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # folders cannot be opened elsewhere
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read(path: Folder) -> Record:
     """Read one cell and check that it is what its name says.
 
@@ -201,7 +165,7 @@ def read(path: Folder) -> Record:
         RecordError: damaged or foreign (not a record, or a record under another key's name).
     """
     path = Path(path)
-    arrays = npz.read(path, RecordError)
+    arrays = storage.read_npz(path, RecordError)
     try:
         head = json.loads(arrays.pop("record").tobytes())
     except (KeyError, ValueError):

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear._edge import as_floats, refuse_shapes
+from dlinear.checks import as_floats, refuse_shapes
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 __all__ = [

@@ -19,7 +19,7 @@ from typing import Annotated
 
 from dlinear import report
 from dlinear.errors import RecordError
-from dlinear.records import WriteError
+from dlinear.storage import WriteError
 
 with report.imports():
     import tyro

@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +24,7 @@ from typing import Any
 
 from dlinear import report
 from dlinear.claims import Claim, Outcome, Verdict
+from dlinear.storage import write_text
 
 with report.imports():
     from dlinear.certify import CertificateError, check, read
@@ -111,29 +110,13 @@ def decide(claim: Claim) -> Row:
     return Row(claim, outcome, claim.twin(), seconds)
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
 def store(row: Row, folder: Path = CERTIFICATES) -> Path | None:
     """Writes the certificate of a row, if it has one."""
     if row.outcome.certificate is None or row.outcome.verdict not in CHECKED:
         return None
     data = {**row.outcome.certificate, "claim": row.claim.id, "verdict": str(row.outcome.verdict)}
     path = folder / f"{row.claim.id}.json"
-    write(path, json.dumps(data, indent=1) + "\n")
+    write_text(path, json.dumps(data, indent=1) + "\n")
     return path
 
 
@@ -273,9 +256,9 @@ def run(ledger: Mapping[str, tuple[Claim, ...]], arguments: argparse.Namespace) 
     summary = ", ".join(f"{counts[v]} {v}" for v in map(str, Verdict) if counts[v])
     print(f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s")
     if arguments.json:
-        write(Path(arguments.json), json.dumps([record(row) for row in rows], indent=1) + "\n")
+        write_text(Path(arguments.json), json.dumps([record(row) for row in rows], indent=1) + "\n")
     if arguments.docs and not arguments.names:
-        write(DOCS, claims_page(ledger, {row.claim.id: str(row.outcome.verdict) for row in rows}))
+        write_text(DOCS, claims_page(ledger, {row.claim.id: str(row.outcome.verdict) for row in rows}))
     good = "every statement has its expected verdict and every false twin fails"
     print(f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}")
     return 1 if wrong else 0

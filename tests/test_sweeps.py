@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlinear import records, sweeps
+from dlinear import records, storage, sweeps
 from dlinear.errors import DomainError, RecordError
 
 
@@ -126,7 +126,7 @@ def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, c
     path.mkdir()
     with (
         pytest.warns(records.RecordWarning, match="computed again"),
-        pytest.raises(records.WriteError, match="directory"),
+        pytest.raises(storage.WriteError, match="directory"),
     ):
         sweeps.run(folder, asked, compute, workers=0)
     assert "stopped: 2 of 3 cells are kept" in capsys.readouterr().err

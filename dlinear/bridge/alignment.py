@@ -34,9 +34,9 @@ from dlinear.bridge.horizon import (
 )
 from dlinear.bridge.pieces import Piece, Signal
 from dlinear.bridge.undisturbed import left_alone
+from dlinear.checks import as_horizons
 from dlinear.errors import DomainError, NonFiniteError
 from dlinear.truncation import Sums
-from dlinear.validation import as_horizons
 
 
 def alignment(

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlinear import records
+from dlinear import records, storage
 from dlinear.errors import RecordError
-from dlinear.npz import reason
+from dlinear.storage import reason
 
 FORMAT = "dlinear checkpoint"
 VERSION = 1
@@ -68,7 +68,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     content = {"format": FORMAT, "version": VERSION, **vars(checkpoint)}
     buffer = io.BytesIO()  # torch's own writer aborts the process when a disk is full
     torch.save(content, buffer)
-    with records.replacing(path) as stream:
+    with storage.replacing(path) as stream:
         stream.write(buffer.getbuffer())
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from dlinear.bridge import pieces
 from dlinear.bridge.pieces import Piece
 from dlinear.bridge.totals import Gradients, Total, accumulate
+from dlinear.checks import as_horizon
 from dlinear.errors import DomainError, ShapeError
-from dlinear.validation import as_horizon
 
 Block = Callable[[Any], Any]
 LossFunction = Callable[[Any], Tensor]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlinear import records
+from dlinear import records, storage
 from dlinear.errors import DomainError, RecordError
 
 OK = "ok"  # the status of an epoch that ran to its end
@@ -181,7 +181,7 @@ def append(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise records.WriteError(f"cannot write {path}: {error.strerror or error}") from error
+        raise storage.WriteError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def restore(path: Path, text: str) -> None:
@@ -198,5 +198,5 @@ def restore(path: Path, text: str) -> None:
     if not wanted.startswith(present):
         raise RecordError(f"{path} holds rows that its checkpoint does not know; move it away to go on")
     if wanted != present:
-        with records.replacing(path) as stream:
+        with storage.replacing(path) as stream:
             stream.write(wanted)

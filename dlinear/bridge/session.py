@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlinear import records
+from dlinear import storage
 from dlinear.bridge import checkpoints, metrics, sampling
 from dlinear.bridge.evaluation import Score, evaluate, precision
 from dlinear.bridge.interrupts import Breaks
@@ -254,7 +254,7 @@ class Session:
         self.save()  # before the row: a checkpoint knows every row of the file
         try:
             metrics.append(self.folder / METRICS, self.lines[-1])
-        except records.WriteError as error:
+        except storage.WriteError as error:
             raise self._kept(error) from error
 
     def _score(self, x: Tensor, y: Tensor) -> Score:
@@ -299,12 +299,12 @@ class Session:
         )
         try:
             checkpoints.save(self.folder / CHECKPOINT, checkpoint)
-        except records.WriteError as error:
+        except storage.WriteError as error:
             raise self._kept(error) from error
         self.saved = time.monotonic()
 
-    def _kept(self, error: records.WriteError) -> records.WriteError:
-        return records.WriteError(f"{error}; {self._place()}, make room and run the same command again")
+    def _kept(self, error: storage.WriteError) -> storage.WriteError:
+        return storage.WriteError(f"{error}; {self._place()}, make room and run the same command again")
 
     def _place(self) -> str:
         """What the folder keeps."""

@@ -1,4 +1,8 @@
-"""Validation at the public edge of the formulas: plain numbers are checked, exact types pass unchanged."""
+"""Checks at the public edge, one set for the whole library.
+
+Numbers that a formula takes may be exact (fractions, sympy, balls): those pass unchanged, plain ones are
+checked.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ _EXACT_TYPES = {"sympy", "flint", "mpmath", "fractions"}
 
 
 def is_plain(x: Any) -> bool:
+    """Whether x is no exact number, symbol or ball."""
     return type(x).__module__.partition(".")[0] not in _EXACT_TYPES
 
 
@@ -113,31 +118,46 @@ def as_integers(name: str, x: Any, low: int, top: int | None, error: type[Dlinea
     return values
 
 
-def as_integer(name: str, x: Any, low: int, high: Any, error: type[DlinearError]) -> Any:
-    """An integer (or array of integers) in low..high, as Python int or float64 array; others unchanged."""
+def as_integer(
+    name: str, x: object, low: int = 1, top: int | None = None, error: type[DlinearError] = DomainError
+) -> int:
+    """One whole number in low..top as a Python integer (numpy's small ones would wrap around)."""
+    array = as_integers(name, x, low, top, error)
+    if array.size != 1:
+        allowed = f"one integer in {low}..{top}" if top is not None else f"one integer >= {low}"
+        raise error(f"{name} holds {array.size} values: allowed is {allowed}")
+    return int(array.reshape(())[()])
+
+
+def as_integral(name: str, x: Any, low: int, top: Any, error: type[DlinearError]) -> Any:
+    """A whole number as a Python integer, an array of them as float64; exact numbers, symbols unchanged."""
     if not is_plain(x):
         return x
-    values = as_integers(name, x, low, int(high) if high is not None and is_plain(high) else None, error)
+    values = as_integers(name, x, low, int(top) if top is not None and is_plain(top) else None, error)
     return values.astype(np.float64) if values.ndim else int(values)
 
 
 def as_depth(depth: Any) -> Any:
-    depth = as_integer("depth", depth, 1, None, DomainError)
+    """T, one integer >= 1."""
+    depth = as_integral("depth", depth, 1, None, DomainError)
     if isinstance(depth, np.ndarray):
         raise DomainError(f"depth is an array of {depth.size}: allowed is one integer >= 1")
     return depth
 
 
 def as_width(width: Any) -> Any:
-    return as_integer("width", width, 1, 2**53, DomainError)
+    """n, integers >= 1 that float64 holds."""
+    return as_integral("width", width, 1, 2**53, DomainError)
 
 
-def as_horizon(horizon: Any, depth: Any) -> Any:
+def as_horizon(horizon: object, depth: int) -> int:
+    """One horizon in 1..T, or `HorizonError`."""
     return as_integer("horizon", horizon, 1, depth, HorizonError)
 
 
 def as_layers(layers: Any, depth: Any) -> Any:
-    return as_integer("layers", layers, 0, depth, DomainError)
+    """Numbers of layers in 0..T."""
+    return as_integral("layers", layers, 0, depth, DomainError)
 
 
 def as_scale(c: Any, depth: Any, xp: Any) -> Any:
@@ -149,3 +169,13 @@ def as_scale(c: Any, depth: Any, xp: Any) -> Any:
         what = received("c", c, np.asarray(c), below)
         raise DomainError(f"{what} with depth {depth}: allowed is 0 <= c < depth")
     return lift(c, xp)
+
+
+def as_horizons(horizons: object, depth: int) -> np.ndarray:
+    """Horizons as a non-empty 1-d int64 array, each in 1..T, or `HorizonError`."""
+    array = np.atleast_1d(as_integers("horizons", horizons, 1, depth, HorizonError))
+    if array.ndim != 1:
+        raise HorizonError(
+            f"horizons has {array.ndim} dimensions: allowed is a sequence of integers in 1..{depth}"
+        )
+    return array.astype(np.int64)
