@@ -20,7 +20,7 @@ from dlinear.all_horizons import all_sums
 from dlinear.checks import as_horizons
 from dlinear.errors import DomainError, NonFiniteError, UndefinedAngleError
 from dlinear.held import held_bytes, held_sums
-from dlinear.networks import Matrix, Network, as_phi
+from dlinear.networks.protocol import Matrix, Network, as_phi
 from dlinear.streamed import far_sums, near_sums
 from dlinear.truncation import Engine, Sums, explain_overflow
 

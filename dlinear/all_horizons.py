@@ -22,7 +22,7 @@ import numpy as np
 
 from dlinear.correlation import Channels, by_fft
 from dlinear.held import held_sums
-from dlinear.networks import Matrix, Network
+from dlinear.networks.protocol import Matrix, Network
 from dlinear.pairs import Diagonals, Ends, Starts, TileArrays, by_pairs
 from dlinear.streamed import near_sums
 from dlinear.truncation import Engine, Sums, Survey, local_team, rescaled, tail_terms

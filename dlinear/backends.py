@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from dlinear.errors import DomainError
-from dlinear.networks import Network, read_layers
+from dlinear.networks.protocol import Network, read_layers
 from dlinear.optional import needed
 
 Array = Any  # numpy.ndarray or torch.Tensor

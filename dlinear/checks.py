@@ -121,12 +121,16 @@ def as_integers(name: str, x: Any, low: int, top: int | None, error: type[Dlinea
 def as_integer(
     name: str, x: object, low: int = 1, top: int | None = None, error: type[DlinearError] = DomainError
 ) -> int:
-    """One whole number in low..top as a Python integer (numpy's small ones would wrap around)."""
-    array = as_integers(name, x, low, top, error)
-    if array.size != 1:
-        allowed = f"one integer in {low}..{top}" if top is not None else f"one integer >= {low}"
-        raise error(f"{name} holds {array.size} values: allowed is {allowed}")
-    return int(array.reshape(())[()])
+    """One integer in low..top, as Python's own: arithmetic with numpy's small ones would wrap around.
+
+    Floats are refused, unlike in `as_integers`: a size or a seed is not computed.
+    """
+    if isinstance(x, int | np.integer) and not isinstance(x, bool):
+        value = int(x)
+        if low <= value and (top is None or value <= top):
+            return value
+    allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
+    raise error(f"{name} is {' '.join(f'{x!r}'.split())[:80]}; expected {allowed}")
 
 
 def as_integral(name: str, x: Any, low: int, top: Any, error: type[DlinearError]) -> Any:
@@ -152,7 +156,10 @@ def as_width(width: Any) -> Any:
 
 def as_horizon(horizon: object, depth: int) -> int:
     """One horizon in 1..T, or `HorizonError`."""
-    return as_integer("horizon", horizon, 1, depth, HorizonError)
+    array = as_integers("horizon", horizon, 1, depth, HorizonError)
+    if array.size != 1:
+        raise HorizonError(f"horizon holds {array.size} values: allowed is one integer in 1..{depth}")
+    return int(array.reshape(())[()])
 
 
 def as_layers(layers: Any, depth: Any) -> Any:

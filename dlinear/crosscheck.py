@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dlinear.alignment import AlignmentProfile, alignment
-from dlinear.networks import Network
+from dlinear.networks.protocol import Network
 from dlinear.truncation import Engine
 
 

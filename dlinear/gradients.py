@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dlinear.checks import as_horizon
-from dlinear.networks import Layers, Matrix, Network, as_phi, read_layers
+from dlinear.networks.protocol import Layers, Matrix, Network, as_phi, read_layers
 from dlinear.products import Chunk, windows
 from dlinear.truncation import Engine, explain_overflow
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from dlinear.backends import Array
-from dlinear.networks import Matrix, Network
+from dlinear.networks.protocol import Matrix, Network
 from dlinear.products import Chunk, windows
 from dlinear.truncation import Engine, Sums, Survey, Visit, gather, local_team, rescaled, tail_terms
 

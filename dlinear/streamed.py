@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from dlinear.backends import Array
-from dlinear.networks import Matrix, Network
+from dlinear.networks.protocol import Matrix, Network
 from dlinear.products import windows
 from dlinear.truncation import Engine, Sums, Survey, Visit, gather, local_team, rescaled, tail_terms
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from dlinear.backends import Array, Backend, NumpyBackend
 from dlinear.errors import NonFiniteError
-from dlinear.networks import Matrix, Network, check_finite
+from dlinear.networks.protocol import Matrix, Network, check_finite
 from dlinear.optional import needed
 from dlinear.products import Chunk, compose
 from dlinear.teams import Team, Threads

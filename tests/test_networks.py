@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import dlinear
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
-from dlinear.normals import standard_normals
+from dlinear.networks.philox import standard_normals
 
 MATRIX = np.array([[0.3, -1.0, 0.2], [0.5, 0.1, 0.0], [-0.7, 0.4, 0.9]])
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import dlinear
-from dlinear.normals import standard_normals
-from dlinear.normals_torch import philox, standard_normals_on
+from dlinear.networks.philox import standard_normals
+from dlinear.networks.philox_torch import philox, standard_normals_on
 
 LARGE = 2**64 - 1
 CUDA = pytest.param(

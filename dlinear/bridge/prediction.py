@@ -41,7 +41,8 @@ from dlinear.bridge.models.deep import ACTIVATIONS, DeepBlock, DeepStack
 from dlinear.bridge.undisturbed import left_alone
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
 from dlinear.limits import DecayConstants
-from dlinear.networks import GaussianNetwork, SmoothNetwork
+from dlinear.networks.deterministic import SmoothNetwork
+from dlinear.networks.ensembles import GaussianNetwork
 
 __all__ = [
     "gradient_square",

@@ -28,7 +28,9 @@ from dlinear.bridge.models.draws import EMBEDDING, PATH, semi_orthogonal
 from dlinear.bridge.models.readouts import Readout, check_readout, vector_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.errors import DomainError, ShapeError
-from dlinear.networks import GaussianNetwork, MixedNetwork, Network, Scale, SmoothNetwork, random_scale
+from dlinear.networks.deterministic import SmoothNetwork
+from dlinear.networks.ensembles import GaussianNetwork, MixedNetwork, random_scale
+from dlinear.networks.protocol import Network, Scale
 
 Activation = Literal["identity", "tanh", "relu", "gelu"]
 Layers = Literal["smooth", "rough", "mixed"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.normals import WORDS, box_muller
+from dlinear.networks.philox import WORDS, box_muller
 
 Tensor = Any
 Words = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -1,0 +1,121 @@
+"""Networks without chance: held in memory, smooth in depth, or of one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dlinear.checks import as_integer
+from dlinear.networks.protocol import (
+    LayerPath,
+    Layers,
+    as_layer_array,
+    check_chunk,
+    check_finite,
+    path_width,
+    set_frozen,
+)
+
+
+class DenseNetwork:
+    """A network held in memory.
+
+    Args:
+        deviations: shape (T, n, n); W(t) = I + deviations[t]. Not copied when it is float64 already.
+
+    Raises:
+        ShapeError: not of shape (T, n, n) with T, n >= 1, or not real numbers.
+        NonFiniteError: a layer holds NaN or infinity; the message names the first one.
+    """
+
+    def __init__(self, deviations: np.ndarray) -> None:
+        self._deviations = as_layer_array(deviations)
+        check_finite(self._deviations, first_layer=0)
+
+    @classmethod
+    def from_weights(cls, weights: np.ndarray) -> DenseNetwork:
+        """The network whose layers are `weights`, shape (T, n, n): deviations[t] = weights[t] - I."""
+        weights = as_layer_array(weights)
+        return cls(weights - np.eye(weights.shape[-1]))
+
+    @property
+    def depth(self) -> int:
+        """Number of layers T."""
+        return int(self._deviations.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+        return int(self._deviations.shape[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the layers take."""
+        return int(self._deviations.nbytes)
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """A view of layers start..stop-1, shape (stop - start, n, n)."""
+        start, stop = check_chunk(self, start, stop)
+        return self._deviations[start:stop]
+
+    def __repr__(self) -> str:
+        return f"DenseNetwork(depth={self.depth}, width={self.width})"
+
+
+@dataclass(frozen=True)
+class SmoothNetwork:
+    """Layers smooth in depth: D(t) = path((t + 1/2)/T)/T (theory of Theorem B).
+
+    Args:
+        path: A(s) of shape (n, n) for s in (0, 1); with `vectorized`, s of shape (k,) to (k, n, n).
+        depth: number of layers T.
+    """
+
+    path: LayerPath
+    depth: int
+    vectorized: bool = False
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_frozen(self, depth=as_integer("depth", self.depth))
+        set_frozen(self, width=path_width(lambda s: self._along(s)[0]))
+
+    def _along(self, positions: np.ndarray) -> np.ndarray:
+        if self.vectorized:
+            return np.asarray(self.path(positions), dtype=np.float64)  # type: ignore[arg-type]
+        return np.array([self.path(float(s)) for s in positions], dtype=np.float64)
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        start, stop = check_chunk(self, start, stop)
+        if start == stop:
+            return np.empty((0, self.width, self.width))
+        return self._along((np.arange(start, stop) + 0.5) / self.depth) / self.depth
+
+
+@dataclass(frozen=True)
+class ConstantNetwork:
+    """The same layer at every depth: D(t) = matrix/T."""
+
+    matrix: np.ndarray
+    depth: int
+
+    def __post_init__(self) -> None:
+        set_frozen(self, depth=as_integer("depth", self.depth), matrix=as_layer_array([self.matrix])[0])
+        check_finite(self.matrix[None], first_layer=0)
+
+    @property
+    def width(self) -> int:
+        """Width n of every layer."""
+        return int(self.matrix.shape[0])
+
+    def deviations(self, start: int, stop: int) -> Layers:
+        """Layers start..stop-1, shape (stop - start, n, n)."""
+        start, stop = check_chunk(self, start, stop)
+        return np.tile(self.matrix / self.depth, (stop - start, 1, 1))
+
+
+def mean_network(mean: np.ndarray | LayerPath, depth: int) -> SmoothNetwork | ConstantNetwork:
+    """The deterministic network of a mean given as a path or as a matrix."""
+    return SmoothNetwork(mean, depth) if callable(mean) else ConstantNetwork(mean, depth)
