@@ -4,8 +4,9 @@ Importing this needs numpy alone: the modules that use scipy, sympy, python-flin
 them when a function is called.
 """
 
-from dlinear import bounds, costs, errors, limits, scalar
+from dlinear import errors
 from dlinear.alignment import AlignmentProfile, alignment
+from dlinear.data.tasks import Task, whitened_task
 from dlinear.decay import DecayFit, fit_decay
 from dlinear.gradients import horizon_gradients
 from dlinear.networks import (
@@ -17,7 +18,7 @@ from dlinear.networks import (
     OrthogonalNetwork,
     SmoothNetwork,
 )
-from dlinear.tasks import Task, whitened_task
+from dlinear.theory import bounds, costs, limits, scalar
 
 __version__ = "0.1.0"
 

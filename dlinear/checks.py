@@ -186,3 +186,12 @@ def as_horizons(horizons: object, depth: int) -> np.ndarray:
             f"horizons has {array.ndim} dimensions: allowed is a sequence of integers in 1..{depth}"
         )
     return array.astype(np.int64)
+
+
+def as_number(name: str, value: Any, low: float | None = 0) -> float:
+    """One real number, finite and at least `low` unless that is None."""
+    number = as_floats(name, value, "one real number")
+    if number.ndim or (low is not None and not low <= number < np.inf):
+        allowed = "one real number" if low is None else f"one finite number >= {low}"
+        raise DomainError(f"{received(name, value)}: allowed is {allowed}")
+    return float(number)

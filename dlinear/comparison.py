@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear import costs, records
+from dlinear import records
 from dlinear.errors import DomainError, RecordError
+from dlinear.theory import costs
 
 __all__ = [
     "EXACT",

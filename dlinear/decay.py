@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from dlinear.alignment import AlignmentProfile
 from dlinear.errors import DomainError
-from dlinear.limits import crossover, decay_law, faulhaber
+from dlinear.theory.decay_law import crossover, decay_law, faulhaber
 
 Floats = NDArray[np.float64]
 Kind = Literal["cubic", "quadratic", "crossover", "neither"]

@@ -11,8 +11,8 @@ import numpy as np
 
 from dlinear import records, sweeps
 from dlinear.cluster import Cluster
+from dlinear.data.tasks import TaskName, load_task
 from dlinear.errors import DomainError
-from dlinear.tasks import TaskName, load_task
 
 Cell = TypeVar("Cell")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import costs, plotting, records
+from dlinear import plotting, records
+from dlinear.theory import costs
 
 NEEDS = "python -m sims.bridge_memory"
 NAMES = {"mlp": "residual MLP", "resnet62": "ResNet-62"}

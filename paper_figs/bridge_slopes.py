@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import limits, plotting, profiles, records
+from dlinear import plotting, profiles, records
+from dlinear.theory import limits
 
 NEEDS = "python -m sims.bridge_slopes"
 SHOWN = ("tanh-smooth", "relu-rough", "tanh-rough")  # order 3, the crossover, order 2

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import limits, plotting, records
+from dlinear import plotting, records
+from dlinear.theory import limits
 
 NEEDS = "python -m sims.bridge_slopes"
 FOLLOWED = 0.03  # of T: the shortfall that is drawn

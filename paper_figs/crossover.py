@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import limits, plotting, profiles, records
+from dlinear import plotting, profiles, records
+from dlinear.theory import limits
 
 NEEDS = "python -m sims.rough_layers"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, scalar
+from dlinear import plotting
+from dlinear.theory import scalar
 
 NEEDS = ""
 SIZE = 401  # cells a side: odd, so that no cell centre lies on a degenerate curve

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import plotting, scalar
+from dlinear import plotting
+from dlinear.theory import scalar
 
 NEEDS = ""
 DEPTH = 20_000  # of the measured networks: W(t) = 1 + c/T

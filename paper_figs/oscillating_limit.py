@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dlinear import plotting, records
-from dlinear.logperiodic import LogPeriodic
+from dlinear.theory.log_periodic import LogPeriodic
 
 NEEDS = "python -m sims.oscillating_limit"
 SWING = 0.05  # relative: less may be a remainder of order 1/m or 1 - h/T

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import limits, plotting, profiles, records
+from dlinear import plotting, profiles, records
+from dlinear.theory import limits
 
 NEEDS = "python -m sims.rough_layers"
 PARTS = {"brownian": r"scale $1/\sqrt{T}$", "prefactor": r"scale $1/T$"}

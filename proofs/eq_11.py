@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dlinear import costs
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import costs
 
 DEPTHS = range(1, 13)
 

@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import dlinear
-from dlinear import bounds
 from dlinear.certify import Proof, claim, lemmas, refutation
 from dlinear.certify.statements import RESIDUAL, TWO_LAYERS, network
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import bounds
 
 
 def convex(c: int = 0) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from typing import Any
 
 import sympy
 
-from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Rule, equation
 from dlinear.certify.scalar_case import Language, bench, divide, explicit, solved, statement
 from dlinear.claims import Form, Relation, Verdict
+from dlinear.theory import scalar
 
 REFERENCE = "Lemma C.5"
 TEST = "tests/test_scalar.py"

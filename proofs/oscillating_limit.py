@@ -33,7 +33,7 @@ from dlinear.certify import Proof, claim
 from dlinear.certify.eliminate import Atoms
 from dlinear.certify.scalar_case import divide
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
-from dlinear.logperiodic import LogPeriodic
+from dlinear.theory.log_periodic import LogPeriodic
 
 TEST = "tests/test_logperiodic.py"
 A, B, W = Fraction(7, 10), Fraction(4, 5), 4
@@ -256,7 +256,7 @@ CLAIMS = [
         evidence="pointwise bounds of psi and p, then rational arithmetic for every eps <= 1/50",
         assumes="for J = int psi, K = int psi^2, V = int phi^2: monotone integrals of the pointwise bounds, "
         "J^2 <= eps K (Cauchy-Schwarz), sin^2 V = K - J^2, and the depth limit T -> infinity",
-        function="dlinear.logperiodic.LogPeriodic.sin2",
+        function="dlinear.theory.log_periodic.LogPeriodic.sin2",
         test=f"{TEST}::test_measured_sin2_follows_and_swings",
         figure="oscillating_limit",
     ),
@@ -272,7 +272,7 @@ CLAIMS = [
         route=primitive_route,
         twin_goal=primitive_goal(H.subs(SIN, -SIN)),
         twin_statement="sin(w L) with the opposite sign in H",
-        function="dlinear.logperiodic.LogPeriodic.ratio",
+        function="dlinear.theory.log_periodic.LogPeriodic.ratio",
         test=f"{TEST}::test_integrals_against_quadrature",
         figure="oscillating_limit",
     ),
@@ -287,7 +287,7 @@ CLAIMS = [
         prove=lambda: measured(float(W)),
         twin=lambda: measured(float(W) + 0.5),
         twin_statement="frequency w + 1/2 in the leading term",
-        function="dlinear.logperiodic.LogPeriodic.sin2",
+        function="dlinear.theory.log_periodic.LogPeriodic.sin2",
         test=f"{TEST}::test_measured_sin2_follows_and_swings",
         figure="oscillating_limit",
     ),

@@ -29,11 +29,11 @@ from typing import Any
 
 import sympy
 
-from dlinear import scalar
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.eliminate import Atoms, equation
 from dlinear.certify.scalar_case import explicit, solved
 from dlinear.claims import Form, Relation, Verdict
+from dlinear.theory import scalar
 
 DERIVATIVE = (
     "f'(0+) = sign(G) ((G - phi(0))/sqrt(J2) - J1 (G^2 - phi(0)^2)/(2 J2^{3/2})), from "

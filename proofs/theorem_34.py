@@ -24,10 +24,10 @@ from typing import Any
 
 import sympy
 
-from dlinear import scalar
 from dlinear.certify import claim, refutation
 from dlinear.certify.statements import RESIDUAL, network
 from dlinear.claims import Form, Relation, Verdict
+from dlinear.theory import scalar
 
 TEST = "tests/test_scalar.py"
 LEADING = scalar.series_coefficients(*sympy.symbols("c z"))[0]

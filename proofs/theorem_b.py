@@ -22,11 +22,11 @@ import numpy as np
 import sympy
 
 import dlinear
-from dlinear import limits, scalar
 from dlinear.certify import Proof, claim
 from dlinear.certify.eliminate import Atoms, equation
 from dlinear.certify.scalar_case import Language, bench, explicit, solved, statement
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import limits, scalar
 
 TEST = "tests/test_limits.py"
 

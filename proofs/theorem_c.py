@@ -22,9 +22,9 @@ import numpy as np
 import sympy
 
 import dlinear
-from dlinear import limits
 from dlinear.certify import Proof, claim
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import limits
 
 TEST = "tests/test_limits.py"
 WIDTH = 2

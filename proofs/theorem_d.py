@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from dlinear import limits
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
-from dlinear.tasks import random_task
+from dlinear.data.tasks import random_task
+from dlinear.theory import limits
 
 TEST = "tests/test_bridge_prediction.py"
 WIDTH = 4

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dlinear import costs
 from dlinear.certify import Proof, claim
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import costs
 
 
 def total(count: str) -> dict[str, Any]:

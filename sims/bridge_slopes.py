@@ -27,9 +27,10 @@ from typing import Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import limits, profiles, records, report, sweeps
+from dlinear import profiles, records, report, sweeps
 from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
 from dlinear.profiles import JUDGED, Mean
+from dlinear.theory import limits
 
 with report.imports():
     from dlinear.bridge.slopes import Slope, SlopeProbe, odds

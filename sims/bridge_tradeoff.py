@@ -44,7 +44,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dlinear import comparison, costs, records, report, sweeps, winners
+from dlinear import comparison, records, report, sweeps, winners
 from dlinear.bridge import data, meters, sampling
 from dlinear.bridge.beside import Beside
 from dlinear.bridge.losses import Supervised
@@ -53,6 +53,7 @@ from dlinear.bridge.models import Stack, model
 from dlinear.bridge.settings import Training, device_of
 from dlinear.bridge.trainer import train
 from dlinear.launch import POSITIVE, Launch, Rule, Source, at_least, cell_from, check
+from dlinear.theory import costs
 
 NAME = "bridge_tradeoff"
 TUNING = 1000  # the seed of the learning rates

@@ -20,8 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import limits, profiles, report, sweeps
+from dlinear import profiles, report, sweeps
 from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
+from dlinear.theory import limits
 
 Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
 

@@ -26,11 +26,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import distributed, limits, profiles, records, report, sweeps
+from dlinear import distributed, profiles, records, report, sweeps
 from dlinear.backends import Precision, backend_for
 from dlinear.errors import DlinearError, DomainError
 from dlinear.launch import POSITIVE, Target, at_least, cell_from, check
 from dlinear.teams import Team, Threads
+from dlinear.theory import limits
 from dlinear.truncation import Engine
 
 with report.imports():

@@ -18,7 +18,7 @@ import numpy as np
 import dlinear
 from dlinear import profiles, report, sweeps
 from dlinear.launch import FINITE, FRACTION, NONZERO, Kept, at_least, cell_from, check
-from dlinear.logperiodic import LogPeriodic
+from dlinear.theory.log_periodic import LogPeriodic
 
 CLOSE = 0.03  # of the leading term, between the two shortfalls:
 LEAST = 200  # below it the sum over layers is not yet an integral

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import limits, products, profiles, report, sweeps
+from dlinear import products, profiles, report, sweeps
 from dlinear.launch import POSITIVE, PROFILE, Launch, Target, at_least, below, cell_from, check
+from dlinear.theory import limits
 
 PARTS = ("prefactor", "crossover", "brownian")
 GROUPS = 10  # of seeds, left out in turn

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import bounds, products, profiles, report, sweeps
+from dlinear import products, profiles, report, sweeps
 from dlinear.launch import PROFILE, Kept, at_least, below, cell_from, check
+from dlinear.theory import bounds
 
 ENSEMBLES = ("identical", "smooth", "gaussian", "orthogonal")
 

@@ -15,8 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import build_case, cases, cases_with_horizon, cases_with_window
 
-from dlinear import bounds
 from dlinear.errors import DomainError, HorizonError, ShapeError
+from dlinear.theory import bounds
 
 SLACK = 1e-10  # relative rounding of the slow float64 quantities
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from stacks import KINDS, MIXED, WIDTH, Pair, Residual, Spread, batch, grads, slow, squares, stack_of, worst
 from torch import nn
 
-from dlinear import costs
 from dlinear.bridge import horizon_backward, horizon_gradients
 from dlinear.bridge.horizon import horizon_targets, sweep
 from dlinear.errors import DomainError, HorizonError, ShapeError
+from dlinear.theory import costs
 
 EXACT = 1e-12  # of the largest entry, float64
 STACKS = {"count": 0, "worst": 0.0}

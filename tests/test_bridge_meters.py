@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dlinear import costs
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.meters import (
     MemoryFit,
@@ -24,6 +23,7 @@ from dlinear.bridge.meters import (
 )
 from dlinear.bridge.methods import method
 from dlinear.errors import DomainError
+from dlinear.theory import costs
 
 WIDTH, SAMPLES = 8, 64
 UNIT = WIDTH * SAMPLES * 4  # bytes of one state

@@ -150,18 +150,18 @@ def test_seeding_leaves_nothing_behind_after_an_error():
             DomainError,
             "mlp has no knob 'widht'; its knobs are depth, ",
         ),
-        (lambda t: model("mlp", t, -1), DomainError, "seed must be an integer"),
-        (lambda t: model("mlp", t, True), DomainError, "seed must be an integer"),
+        (lambda t: model("mlp", t, -1), DomainError, "seed is .*; expected an integer in 0"),
+        (lambda t: model("mlp", t, True), DomainError, "seed is .*; expected an integer in 0"),
         (lambda t: model("mlp", t, dtype=torch.int64), DomainError, "floating torch dtype, not torch.int64"),
         (lambda t: model("mlp", t, readout="none"), DomainError, "fixed, shared, exits, not 'none'"),
-        (lambda t: model("mlp", t, depth=1), DomainError, "depth must be an integer of at least 2"),
-        (lambda t: model("mlp", t, width=2.5), DomainError, "width must be an integer of at least 1"),
+        (lambda t: model("mlp", t, depth=1), DomainError, "depth is 1; expected an integer >= 2"),
+        (lambda t: model("mlp", t, width=2.5), DomainError, "width is 2.5; expected an integer >= 1"),
         (
             lambda t: model("resnet62", t),
             ShapeError,
             r"takes images .*, not inputs \(6,\)",
         ),
-        (lambda t: model("resnet62", TaskShape((3, 8, 8), 2), depth_per_stage=0), DomainError, "not 0"),
+        (lambda t: model("resnet62", TaskShape((3, 8, 8), 2), depth_per_stage=0), DomainError, "depth_per_stage is 0; expected"),
         (
             lambda t: model("deep", t, activation="selu"),
             DomainError,
@@ -172,8 +172,8 @@ def test_seeding_leaves_nothing_behind_after_an_error():
         (lambda t: model("deep", t, depth=0), DomainError, "depth"),
         (lambda t: model("deep", t, path=FourierPath(64, 0)), DomainError, "rough layers have no path"),
         (lambda t: model("deep", t, layers="smooth", path=FourierPath(3, 0)), ShapeError, "width 3"),
-        (lambda t: TaskShape((), 3), ShapeError, "positive integers"),
-        (lambda t: TaskShape((3, 0), 3), ShapeError, "positive integers"),
+        (lambda t: TaskShape((), 3), ShapeError, "inputs is empty"),
+        (lambda t: TaskShape((3, 0), 3), ShapeError, "a size of inputs is 0; expected an integer >= 1"),
         (lambda t: Stack([], nn.Identity()), ShapeError, "at least one block"),
     ],
 )
@@ -615,7 +615,7 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path):
             model("vit", TINY["vit"][0], config=bad)
     with pytest.raises(ShapeError, match="vit takes images"):
         model("vit", TaskShape((8,), 2))
-    with pytest.raises(DomainError, match="lora_rank must be an integer of at least 0, not -1"):
+    with pytest.raises(DomainError, match="lora_rank is -1; expected an integer >= 0"):
         model("vit", TINY["vit"][0], lora_rank=-1)
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import dlinear
-from dlinear import limits
 from dlinear.bridge import alignment, prediction
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models import TaskShape, model
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
+from dlinear.theory import limits
 
 WIDTH = 4
 
@@ -22,7 +22,7 @@ WIDTH = 4
 @pytest.fixture(scope="module")
 def whitened():
     """A whitened task of width 4, and its batch as a loss."""
-    task = dlinear.tasks.random_task(WIDTH, 3, samples=40)
+    task = dlinear.data.tasks.random_task(WIDTH, 3, samples=40)
     x, y = torch.from_numpy(task.x), torch.from_numpy(task.y + 0.1)
     return task, x, Supervised(nn.functional.mse_loss, y), y
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 import dlinear
-from dlinear import limits
 from dlinear.bridge import alignment, prediction
 from dlinear.bridge.data import load
 from dlinear.bridge.losses import Supervised
@@ -20,6 +19,7 @@ from dlinear.bridge.slopes import Slope, SlopeProbe, odds
 from dlinear.bridge.trainer import Training, train
 from dlinear.bridge.whitened import whitened
 from dlinear.errors import DataError
+from dlinear.theory import limits
 
 SHORTFALLS = np.array([1, 2, 3])
 

@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import build_case
 
-from dlinear import costs
 from dlinear.errors import DomainError, HorizonError, ShapeError
+from dlinear.theory import costs
 
 
 def test_models_of_deep_networks_do_not_overflow():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import dlinear
-from dlinear import decay, limits
+from dlinear import decay
 from dlinear.errors import DomainError
+from dlinear.theory import limits
 
 GRID = np.array([1, 2, 3, 5, 8, 13, 21, 34, 55, 89])
 

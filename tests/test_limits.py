@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from dlinear import limits, scalar
 from dlinear.errors import DlinearError, DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.theory import limits, scalar
 
 
 def matrices(seed, *count, n=4):

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dlinear
-from dlinear import scalar
 from dlinear.errors import DomainError, UndefinedAngleError
-from dlinear.logperiodic import LogPeriodic
+from dlinear.theory import scalar
+from dlinear.theory.log_periodic import LogPeriodic
 
 small = st.floats(-1.5, 1.5)
 

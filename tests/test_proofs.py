@@ -14,13 +14,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from dlinear import bounds, certify
+from dlinear import certify
 from dlinear.certify import CertificateError, Proof, check, refutation, show
 from dlinear.certify.concrete import Model
 from dlinear.certify.scalar_case import explicit
 from dlinear.certify.terms import parse, read_context
 from dlinear.certify.witness import check_witness
 from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.theory import bounds
 from proofs import __main__ as ledger
 
 LEDGER = ledger.discover()

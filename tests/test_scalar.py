@@ -10,8 +10,8 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlinear import scalar
 from dlinear.errors import DlinearError, DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.theory import scalar
 
 CASES = [
     (1.0, 0.5),
@@ -332,7 +332,7 @@ def test_closed_form_over_every_namespace(c, y, alpha):
     """sympy, mpmath, numpy and arb run the same function; the ball contains the exact value."""
     import flint
 
-    from dlinear.bounds import ARB
+    from dlinear.theory.bounds import ARB
 
     exact_args = [Fraction(v) for v in (alpha, c, y)]
     want = scalar.sin2_closed_form(*[mpmath.mpf(v.numerator) / v.denominator for v in exact_args], mpmath)

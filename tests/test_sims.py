@@ -17,6 +17,7 @@ import tyro
 from dlinear import profiles, records
 from dlinear.errors import DomainError
 from dlinear.launch import cell_from
+from dlinear.theory import limits
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py"))
@@ -170,7 +171,6 @@ def test_slopes_of_the_models_of_the_paper(words, tmp_path, capsys):
 
 def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
     """False twin: q and C doubled, at the start and in training."""
-    from dlinear import limits
     from dlinear.bridge import prediction
 
     true = prediction.theorem_d
@@ -217,7 +217,6 @@ def test_digits_gaussian_order(tmp_path, capsys):
 
 def test_a_wrong_law_is_not_supported(tmp_path, capsys, monkeypatch):
     """False twin: Theorem B with a constant 10 % too large, Theorem C with sigma^2 doubled."""
-    from dlinear import limits
 
     sim = importlib.import_module("sims.cubic_decay")
     build = sim.build

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlinear import datasets
+from dlinear.data import datasets
+from dlinear.data.tasks import TaskName, load_task, random_task, whitened_task
 from dlinear.errors import DataError, DomainError, NonFiniteError, ShapeError
-from dlinear.tasks import TaskName, load_task, random_task, whitened_task
 
 
 def data(seed, samples, features, spread=1.0):
@@ -112,8 +112,8 @@ GOOD = data(0, 20, 5)
         (GOOD[:, 0], np.ones(20), 1, ShapeError, r"\(N, d\)"),
         (GOOD, np.ones((20, 1, 1)), 3, ShapeError, r"\(N, k\)"),
         (GOOD.astype(str), np.ones(20), 3, ShapeError, "real numbers"),
-        (GOOD, np.ones(20), 0, DomainError, "positive integer, not 0"),
-        (GOOD, np.ones(20), True, DomainError, "positive integer"),
+        (GOOD, np.ones(20), 0, DomainError, "width is 0; expected an integer >= 1"),
+        (GOOD, np.ones(20), True, DomainError, "width is True; expected an integer >= 1"),
         (GOOD, np.ones(20), 2.5, DomainError, "2.5"),
     ],
 )

@@ -1,10 +1,10 @@
 """Training and test data of the bridge as tensors, by name.
 
-- linear, trigonometric: the paper's synthetic sets (`dlinear.tasks.synthetic_samples`, Table D2), 10,000 and
-  100,000 training samples. The paper names no test set: here 2,000 further samples of the same draw.
-- digits, mnist, fashion, cifar10, cifar100 (`dlinear.datasets`): images (N, channels, height, width), each
-  channel with mean 0 and variance 1 over the training images that are used; the test images are moved and
-  scaled by the same numbers. Models of vectors flatten them in their first block.
+- linear, trigonometric: the paper's synthetic sets (`dlinear.data.tasks.synthetic_samples`, Table D2), 10,000
+  and 100,000 training samples. The paper names no test set: here 2,000 further samples of the same draw.
+- digits, mnist, fashion, cifar10, cifar100 (`dlinear.data.datasets`): images (N, channels, height, width),
+  each channel with mean 0 and variance 1 over the training images that are used; the test images are moved
+  and scaled by the same numbers. Models of vectors flatten them in their first block.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlinear import datasets
 from dlinear.bridge.models.stack import TaskShape
+from dlinear.checks import as_integer
+from dlinear.data import datasets
+from dlinear.data.tasks import synthetic_samples
 from dlinear.errors import DataError, DomainError
-from dlinear.tasks import synthetic_samples
 
 SAMPLES = {"linear": 10_000, "trigonometric": 100_000}  # Table D2
 TEST_SAMPLES = 2_000
@@ -95,10 +96,8 @@ def load(
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
     for key, value, least in (("samples", samples, 1), ("test_samples", test_samples, 1), ("seed", seed, 0)):
-        if value is None and key != "seed":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise DomainError(f"{key} must be an integer of at least {least}, not {value!r}")
+        if value is not None or key == "seed":
+            as_integer(key, value, least)
     if name in SAMPLES:
         return _synthetic(name, samples or SAMPLES[name], test_samples or TEST_SAMPLES, seed, width, dtype)
     data = datasets.load(name, folder, download)

@@ -30,10 +30,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlinear import costs
 from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack
 from dlinear.bridge.undisturbed import left_alone, modules_among, trainable
 from dlinear.errors import DomainError, MeterError
+from dlinear.theory import costs
 
 __all__ = ["CudaMemory", "MemoryFit", "StepMemory", "cuda_memory", "fit_memory", "step_memory"]
 

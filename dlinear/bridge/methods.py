@@ -15,7 +15,6 @@ from typing import Any
 
 from torch import Tensor
 
-from dlinear import costs
 from dlinear.bridge.accumulation import accumulated_backward
 from dlinear.bridge.checkpointing import checkpointed_backward, default_segments
 from dlinear.bridge.forward_gradient import forward_gradient
@@ -31,6 +30,7 @@ from dlinear.bridge.horizon import (
 from dlinear.bridge.stacks import even_bounds, pull, run_blocks, terminal_loss
 from dlinear.bridge.totals import accumulate
 from dlinear.errors import DomainError
+from dlinear.theory import costs
 
 __all__ = ["NAMES", "Cost", "Method", "backprop", "loco", "loco_targets", "method"]
 

@@ -40,9 +40,9 @@ from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, calle
 from dlinear.bridge.models.deep import ACTIVATIONS, DeepBlock, DeepStack
 from dlinear.bridge.undisturbed import left_alone
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
-from dlinear.limits import DecayConstants
 from dlinear.networks.deterministic import SmoothNetwork
 from dlinear.networks.ensembles import GaussianNetwork
+from dlinear.theory.decay_law import DecayConstants
 
 __all__ = [
     "gradient_square",

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
 Optimizer = Literal["sgd", "adam"]
@@ -58,10 +59,10 @@ class Training:
 
     def __post_init__(self) -> None:
         for name, low in {"batch_size": 1, "epochs": 0, "seed": 0, "evaluation_batch": 1}.items():
-            _require(name, _integer(value := getattr(self, name), low), f"an integer >= {low}", value)
+            object.__setattr__(self, name, as_integer(name, getattr(self, name), low))
         for name in ("samples", "evaluated", "steps"):
-            value = getattr(self, name)
-            _require(name, value is None or _integer(value, 1), "an integer >= 1 or None", value)
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_integer(name, getattr(self, name)))
         rate, decay, seconds = self.learning_rate, self.decay, self.seconds
         _require("learning_rate", _positive(rate), "a finite number > 0", rate)
         _require("decay", _positive(decay) and decay <= 1, "a number in (0, 1]", decay)
@@ -78,10 +79,6 @@ class Training:
 def _require(name: str, holds: bool, allowed: str, value: Any) -> None:
     if not holds:
         raise DomainError(f"{name} must be {allowed}; received {value!r:.80}")
-
-
-def _integer(value: Any, low: int) -> bool:
-    return type(value) is int and value >= low
 
 
 def _positive(value: Any) -> bool:

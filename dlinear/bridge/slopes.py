@@ -24,8 +24,8 @@ from dlinear.bridge.settings import Training
 from dlinear.bridge.undisturbed import left_alone
 from dlinear.decay import DecayFit, fit_decay
 from dlinear.errors import DlinearError
-from dlinear.limits import DecayConstants, decay_law
 from dlinear.profiles import LEVEL, Mean, mean_interval
+from dlinear.theory.decay_law import DecayConstants, decay_law
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import os
 import numpy as np
 import torch
 
-from dlinear import datasets
 from dlinear.bridge.data import Split, balanced_part
+from dlinear.data import datasets
+from dlinear.data.tasks import random_task, whitened_task
 from dlinear.errors import DataError
-from dlinear.tasks import random_task, whitened_task
 
 NAMES = ("linear", "trigonometric", *datasets.NAMES)
 

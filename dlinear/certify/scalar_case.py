@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from dlinear import scalar
 from dlinear.certify.eliminate import Atoms, Rule, equation
 from dlinear.certify.proof import Proof, show
 from dlinear.certify.terms import free, parse, substitute
+from dlinear.theory import scalar
 
 __all__ = ["Bench", "Language", "bench", "divide", "explicit", "statement"]
 

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from dlinear.bridge.models.deep import deep
@@ -15,6 +14,7 @@ from dlinear.bridge.models.residual import linear, mlp
 from dlinear.bridge.models.resnet import resnet62
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.bridge.models.zoo import resnet50, vit
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
 BUILDERS: dict[str, Callable[..., Stack]] = {
@@ -53,9 +53,8 @@ def model(
     allowed = [k for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(knobs) - set(allowed)):
         raise DomainError(f"{name} has no knob {unknown[0]!r}; its knobs are {', '.join(allowed)}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
-        raise DomainError(f"seed must be an integer in 0..2^63-1, not {seed!r}")
+    seed = as_integer("seed", seed, 0, 2**63 - 1)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
-    with seeded(int(seed)):
+    with seeded(seed):
         return builder(task, int(seed), **knobs).to(dtype)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dlinear.bridge.models.readouts import Readout, check_readout, vector_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.errors import DomainError
+from dlinear.checks import as_integer
 
 
 class Layer(nn.Module):
@@ -51,8 +51,7 @@ def residual(
     """The network above with T = depth >= 2 layers; `gain` (None: 1/T) scales the residual layers' draw."""
     check_readout(readout)
     for name, value, least in (("depth", depth, 2), ("width", width, 1)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise DomainError(f"{name} must be an integer of at least {least}, not {value!r}")
+        as_integer(name, value, least)
     last = width if readout == "shared" else task.outputs
     widths = [task.features, *[width] * (depth - 1), last]
     blocks = [

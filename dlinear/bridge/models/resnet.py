@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from dlinear.bridge.models.readouts import Readout, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.errors import DomainError, ShapeError
+from dlinear.checks import as_integer
+from dlinear.errors import ShapeError
 
 CHANNELS, STRIDES = (16, 32, 64), (1, 2, 2)
 
@@ -70,8 +71,7 @@ def resnet62(
     if len(task.inputs) != 3:
         raise ShapeError(f"resnet62 takes images (channels, height, width), not inputs {task.inputs}")
     for name, value in (("depth_per_stage", depth_per_stage), ("base_channels", base_channels)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DomainError(f"{name} must be a positive integer, not {value!r}")
+        as_integer(name, value)
     before, blocks, channels = task.inputs[0], [], []
     for wide, stride in zip(CHANNELS, STRIDES, strict=True):
         width = wide * base_channels // CHANNELS[0]

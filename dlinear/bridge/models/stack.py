@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dlinear.checks import as_integer
 from dlinear.errors import ShapeError
 
 
@@ -25,11 +26,11 @@ class TaskShape:
     outputs: int
 
     def __post_init__(self) -> None:
-        sizes = (*self.inputs, self.outputs)
-        if not self.inputs or any(isinstance(k, bool) or not isinstance(k, int) or k < 1 for k in sizes):
-            raise ShapeError(
-                f"inputs and outputs must be positive integers, not {self.inputs!r} and {self.outputs!r}"
-            )
+        if not self.inputs:
+            raise ShapeError("inputs is empty; expected the size of each axis of a sample")
+        for size in self.inputs:
+            as_integer("a size of inputs", size, error=ShapeError)
+        as_integer("outputs", self.outputs, error=ShapeError)
 
     @property
     def features(self) -> int:

@@ -25,6 +25,7 @@ from torch import Tensor, float32, nn
 
 from dlinear.bridge.models.readouts import Exits, Readout, Shared, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
+from dlinear.checks import as_integer
 from dlinear.errors import DataError, DlinearError, DomainError, ShapeError
 from dlinear.optional import needed
 
@@ -134,8 +135,7 @@ def vit(
     check_readout(readout)
     if readout == "fixed":
         raise DomainError("readout of vit must be one of shared, exits, not 'fixed'")
-    if isinstance(lora_rank, bool) or not isinstance(lora_rank, int) or lora_rank < 0:
-        raise DomainError(f"lora_rank must be an integer of at least 0, not {lora_rank!r}")
+    as_integer("lora_rank", lora_rank, 0)
     with needed("the model vit"):
         from transformers import ViTConfig, ViTForImageClassification
     source = _Source(checkpoint, download, config)

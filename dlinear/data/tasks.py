@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear.datasets import load
+from dlinear.checks import as_integer
+from dlinear.data.datasets import load
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 
 Array = NDArray[np.float64]
@@ -66,9 +67,7 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> Task:
         NonFiniteError: a NaN or an infinity; the message names the row.
         DomainError: a width that is not a positive integer, or data of numerical rank below n.
     """
-    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-        raise DomainError(f"width must be a positive integer, not {width!r}")
-    n = int(width)
+    n = as_integer("width", width)
     inputs, targets = _samples("x", x), np.asarray(y)
     if inputs.ndim < 2:
         raise ShapeError(f"x must have shape (N, d), not {inputs.shape}")
@@ -124,9 +123,11 @@ def synthetic_samples(
         raise DomainError(f"kind must be 'linear' or 'trigonometric', not {kind!r}")
     if reading not in ("deviation", "variance"):
         raise DomainError(f"reading must be 'deviation' or 'variance', not {reading!r}")
-    for name, value, least in (("width", width, 1), ("seed", seed, 0), ("samples", samples, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise DomainError(f"{name} must be an integer of at least {least}, not {value!r}")
+    width, seed, samples = (
+        as_integer("width", width),
+        as_integer("seed", seed, 0),
+        as_integer("samples", samples),
+    )
     draw = np.random.default_rng([seed, 0 if kind == "linear" else 1])
 
     def normal(spread: float, shape: tuple[int, ...]) -> Array:
@@ -179,8 +180,8 @@ def load_task(
     """A whitened task by name, and the identity of its data for the record.
 
     Args:
-        name: "random" (the paper's linear set), "trigonometric", or a data set of `dlinear.datasets.load`,
-            of which the training images and labels are taken.
+        name: "random" (the paper's linear set), "trigonometric", or a data set of
+            `dlinear.data.datasets.load`, of which the training images and labels are taken.
         width: n.
         seed: of the two synthetic sets; the others ignore it.
         folder: where to look for the data set first.
