@@ -31,10 +31,10 @@ import numpy as np
 
 import dlinear
 from dlinear import profiles, report
-from dlinear.backends import backend_for
-from dlinear.crosscheck import check_against_direct
-from dlinear.teams import Threads
-from dlinear.truncation import Engine
+from dlinear.engine.backends import backend_for
+from dlinear.engine.crosscheck import check_against_direct
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel.threads import Threads
 
 Part = Literal["floor", "peers", "growth", "all", "layers"]
 
@@ -192,8 +192,8 @@ import numpy as np
 import dlinear
 from dlinear import profiles
 from dlinear.backends import backend_for
-from dlinear.teams import Threads
-from dlinear.truncation import Engine
+from dlinear.engine.parallel.threads import Threads
+from dlinear.engine.options import Engine
 
 depth, threads, device = int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3] or None
 phi = np.random.default_rng(0).standard_normal((10, 10))

@@ -5,10 +5,12 @@ them when a function is called.
 """
 
 from dlinear import errors
-from dlinear.alignment import AlignmentProfile, alignment
 from dlinear.data.tasks import Task, whitened_task
 from dlinear.decay import DecayFit, fit_decay
-from dlinear.gradients import horizon_gradients
+from dlinear.engine import Engine
+from dlinear.engine.alignment import alignment
+from dlinear.engine.angle import AlignmentProfile
+from dlinear.engine.gradients import horizon_gradients
 from dlinear.networks import (
     ConstantNetwork,
     DenseNetwork,
@@ -27,6 +29,7 @@ __all__ = [
     "ConstantNetwork",
     "DecayFit",
     "DenseNetwork",
+    "Engine",
     "GaussianNetwork",
     "MixedNetwork",
     "Network",

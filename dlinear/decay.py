@@ -37,7 +37,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear.alignment import AlignmentProfile
+from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DomainError
 from dlinear.theory.decay_law import crossover, decay_law, faulhaber
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.alignment import AlignmentProfile
+from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DomainError, RecordError
 
 if TYPE_CHECKING:

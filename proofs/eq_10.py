@@ -91,7 +91,7 @@ CLAIMS = (
         twin_goal=local("2*gh(t)"),
         twin_statement="twice the gradient",
         evidence="a terminal loss per block, not Hinton's contrastive objective",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
     claim(
@@ -107,7 +107,7 @@ CLAIMS = (
         twin_goal=full("T - 1"),
         twin_statement="already for t + h >= T - 1",
         evidence="every layer and every horizon that reaches the end",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
 )

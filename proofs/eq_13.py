@@ -71,7 +71,7 @@ CLAIMS = (
         twin_goal=statement("(1 - kappa)"),
         twin_statement="1 - cos in place of 1 - cos^2",
         evidence="every pair of non-zero gradients",
-        function="dlinear.alignment.alignment",
+        function="dlinear.alignment",
         test="tests/test_proofs.py",
     ),
 )

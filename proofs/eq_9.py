@@ -86,7 +86,7 @@ CLAIMS = (
         twin_goal=TWIN,
         twin_statement="last block s instead of s - 1",
         evidence="every 0 <= t < T, h >= 1",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
 )

@@ -147,7 +147,7 @@ CLAIMS = (
         twin_goal=forward("t"),
         twin_statement="W_0^t = Phi",
         evidence="every layer t with t + h <= T",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
     claim(
@@ -163,7 +163,7 @@ CLAIMS = (
         twin_goal=backward(("t+h-1", "T")),
         twin_statement="Phi is reached one layer earlier only",
         evidence="every layer",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
     claim(
@@ -192,7 +192,7 @@ CLAIMS = (
         route=example,
         twin_goal=shorter(2),
         twin_statement="horizon 2 itself, which the example must not refute",
-        function="dlinear.gradients.horizon_gradients",
+        function="dlinear.horizon_gradients",
         test="tests/test_proofs.py",
     ),
 )

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import products, report, sweeps
+from dlinear import report, sweeps
+from dlinear.engine import products
 from dlinear.launch import Kept, at_least, cell_from, check
 
 EPSILON = float(np.finfo(np.float64).eps)

@@ -26,13 +26,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import distributed, profiles, records, report, sweeps
-from dlinear.backends import Precision, backend_for
+from dlinear import profiles, records, report, sweeps
+from dlinear.engine.backends import Precision, backend_for
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel import distributed, rendezvous
+from dlinear.engine.parallel.threads import ParallelMap, Threads
 from dlinear.errors import DlinearError, DomainError
 from dlinear.launch import POSITIVE, Target, at_least, cell_from, check
-from dlinear.teams import Team, Threads
 from dlinear.theory import limits
-from dlinear.truncation import Engine
 
 with report.imports():
     import tyro
@@ -114,7 +115,7 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
     return net, limits.rough_constants(None, cell.sigma, phi, depth)
 
 
-def engine_of(cell: Cell, team: Team, memory: float) -> Engine:
+def engine_of(cell: Cell, team: ParallelMap, memory: float) -> Engine:
     """Where the cell is worked off."""
     name = DEVICES[cell.device]
     if name == "cuda" and distributed.launched():
@@ -131,7 +132,7 @@ def profile_of(cell: Cell, phi: np.ndarray, engine: Engine) -> dlinear.Alignment
     return dlinear.alignment(build(cell, phi)[0], phi, cell.depth - m, engine=engine)
 
 
-def compute(cell: Cell, phi: np.ndarray, team: Team, memory: float) -> sweeps.Arrays:
+def compute(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> sweeps.Arrays:
     """The profile of one network, what it was predicted to be, and what it took."""
     law = build(cell, phi)[1]
     start = time.perf_counter()
@@ -149,7 +150,7 @@ def compute(cell: Cell, phi: np.ndarray, team: Team, memory: float) -> sweeps.Ar
     }
 
 
-def single_error(cell: Cell, phi: np.ndarray, team: Team, memory: float) -> float:
+def single_error(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> float:
     """The largest relative error of sin^2 in float32, where it is compared with float64; 0 for float64."""
     if cell.precision == "float64":
         return 0.0
@@ -230,7 +231,7 @@ def team_of(knobs: Knobs) -> Any:
         yield team
 
 
-def link_of(knobs: Knobs, together: int) -> distributed.Link:
+def link_of(knobs: Knobs, together: int) -> rendezvous.Link:
     """nccl where each process of this machine has a GPU of its own."""
     if knobs.device != "cuda":
         return "gloo"

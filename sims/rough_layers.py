@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import products, profiles, report, sweeps
+from dlinear import profiles, report, sweeps
+from dlinear.engine import products
 from dlinear.launch import POSITIVE, PROFILE, Launch, Target, at_least, below, cell_from, check
 from dlinear.theory import limits
 

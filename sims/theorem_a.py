@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import products, profiles, report, sweeps
+from dlinear import profiles, report, sweeps
+from dlinear.engine import products
 from dlinear.launch import PROFILE, Kept, at_least, below, cell_from, check
 from dlinear.theory import bounds
 

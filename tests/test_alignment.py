@@ -10,12 +10,13 @@ from hypothesis import given
 from strategies import KINDS, build_case, cases_with_horizon
 
 import dlinear
-from dlinear.backends import NumpyBackend, TorchBackend
+from dlinear.engine.backends import NumpyBackend, TorchBackend
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel.threads import Threads
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
+from dlinear.engine.single_horizon.in_memory import FarInMemory, LayerArrays, NearInMemory
+from dlinear.engine.single_horizon.streaming import Short, Streamed
 from dlinear.errors import DomainError, HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
-from dlinear.held import Far, Held, NearHeld
-from dlinear.streamed import Short, Streamed
-from dlinear.teams import Threads
-from dlinear.truncation import Engine, Survey
 
 
 def relative_error(deviations, phi, horizon):
@@ -85,17 +86,19 @@ def test_delta_is_the_difference_of_the_gradients_both_ways():
         net = dlinear.DenseNetwork(rng.normal(size=(depth, 3, 3)) / depth)
         phi = rng.normal(size=(3, 3))
         held = depth // 2
-        near = Streamed(Survey(net, phi, (held, depth - held), engine), {depth - held}, depth - held, held)
-        survey = Survey(net, phi, (), engine)
-        full = Held(survey)
+        near = Streamed(
+            EdgeProducts(net, phi, (held, depth - held), engine), {depth - held}, depth - held, held
+        )
+        at_edges = EdgeProducts(net, phi, (), engine)
+        full = LayerArrays(at_edges)
         for m in range(1, depth):
             truncated, true = (dlinear.horizon_gradients(net, phi, h) for h in (depth - m, depth))
-            far = Far(full, m)
+            far = FarInMemory(full, m)
             splits = range(depth - m, depth, depth - m)
-            streamed = Streamed(Survey(net, phi, (*splits, m), engine), splits, depth - m, m)
-            ways = [far, streamed, Short(Survey(net, phi, (), engine), depth - m)]
-            for slices in [*ways, near, NearHeld(full, held)] if m <= held else ways:
-                for start, stop in slices.survey.chunks(0, depth):
+            streamed = Streamed(EdgeProducts(net, phi, (*splits, m), engine), splits, depth - m, m)
+            ways = [far, streamed, Short(EdgeProducts(net, phi, (), engine), depth - m)]
+            for slices in [*ways, near, NearInMemory(full, held)] if m <= held else ways:
+                for start, stop in slices.at_edges.chunks(0, depth):
                     gradient, delta_of = slices.visit((start, stop))
                     assert np.allclose(gradient, true[start:stop], rtol=1e-11, atol=1e-13)
                     if start < m:

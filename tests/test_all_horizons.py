@@ -12,15 +12,15 @@ import reference
 from strategies import KINDS, build_case
 
 import dlinear
-from dlinear import all_horizons, correlation, pairs
-from dlinear.backends import TorchBackend
-from dlinear.crosscheck import check_against_direct
+from dlinear.engine.all_horizons import fft_blocks, pair_blocks, triangle
+from dlinear.engine.all_horizons.pair_blocks import Ends, Starts
+from dlinear.engine.backends import TorchBackend
+from dlinear.engine.crosscheck import check_against_direct
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel.threads import Threads
+from dlinear.engine.single_horizon.in_memory import inner_products_in_memory
+from dlinear.engine.single_horizon.streaming import near_inner_products
 from dlinear.errors import HorizonError, UndefinedAngleError
-from dlinear.held import held_sums
-from dlinear.pairs import Ends, Starts
-from dlinear.streamed import near_sums
-from dlinear.teams import Threads
-from dlinear.truncation import Engine
 
 
 def engine(tile=1024, width=3, **knobs):
@@ -50,7 +50,7 @@ DIRECT, FFT = {"fft_from": math.inf}, {"fft_from": 8}
 @pytest.mark.parametrize("knobs", [DIRECT, FFT], ids=["direct", "FFT"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 5, 16, 17, 32, 33, 61, 128])
 def test_equals_each_horizon_by_itself(depth, knobs, monkeypatch):
-    monkeypatch.setattr(pairs, "_BY_PRODUCTS", 4)  # channels in short blocks too
+    monkeypatch.setattr(pair_blocks, "_BY_PRODUCTS", 4)  # channels in short blocks too
     for seed, (c, kind) in enumerate(
         [(1.0, "dense"), (1e-7, "dense"), (0.7, "cumulative"), (1.0, "orthogonal")]
     ):
@@ -64,8 +64,8 @@ def test_equals_each_horizon_by_itself(depth, knobs, monkeypatch):
 
 def test_each_sum_is_that_of_the_horizon_by_itself():
     net, phi = gaussian(2, 50, 3)
-    found = all_horizons.all_sums(net, phi, engine(8))
-    want = near_sums(net, phi, list(range(1, 26)), Engine()) | held_sums(
+    found = triangle.all_inner_products(net, phi, engine(8))
+    want = near_inner_products(net, phi, list(range(1, 26)), Engine()) | inner_products_in_memory(
         net, phi, list(range(26, 50)), Engine()
     )
     assert found.keys() == want.keys()
@@ -76,7 +76,7 @@ def test_each_sum_is_that_of_the_horizon_by_itself():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_network(kind, monkeypatch):
-    monkeypatch.setattr(pairs, "_BY_PRODUCTS", 4)
+    monkeypatch.setattr(pair_blocks, "_BY_PRODUCTS", 4)
     for seed, phi_kind in enumerate(["random", "near", "identity", "zero"]):
         case = build_case(seed, 45, 1 + seed, 2.0, kind, phi_kind)
         net = dlinear.DenseNetwork(case.deviations)
@@ -136,7 +136,7 @@ def test_fft_against_direct(kind, capsys):
 
 
 def test_wide_networks_go_by_products():
-    net, phi = gaussian(4, 120, pairs._WIDE + 2)
+    net, phi = gaussian(4, 120, pair_blocks._WIDE + 2)
     want = dlinear.alignment(net, phi, range(1, 120))
     assert worst(dlinear.alignment(net, phi, "all"), want) < 1e-10
 
@@ -146,7 +146,7 @@ def test_wide_networks_go_by_products():
 def test_blocks_hold_every_pair_of_tiles_once(tiles, fft_from):
     edges = [*range(0, 5 * tiles, 5), 5 * tiles - 2]
     seen = np.zeros((edges[-1], edges[-1]), dtype=int)
-    for block in all_horizons.blocks(edges, fft_from):
+    for block in triangle.blocks(edges, fft_from):
         assert block.starts[1] <= block.split <= block.ends[0]
         assert {*block.starts, block.split, *block.ends} <= set(edges)
         seen[slice(*block.starts), slice(*block.ends)] += 1
@@ -181,16 +181,16 @@ def exact_diagonals(starts, ends):
 @pytest.mark.parametrize("spread", [1.0, 1e3])
 @pytest.mark.parametrize("way", ["channels", "FFT", "products"])
 def test_sums_of_a_block_lie_within_their_error_bounds(way, spread, monkeypatch):
-    monkeypatch.setattr(pairs, "_BY_PRODUCTS", 0)
+    monkeypatch.setattr(pair_blocks, "_BY_PRODUCTS", 0)
     for seed, (n, k, m) in enumerate([(3, 30, 17), (2, 5, 40), (1, 9, 9), (4, 1, 1)]):
         starts, ends = random_block(seed, n, k, m, spread)
         if way == "FFT":
-            block = correlation.Channels.empty(ends.first - starts.first, n, k, m)
+            block = fft_blocks.Channels.empty(ends.first - starts.first, n, k, m)
             assert block.put_starts(0, starts)
             assert block.put_ends(0, ends)
-            got = correlation.by_fft(block, Threads())
+            got = fft_blocks.by_fft(block, Threads())
         else:
-            got = pairs.by_pairs(starts, ends, channels=way == "channels")
+            got = pair_blocks.by_pairs(starts, ends, channels=way == "channels")
         cross, square = exact_diagonals(starts, ends)
         assert got.first == ends.first - (starts.first + k - 1)
         allowance = 1e-14 if way == "products" else 0.0
@@ -203,10 +203,10 @@ def test_an_index_off_by_one_would_fail(monkeypatch):
     net, phi = gaussian(6, 200, 3)
     want = dlinear.alignment(net, phi, range(1, 200))
     fft, direct = engine(25, fft_from=30), engine(25, fft_from=math.inf)
-    monkeypatch.setattr(all_horizons, "by_fft", shifted(correlation.by_fft))
+    monkeypatch.setattr(all_horizons, "by_fft", shifted(fft_blocks.by_fft))
     assert worst_sin2(net, phi, fft, want) > 1e-6
     assert worst_sin2(net, phi, direct, want) < 1e-10
-    monkeypatch.setattr(all_horizons, "by_pairs", shifted(pairs.by_pairs))
+    monkeypatch.setattr(all_horizons, "by_pairs", shifted(pair_blocks.by_pairs))
     assert worst_sin2(net, phi, direct, want) > 1e-6
 
 
@@ -238,7 +238,7 @@ def test_the_guard_finds_what_the_largest_sum_drowns(monkeypatch):
 
 def test_the_guard_finds_channels_that_cancel(monkeypatch):
     """A layer before the split stops the direction that the last layers act in: |L^T Z| << |L| |Z|."""
-    monkeypatch.setattr(pairs, "_BY_PRODUCTS", 0)
+    monkeypatch.setattr(pair_blocks, "_BY_PRODUCTS", 0)
     rng = np.random.default_rng(8)
     layers = 1e-6 * rng.normal(size=(64, 2, 2))
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
@@ -255,7 +255,7 @@ def test_the_guard_finds_channels_that_cancel(monkeypatch):
 
 
 def test_products_that_leave_float64_in_channels_do_not_in_sin2(monkeypatch):
-    monkeypatch.setattr(pairs, "_BY_PRODUCTS", 4)
+    monkeypatch.setattr(pair_blocks, "_BY_PRODUCTS", 4)
     rng = np.random.default_rng(9)
     weights = 0.05 * (np.eye(2) + 0.1 * rng.normal(size=(60, 2, 2)))
     net, phi = dlinear.DenseNetwork.from_weights(weights), rng.normal(size=(2, 2))
@@ -284,7 +284,7 @@ def test_one_layer_has_no_shorter_horizon():
 
 
 def test_memory_keeps_to_its_budget():
-    """Far below all pairs (T^2 numbers) and all channels (T n^2 (n + 1)^2 / 4)."""
+    """FarInMemory below all pairs (T^2 numbers) and all channels (T n^2 (n + 1)^2 / 4)."""
     depth, width = 6000, 4
     net, phi = dlinear.GaussianNetwork(depth=depth, width=width, seed=1), np.eye(width)
     peaks = []

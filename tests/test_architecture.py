@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("proofs", "sims", "paper_figs")
 LIBRARY = sorted(p for p in (ROOT / "dlinear").rglob("*.py") if "__pycache__" not in p.parts)
 
-GROUND = {"checks", "errors", "optional", "storage"}  # the loose modules of dlinear/, which every room may use
+GROUND = {"checks", "errors", "optional", "storage"}  # loose modules, which every room may use
 
 # Each room, in order, and the rooms that it may import beside itself and the ground.
 ROOMS: dict[str, set[str]] = {
@@ -29,7 +29,8 @@ ROOMS: dict[str, set[str]] = {
     "certify": {"theory"},
     "bridge": {"networks", "data", "theory", "engine", "runs", "analysis", "report"},
 }
-TRUSTED = {"dlinear.certify.trusted", "dlinear.optional"}  # what a verdict rests on, beside the standard library
+# What a verdict rests on, beside the standard library.
+TRUSTED = {"dlinear.certify.trusted", "dlinear.optional"}
 TORCH = ("bridge/", "engine/backends.py", "engine/parallel/", "networks/philox_torch.py")  # may use torch
 HEAVY = ("torch", "matplotlib", "sympy", "flint", "scipy", "sklearn", "xarray", "tyro", "tqdm", "pooch")
 

@@ -161,7 +161,11 @@ def test_seeding_leaves_nothing_behind_after_an_error():
             ShapeError,
             r"takes images .*, not inputs \(6,\)",
         ),
-        (lambda t: model("resnet62", TaskShape((3, 8, 8), 2), depth_per_stage=0), DomainError, "depth_per_stage is 0; expected"),
+        (
+            lambda t: model("resnet62", TaskShape((3, 8, 8), 2), depth_per_stage=0),
+            DomainError,
+            "stage is 0; expected",
+        ),
         (
             lambda t: model("deep", t, activation="selu"),
             DomainError,

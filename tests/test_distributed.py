@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import dlinear
-from dlinear import distributed
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel import distributed
 from dlinear.errors import DistributedError
-from dlinear.truncation import Engine
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPTH, WIDTH, M = 3000, 4, [0, 1, 7, 30, 1000, 2200]
@@ -27,8 +27,8 @@ HEAD = """
     import json, os, sys, time
     import numpy as np
     import dlinear
-    from dlinear import distributed
-    from dlinear.truncation import Engine
+    from dlinear.engine.parallel import distributed
+    from dlinear.engine.options import Engine
     timeout = float(os.environ["TIMEOUT"])
 
     def meet(folder, count):
@@ -86,7 +86,7 @@ def test_the_store_holds_no_more_after_many_maps_than_after_one(tmp_path):
                 found = team.map(lambda i: np.full(1_100_000, 1.0 * i), range(2), "large")  # 8.8 MB: 3 pieces
                 assert [part[-1] for part in found] == [0.0, 1.0]
                 assert team.agree(number) == number
-                held.append(team._signs.store.num_keys())
+                held.append(team._heartbeat.store.num_keys())
             rank = team.rank
         open(f"{tmp_path}/{{rank}}.json", "w").write(json.dumps(held))
         """,

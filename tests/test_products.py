@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from reference import window
 
-from dlinear import products
-from dlinear.products import Chunk
+from dlinear.engine import products
+from dlinear.engine.products import Chunk
 
 
 def layers(k, n, size, seed=0):

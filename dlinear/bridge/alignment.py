@@ -20,7 +20,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlinear.alignment import AlignmentProfile, profile_of
 from dlinear.bridge import pieces
 from dlinear.bridge.horizon import (
     Block,
@@ -35,8 +34,8 @@ from dlinear.bridge.horizon import (
 from dlinear.bridge.pieces import Piece, Signal
 from dlinear.bridge.undisturbed import left_alone
 from dlinear.checks import as_horizons
+from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
 from dlinear.errors import DomainError, NonFiniteError
-from dlinear.truncation import Sums
 
 
 def alignment(
@@ -105,12 +104,12 @@ class _Table:
         """The coarsest precision of a gradient."""
         return max((torch.finfo(g.dtype).eps for g in self.true.values()), default=torch.finfo().eps)
 
-    def sums(self, h: int) -> Sums:
+    def sums(self, h: int) -> InnerProducts:
         """What `dlinear.alignment` makes an angle of."""
         true = math.fsum(_dot(g, g) for g in self.true.values())
         if not math.isfinite(true + self.square.get(h, 0.0)):
             raise NonFiniteError("the gradient holds NaN or infinity, so there is no angle")
-        return Sums(true, true, self.cross.get(h, 0.0), self.square.get(h, 0.0))
+        return InnerProducts(true, true, self.cross.get(h, 0.0), self.square.get(h, 0.0))
 
     def _forward(
         self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None

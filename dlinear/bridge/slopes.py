@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlinear.alignment import AlignmentProfile
 from dlinear.bridge.alignment import alignment
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models.deep import DeepStack
@@ -23,6 +22,7 @@ from dlinear.bridge.sampling import criterion_of
 from dlinear.bridge.settings import Training
 from dlinear.bridge.undisturbed import left_alone
 from dlinear.decay import DecayFit, fit_decay
+from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DlinearError
 from dlinear.profiles import LEVEL, Mean, mean_interval
 from dlinear.theory.decay_law import DecayConstants, decay_law

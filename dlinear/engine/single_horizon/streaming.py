@@ -17,60 +17,67 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from dlinear.backends import Array
+from dlinear.engine.angle import InnerProducts
+from dlinear.engine.backends import Array
+from dlinear.engine.options import Engine, local_map
+from dlinear.engine.products import windows
+from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
 from dlinear.networks.protocol import Matrix, Network
-from dlinear.products import windows
-from dlinear.truncation import Engine, Sums, Survey, Visit, gather, local_team, rescaled, tail_terms
 
 
-def near_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
+def near_inner_products(
+    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
+) -> dict[int, InnerProducts]:
     """The sums of shortfalls in 0..T/2."""
     largest = max(shortfalls)
     split = net.depth - largest
-    survey = Survey(net, phi, (largest, split), engine)
-    return rescaled(survey, lambda: gather(survey, Streamed(survey, {split}, split, largest), shortfalls))
+    at_edges = EdgeProducts(net, phi, (largest, split), engine)
+    return rescaled(
+        at_edges, lambda: gather(at_edges, Streamed(at_edges, {split}, split, largest), shortfalls)
+    )
 
 
-def far_sums(net: Network, phi: Matrix, m: int, engine: Engine) -> dict[int, Sums]:
+def far_inner_products(net: Network, phi: Matrix, m: int, engine: Engine) -> dict[int, InnerProducts]:
     """The sums of one shortfall in 1..T-1."""
     horizon = net.depth - m
     if 4 * horizon < engine.chunk_layers(net):
-        survey = Survey(net, phi, (), engine)
-        return rescaled(survey, lambda: gather(survey, Short(survey, horizon), [m]))
+        at_edges = EdgeProducts(net, phi, (), engine)
+        return rescaled(at_edges, lambda: gather(at_edges, Short(at_edges, horizon), [m]))
     splits = range(horizon, net.depth, horizon)
-    survey = Survey(net, phi, (*splits, m), engine)
-    return rescaled(survey, lambda: gather(survey, Streamed(survey, splits, horizon, m), [m]))
+    at_edges = EdgeProducts(net, phi, (*splits, m), engine)
+    return rescaled(at_edges, lambda: gather(at_edges, Streamed(at_edges, splits, horizon, m), [m]))
 
 
 class Streamed:
     """-delta(t) = L_t^T Z_s P_t^T for t < largest; the ends s start at the layer `first`, the first split."""
 
-    def __init__(self, survey: Survey, splits: Iterable[int], first: int, largest: int) -> None:
-        self.survey, self.largest = survey, largest
+    def __init__(self, at_edges: EdgeProducts, splits: Iterable[int], first: int, largest: int) -> None:
+        self.at_edges, self.largest = at_edges, largest
         splits = set(splits)
-        self.tail = Tail(survey, splits, first)
-        self.costates = survey.costates()
+        self.tail = Tail(at_edges, splits, first)
+        self.costates = at_edges.costates()
         self.until = []  # L at the ends of the first chunks: the product up to the next split
-        after = survey.identity
-        for i in range(len(survey.totals), 0, -1):
-            after = survey.identity if survey.edges[i] in splits else after
-            if survey.edges[i - 1] < largest:
+        after = at_edges.identity
+        for i in range(len(at_edges.totals), 0, -1):
+            after = at_edges.identity if at_edges.edges[i] in splits else after
+            if at_edges.edges[i - 1] < largest:
                 self.until.append(after)
-            after = after @ survey.totals[i - 1]
+            after = after @ at_edges.totals[i - 1]
         self.until.reverse()
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        survey, (start, stop) = self.survey, chunk
-        layers, at = survey.layers(start, stop), survey.index(start)
-        states = layers.states(survey.states[at])[:-1].mT
+        at_edges, (start, stop) = self.at_edges, chunk
+        layers, at = at_edges.layers(start, stop), at_edges.index(start)
+        states = layers.states(at_edges.states[at])[:-1].mT
         gradient = layers.costates(self.costates[at + 1])[1:] @ states
         left = layers.costates(self.until[at].mT)[1:] if start < self.largest else None
 
         def delta_of(m: int) -> Array:
             assert left is not None
             count = max(0, min(stop, m) - start)
-            first = start + survey.net.depth - m
+            first = start + at_edges.net.depth - m
             return left[:count] @ self.tail.between(first, first + count) @ states[:count]
 
         return gradient, delta_of
@@ -79,23 +86,23 @@ class Streamed:
 class Tail:
     """Z_s for s = first..T-1: whole where half the memory budget holds it, else a few chunks."""
 
-    def __init__(self, survey: Survey, splits: set[int], first: int) -> None:
-        self.survey, self.first = survey, first
-        engine, n = survey.engine, survey.net.width
-        at = survey.index(first)
-        self.edges = survey.edges[at:]
-        self.starts = [survey.identity]  # U at the edges: the product since the last split
-        for edge, total in zip(self.edges[1:], survey.totals[at:], strict=True):
-            self.starts.append(survey.identity if edge in splits else total @ self.starts[-1])
+    def __init__(self, at_edges: EdgeProducts, splits: set[int], first: int) -> None:
+        self.at_edges, self.first = at_edges, first
+        engine, n = at_edges.engine, at_edges.net.width
+        at = at_edges.index(first)
+        self.edges = at_edges.edges[at:]
+        self.starts = [at_edges.identity]  # U at the edges: the product since the last split
+        for edge, total in zip(self.edges[1:], at_edges.totals[at:], strict=True):
+            self.starts.append(at_edges.identity if edge in splits else total @ self.starts[-1])
         self._kept: OrderedDict[int, Array] = OrderedDict()
         self._lock = threading.Lock()
         self._whole: Array | None = None
-        half = engine.budget(survey.net) // 2
-        self._keep = max(4, half // 2 // (8 * n**2 * engine.chunk_layers(survey.net)))
-        size = survey.net.depth - first
+        half = engine.budget(at_edges.net) // 2
+        self._keep = max(4, half // 2 // (8 * n**2 * engine.chunk_layers(at_edges.net)))
+        size = at_edges.net.depth - first
         if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)
-            local_team(engine).map(self._fill, range(len(self.edges) - 1), "last layers")
+            local_map(engine).map(self._fill, range(len(self.edges) - 1), "last layers")
 
     def between(self, start: int, stop: int) -> Array:
         """Z_s for s = start..stop-1."""
@@ -108,8 +115,8 @@ class Tail:
             parts.append(self._chunk(i)[max(start, a) - a : min(stop, b) - a])
         if len(parts) == 1:
             return parts[0]
-        n = self.survey.net.width
-        out = self.survey.engine.backend.empty(stop - start, n, n)
+        n = self.at_edges.net.width
+        out = self.at_edges.engine.backend.empty(stop - start, n, n)
         place = 0
         for part in parts:
             out[place : place + len(part)] = part
@@ -133,32 +140,32 @@ class Tail:
         return values
 
     def _compute(self, i: int) -> Array:
-        survey, start, stop = self.survey, self.edges[i], self.edges[i + 1]
-        layers = survey.layers(start, stop)
-        y = tail_terms(survey, layers, start, stop)
+        at_edges, start, stop = self.at_edges, self.edges[i], self.edges[i + 1]
+        layers = at_edges.layers(start, stop)
+        y = tail_terms(at_edges, layers, start, stop)
         return layers.states(self.starts[i])[:-1].mT @ y[:-1]
 
 
 class Short:
     """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for one horizon shorter than a chunk, windows by block scans."""
 
-    def __init__(self, survey: Survey, horizon: int) -> None:
-        self.survey, self.horizon, self.costates = survey, horizon, survey.costates()
+    def __init__(self, at_edges: EdgeProducts, horizon: int) -> None:
+        self.at_edges, self.horizon, self.costates = at_edges, horizon, at_edges.costates()
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        survey, h, (start, stop) = self.survey, self.horizon, chunk
-        at = survey.index(start)
-        layers = survey.layers(start, stop)
-        states = layers.states(survey.states[at])[:-1].mT
+        at_edges, h, (start, stop) = self.at_edges, self.horizon, chunk
+        at = at_edges.index(start)
+        layers = at_edges.layers(start, stop)
+        states = layers.states(at_edges.states[at])[:-1].mT
         gradient = layers.costates(self.costates[at + 1])[1:] @ states
 
         def delta_of(m: int) -> Array:
             count = max(0, min(stop, m) - start)
-            end = survey.edges[bisect.bisect_left(survey.edges, start + count + h - 1)]
-            on = survey.layers(start, end)  # the chunk and as much of the next as its windows need
-            y = tail_terms(survey, on, start, end)[h : h + count]
-            between = windows(on.layers[1 : count + h - 1], h - 1, survey.engine.backend)
+            end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + count + h - 1)]
+            on = at_edges.layers(start, end)  # the chunk and as much of the next as its windows need
+            y = tail_terms(at_edges, on, start, end)[h : h + count]
+            between = windows(on.layers[1 : count + h - 1], h - 1, at_edges.engine.backend)
             return between.mT @ y @ states[:count]
 
         return gradient, delta_of

@@ -1,6 +1,6 @@
 """Sums over all pairs (t, s) of a long block, by s - t, by FFT.
 
-The channels of `pairs` are products of a function of t and a function of s, so that each sum over a diagonal
+The channels of `pair_blocks` are products of a function of t and one of s, so that each sum over a diagonal
 is a cross-correlation. Two transforms a channel; the spectra are added up and transformed back once.
 """
 
@@ -11,8 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlinear.pairs import EPS, GROUP, Diagonals, Ends, Starts, end_channels, index_pairs
-from dlinear.teams import Team
+from dlinear.engine.all_horizons.pair_blocks import (
+    EPS,
+    GROUP,
+    Diagonals,
+    Ends,
+    Starts,
+    end_channels,
+    index_pairs,
+)
+from dlinear.engine.parallel.threads import ParallelMap
 
 Correlation = tuple[np.ndarray, float]  # a spectrum, and what bounds the size of its terms
 
@@ -58,7 +66,7 @@ class Channels:
         return ends.in_range
 
 
-def by_fft(block: Channels, team: Team) -> Diagonals:
+def by_fft(block: Channels, team: ParallelMap) -> Diagonals:
     """The sums of a block by cross-correlation; absolute accuracy, so for blocks of comparable terms."""
     from scipy import fft
 

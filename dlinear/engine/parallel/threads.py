@@ -1,7 +1,7 @@
-"""Who works the chunks off: this thread, several threads, or several processes (`torch.distributed`).
+"""Who computes the chunks: this thread, several threads, or several processes (`distributed`).
 
 The engine is map, scan, map: a function over chunks that returns a few n x n matrices or numbers, a short
-scan over those, and the next map. A team is the map.
+scan over those, and the next map. `ParallelMap` is the map.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, Protocol, TypeVar
 
 from dlinear.errors import DomainError
 
-Task = TypeVar("Task")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Team(Protocol):
+class ParallelMap(Protocol):
     """Maps a function over tasks; every member gets all results, in the order of the tasks."""
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], tasks: Sequence[Item], label: str) -> list[Result]:
         """[function(task) for task in tasks]; `label` names the work on a progress bar."""
 
 
@@ -39,7 +39,7 @@ class Threads:
     workers: int | None = None
     progress: bool = False
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task], label: str) -> list[Result]:
+    def map(self, function: Callable[[Item], Result], tasks: Sequence[Item], label: str) -> list[Result]:
         """[function(task) for task in tasks]."""
         workers = min(len(tasks), self.workers or default_threads())
         if workers <= 1:

@@ -1,71 +1,76 @@
 """delta(t) with every layer held: for networks of one chunk, and for far horizons that memory allows.
 
 Far horizons, m > T/2, take the windows W_{t+1}^s themselves by block scans; near ones one split p = T - M as
-in `streamed`. P_t, g_T(t) and Y_s of all layers are made once and serve all horizons.
+in `streaming`. P_t, g_T(t) and Y_s of all layers are made once and serve all horizons.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dlinear.backends import Array
+from dlinear.engine.angle import InnerProducts
+from dlinear.engine.backends import Array
+from dlinear.engine.options import Engine, local_map
+from dlinear.engine.products import Chunk, windows
+from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
 from dlinear.networks.protocol import Matrix, Network
-from dlinear.products import Chunk, windows
-from dlinear.truncation import Engine, Sums, Survey, Visit, gather, local_team, rescaled, tail_terms
 
 ARRAYS = 6  # of the size of the layers, held at once
 
 
-def held_bytes(net: Network) -> int:
-    """Bytes that `held_sums` needs."""
+def in_memory_bytes(net: Network) -> int:
+    """Bytes that `inner_products_in_memory` needs."""
     return ARRAYS * 8 * net.depth * net.width**2
 
 
-def held_sums(net: Network, phi: Matrix, shortfalls: list[int], engine: Engine) -> dict[int, Sums]:
+def inner_products_in_memory(
+    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
+) -> dict[int, InnerProducts]:
     """The sums of shortfalls in 0..T-1; holds every layer and four more arrays of that size."""
-    survey = Survey(net, phi, (), engine)
+    at_edges = EdgeProducts(net, phi, (), engine)
     near = [m for m in shortfalls if m <= net.depth // 2]
 
-    def sums() -> dict[int, Sums]:
-        held = Held(survey)
-        found = gather(survey, NearHeld(held, max(near)), near) if near else {}
+    def sums() -> dict[int, InnerProducts]:
+        held = LayerArrays(at_edges)
+        found = gather(at_edges, NearInMemory(held, max(near)), near) if near else {}
         for m in shortfalls:
             if m not in found:
-                found |= gather(survey, Far(held, m), [m])
+                found |= gather(at_edges, FarInMemory(held, m), [m])
         return found
 
-    return rescaled(survey, sums)
+    return rescaled(at_edges, sums)
 
 
-class Held:
+class LayerArrays:
     """P_t, g_T(t) and Y_s of every layer."""
 
-    def __init__(self, survey: Survey) -> None:
-        depth, n, be = survey.net.depth, survey.net.width, survey.engine.backend
-        self.survey = survey
+    def __init__(self, at_edges: EdgeProducts) -> None:
+        depth, n, be = at_edges.net.depth, at_edges.net.width, at_edges.engine.backend
+        self.at_edges = at_edges
         self.layers, self.states, self.gradients, self.terms = (be.empty(depth, n, n) for _ in range(4))
         self.terms = be.empty(depth + 1, n, n)
-        costates = survey.costates()
+        costates = at_edges.costates()
 
         def fill(chunk: tuple[int, int]) -> None:
-            layers, at, here = survey.layers(*chunk), survey.index(chunk[0]), slice(*chunk)
+            layers, at, here = at_edges.layers(*chunk), at_edges.index(chunk[0]), slice(*chunk)
             self.layers[here] = layers.layers
-            states = layers.states(survey.states[at])[:-1]
+            states = layers.states(at_edges.states[at])[:-1]
             self.states[here] = states
             be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
-            self.terms[here] = tail_terms(survey, layers, *chunk)[:-1]
+            self.terms[here] = tail_terms(at_edges, layers, *chunk)[:-1]
 
-        local_team(survey.engine).map(fill, survey.chunks(0, depth), "all layers")
+        local_map(at_edges.engine).map(fill, at_edges.chunks(0, depth), "all layers")
         self.terms[depth] = 0
 
 
-class NearHeld:
+class NearInMemory:
     """-delta(t) = L_t^T Z_s P_t^T for any m <= M, from what is held."""
 
-    def __init__(self, held: Held, largest: int) -> None:
-        self.survey, self.held = held.survey, held
-        split, be = held.survey.net.depth - largest, held.survey.engine.backend
-        identity = be.array(np.eye(held.survey.net.width))
+    def __init__(self, held: LayerArrays, largest: int) -> None:
+        self.at_edges, self.held = held.at_edges, held
+        split, be = held.at_edges.net.depth - largest, held.at_edges.engine.backend
+        identity = be.array(np.eye(held.at_edges.net.width))
         self.left = Chunk(held.layers[:split], be).costates(identity)[1 : largest + 1]
         self.z = Chunk(held.layers[split:], be).states(identity)[:-1].mT @ held.terms[split:-1]
 
@@ -82,12 +87,12 @@ class NearHeld:
         return held.gradients[start:stop], delta_of
 
 
-class Far:
+class FarInMemory:
     """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for one m, by window products of all layers."""
 
-    def __init__(self, held: Held, m: int) -> None:
-        self.survey, self.held, self.horizon = held.survey, held, held.survey.net.depth - m
-        self.windows = windows(held.layers[1:], self.horizon - 1, held.survey.engine.backend)
+    def __init__(self, held: LayerArrays, m: int) -> None:
+        self.at_edges, self.held, self.horizon = held.at_edges, held, held.at_edges.net.depth - m
+        self.windows = windows(held.layers[1:], self.horizon - 1, held.at_edges.engine.backend)
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""

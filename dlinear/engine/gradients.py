@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from dlinear.checks import as_horizon
+from dlinear.engine.options import Engine
+from dlinear.engine.products import Chunk, windows
+from dlinear.engine.single_horizon.edge_products import explain_overflow
 from dlinear.networks.protocol import Layers, Matrix, Network, as_phi, read_layers
-from dlinear.products import Chunk, windows
-from dlinear.truncation import Engine, explain_overflow
 
 
 def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:

@@ -1,4 +1,4 @@
-"""Sums over all pairs (t, s) of a block of layers and window ends, by s - t, every pair worked out.
+"""InnerProducts over all pairs (t, s) of a block of layers and window ends, by s - t, every pair worked out.
 
 All windows of a block cross one layer p, so that -delta(t) for the window that ends at s is L_t^T Z_s P_t^T:
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dlinear.products import Chunk
+from dlinear.engine.products import Chunk
 
 # Norms outside of this range (zero apart) would leave float64 as products of four.
 _SMALL, _LARGE = 1e-60, 1e60

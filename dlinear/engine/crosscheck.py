@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from dlinear.alignment import AlignmentProfile, alignment
+from dlinear.engine.alignment import alignment
+from dlinear.engine.angle import AlignmentProfile
+from dlinear.engine.options import Engine
 from dlinear.networks.protocol import Network
-from dlinear.truncation import Engine
 
 
 @dataclass(frozen=True)

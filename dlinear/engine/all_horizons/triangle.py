@@ -2,13 +2,13 @@
 
 A pair t < s < T belongs to the horizon s - t alone, so <delta, g_T> and ||delta||^2 of all horizons are sums
 over the triangle of pairs. The triangle is cut in squares: of the layers a..b-1, the pairs on both sides of
-the middle p make a block whose windows all cross p (`pairs`, `correlation`), and the two halves are cut
+the middle p make a block whose windows all cross p (`pair_blocks`, `fft_blocks`), and the two halves are cut
 again. No inverse is taken, near and far horizons are one case, and short windows are multiplied out.
 
 Long blocks go by FFT, whose error is relative to the largest sum of the block. The corner of small
 shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums have
 a bound of what was rounded away; where it is not small enough a horizon is worked out by itself
-(`truncation`).
+(`single_horizon`).
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dlinear.correlation import Channels, by_fft
-from dlinear.held import held_sums
+from dlinear.engine.all_horizons.fft_blocks import Channels, by_fft
+from dlinear.engine.all_horizons.pair_blocks import Diagonals, Ends, Starts, TileArrays, by_pairs
+from dlinear.engine.angle import InnerProducts
+from dlinear.engine.options import Engine, local_map
+from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.single_horizon.reduction import rescaled
+from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.networks.protocol import Matrix, Network
-from dlinear.pairs import Diagonals, Ends, Starts, TileArrays, by_pairs
-from dlinear.streamed import near_sums
-from dlinear.truncation import Engine, Sums, Survey, local_team, rescaled, tail_terms
 
 TOLERANCE = 1e-10  # of what the sums may add to the relative error of sin^2, by their bounds
 _TILE, _SHORT = 1024, 16  # layers of a tile; windows below the second are multiplied out
 _FFT_FROM = 1200  # layers of a block, n <= 10, where FFT takes as long as matrix products; more for larger n
 _AT_ONCE = 64  # pairs of tiles whose sums are held together
 
-Task = tuple[int, tuple[int, int], tuple[int, int]]  # a split layer, a tile of t, a tile of s
+TilePair = tuple[int, tuple[int, int], tuple[int, int]]  # a split layer, a tile of t, a tile of s
 
 
 @dataclass(frozen=True)
-class Block:
+class PairBlock:
     """Pairs of t in starts[0]..starts[1]-1 with s in ends[0]..ends[1]-1, windows across the layer `split`."""
 
     starts: tuple[int, int]
@@ -50,62 +52,58 @@ class Block:
         return 2 * a * b / (a + b)
 
 
-def blocks(edges: list[int], fft_from: float) -> Iterator[Block]:
+def blocks(edges: list[int], fft_from: float) -> Iterator[PairBlock]:
     """The blocks of pairs t < s in different tiles, each pair once."""
 
-    def halves(low: int, high: int) -> Iterator[Block]:
+    def halves(low: int, high: int) -> Iterator[PairBlock]:
         if high - low < 2:
             return
         split = (low + high) // 2
         if low == 0 and high == len(edges) - 1:
             yield from corner(split, split, high - split)
         else:
-            yield Block((edges[low], edges[split]), edges[split], (edges[split], edges[high]))
+            yield PairBlock((edges[low], edges[split]), edges[split], (edges[split], edges[high]))
         yield from halves(low, split)
         yield from halves(split, high)
 
-    def corner(split: int, before: int, after: int) -> Iterator[Block]:
+    def corner(split: int, before: int, after: int) -> Iterator[PairBlock]:
         """The pairs of the first tiles with the last: shells about ever smaller shortfalls."""
         last = len(edges) - 1
-        whole = Block((0, edges[before]), edges[split], (edges[last - after], edges[last]))
+        whole = PairBlock((0, edges[before]), edges[split], (edges[last - after], edges[last]))
         inner = (-(-before // 4), -(-after // 4))
         if whole.length < fft_from or inner == (before, after):
             yield whole
             return
         at, to = edges[inner[0]], edges[last - inner[1]]
         if whole.ends[0] < to:
-            yield Block(whole.starts, whole.split, (whole.ends[0], to))
+            yield PairBlock(whole.starts, whole.split, (whole.ends[0], to))
         if at < whole.starts[1] and to < whole.ends[1]:
-            yield Block((at, whole.starts[1]), whole.split, (to, whole.ends[1]))
+            yield PairBlock((at, whole.starts[1]), whole.split, (to, whole.ends[1]))
         yield from corner(split, *inner)
 
     yield from halves(0, len(edges) - 1)
 
 
-def all_sums(net: Network, phi: Matrix, engine: Engine) -> dict[int, Sums]:
+def all_inner_products(net: Network, phi: Matrix, engine: Engine) -> dict[int, InnerProducts]:
     """The sums of every shortfall 1..T-1."""
     depth = net.depth
     tile = max(1, min(_TILE, engine.chunk_layers(net), -(-depth // 2)))
-    survey = Survey(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2))
+    at_edges = EdgeProducts(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2))
     doubtful: list[int] = []
 
-    def sums() -> dict[int, Sums]:
-        found = Triangle(survey, channels=True).sums()
+    def sums() -> dict[int, InnerProducts]:
+        found = Triangle(at_edges, channels=True).sums()
         doubtful[:] = _doubtful(found)
         if sum(2 * m if m <= depth // 2 else 8 * depth for m in doubtful) > depth**2:
-            found = Triangle(survey, channels=False).sums()
+            found = Triangle(at_edges, channels=False).sums()
             doubtful[:] = _doubtful(found)
         return {m: one for m, (one, *_) in found.items()}
 
-    found = rescaled(survey, sums)
-    near = [m for m in doubtful if m <= depth // 2]
-    far = [m for m in doubtful if m > depth // 2]
-    found |= near_sums(net, phi, near, engine) if near else {}
-    found |= held_sums(net, phi, far, engine) if far else {}
-    return found
+    found = rescaled(at_edges, sums)
+    return found | inner_products(net, phi, doubtful, engine)
 
 
-def _doubtful(found: dict[int, tuple[Sums, float, float]]) -> Iterator[int]:
+def _doubtful(found: dict[int, tuple[InnerProducts, float, float]]) -> Iterator[int]:
     """Shortfalls whose sums may be rounded too much, or cancel."""
     for m, (one, cross_error, square_error) in found.items():
         if one.true > 0 and math.isfinite(one.true + one.square):
@@ -119,29 +117,29 @@ def _doubtful(found: dict[int, tuple[Sums, float, float]]) -> Iterator[int]:
 class Triangle:
     """All pairs t < s of a network; without `channels`, each by products of n x n matrices."""
 
-    def __init__(self, survey: Survey, channels: bool) -> None:
-        self.survey, self.depth, self.channels = survey, survey.net.depth, channels
-        self.costates = survey.costates()
+    def __init__(self, at_edges: EdgeProducts, channels: bool) -> None:
+        self.at_edges, self.depth, self.channels = at_edges, at_edges.net.depth, channels
+        self.costates = at_edges.costates()
 
-    def sums(self) -> dict[int, tuple[Sums, float, float]]:
+    def sums(self) -> dict[int, tuple[InnerProducts, float, float]]:
         """For each shortfall 1..T-1 its sums and the bounds of the errors of `cross` and `square`."""
-        survey, engine = self.survey, self.survey.engine
+        at_edges, engine = self.at_edges, self.at_edges.engine
         total = Diagonals.zeros(1, max(self.depth, _SHORT) - 1)
         norms = []
-        for tile_norms, pairs in engine.team.map(self._tile, survey.chunks(0, self.depth), "tiles"):
+        for tile_norms, pairs in engine.team.map(self._tile, at_edges.chunks(0, self.depth), "tiles"):
             norms.append(tile_norms)
             total += pairs
         fft_from = self._fft_from()
         direct = []
-        for block in blocks(survey.edges, fft_from):
+        for block in blocks(at_edges.edges, fft_from):
             for piece in self._pieces(block) if block.length >= fft_from else ():
                 gathered = self._gathered(piece)
                 if gathered is None:
-                    direct += self._tasks(piece)
+                    direct += self._tile_pairs(piece)
                 else:
-                    total += by_fft(gathered, local_team(engine))
+                    total += by_fft(gathered, local_map(engine))
             if block.length < fft_from:
-                direct += self._tasks(block)
+                direct += self._tile_pairs(block)
         for at in range(0, len(direct), _AT_ONCE):
             for pairs in engine.team.map(self._pairs, direct[at : at + _AT_ONCE], "pairs"):
                 total += pairs
@@ -149,7 +147,7 @@ class Triangle:
         true, rest = math.fsum(squares), np.append(np.cumsum(squares[::-1])[::-1], 0.0)
         return {
             (m := self.depth - h): (
-                Sums(true, float(rest[m]), float(total.cross[h - 1]), float(total.square[h - 1])),
+                InnerProducts(true, float(rest[m]), float(total.cross[h - 1]), float(total.square[h - 1])),
                 float(total.cross_error[h - 1]),
                 float(total.square_error[h - 1]),
             )
@@ -159,44 +157,44 @@ class Triangle:
     def _fft_from(self) -> float:
         if not self.channels:
             return math.inf
-        asked, width = self.survey.engine.fft_from, self.survey.net.width
+        asked, width = self.at_edges.engine.fft_from, self.at_edges.net.width
         return _FFT_FROM * max(1.0, width / 10) if asked is None else asked
 
-    def _tasks(self, block: Block) -> list[Task]:
-        starts, ends = self.survey.chunks(*block.starts), self.survey.chunks(*block.ends)
+    def _tile_pairs(self, block: PairBlock) -> list[TilePair]:
+        starts, ends = self.at_edges.chunks(*block.starts), self.at_edges.chunks(*block.ends)
         return [(block.split, *tiles) for tiles in itertools.product(starts, ends)]
 
     def arrays(self, chunk: tuple[int, int]) -> TileArrays:
         """D, P, g_T and Y of a tile."""
-        survey, numpy = self.survey, self.survey.engine.backend.numpy
-        layers, at = survey.layers(*chunk), survey.index(chunk[0])
-        states = layers.states(survey.states[at])
+        at_edges, numpy = self.at_edges, self.at_edges.engine.backend.numpy
+        layers, at = at_edges.layers(*chunk), at_edges.index(chunk[0])
+        states = layers.states(at_edges.states[at])
         gradients = layers.costates(self.costates[at + 1])[1:] @ states[:-1].mT
-        terms = tail_terms(survey, layers, *chunk)[:-1]
+        terms = tail_terms(at_edges, layers, *chunk)[:-1]
         return TileArrays(chunk[0], *(numpy(x) for x in (layers.layers, states[:-1], gradients, terms)))
 
     def _tile(self, chunk: tuple[int, int]) -> tuple[np.ndarray, Diagonals]:
         tile = self.arrays(chunk)
         return np.einsum("tij,tij->t", tile.gradients, tile.gradients), tile.within(_SHORT, self.channels)
 
-    def _pairs(self, task: Task) -> Diagonals:
+    def _pairs(self, task: TilePair) -> Diagonals:
         split, starts, ends = task
         return by_pairs(self._starts(split, starts), self._ends(split, ends), self.channels)
 
     def _starts(self, split: int, chunk: tuple[int, int]) -> Starts:
-        after = self.survey.until(chunk[1], split)[0]
-        return self.arrays(chunk).starts(0, chunk[1] - chunk[0], self.survey.engine.backend.numpy(after))
+        after = self.at_edges.until(chunk[1], split)[0]
+        return self.arrays(chunk).starts(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(after))
 
     def _ends(self, split: int, chunk: tuple[int, int]) -> Ends:
-        before = self.survey.between(split, chunk[0])[-1]
-        return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.survey.engine.backend.numpy(before))
+        before = self.at_edges.between(split, chunk[0])[-1]
+        return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(before))
 
-    def _pieces(self, block: Block) -> Iterator[Block]:
+    def _pieces(self, block: PairBlock) -> Iterator[PairBlock]:
         """The block, cut until half the memory budget holds what its channels are made of."""
-        starts, ends = self.survey.chunks(*block.starts), self.survey.chunks(*block.ends)
-        engine, n = self.survey.engine, self.survey.net.width
+        starts, ends = self.at_edges.chunks(*block.starts), self.at_edges.chunks(*block.ends)
+        engine, n = self.at_edges.engine, self.at_edges.net.width
         size = Channels.numbers(n, block.starts[1] - block.starts[0], block.ends[1] - block.ends[0])
-        if 8 * size <= engine.budget(self.survey.net) // 2 or len(starts) == len(ends) == 1:
+        if 8 * size <= engine.budget(self.at_edges.net) // 2 or len(starts) == len(ends) == 1:
             yield block
         elif len(starts) >= len(ends):
             at = starts[len(starts) // 2][0]
@@ -207,9 +205,9 @@ class Triangle:
             yield from self._pieces(replace(block, ends=(block.ends[0], at)))
             yield from self._pieces(replace(block, ends=(at, block.ends[1])))
 
-    def _gathered(self, block: Block) -> Channels | None:
+    def _gathered(self, block: PairBlock) -> Channels | None:
         """What a whole block's channels are made of, tile by tile; None where they leave float64."""
-        (start, stop), (first, last), n = block.starts, block.ends, self.survey.net.width
+        (start, stop), (first, last), n = block.starts, block.ends, self.at_edges.net.width
         whole = Channels.empty(first - start, n, stop - start, last - first)
 
         def put_starts(chunk: tuple[int, int]) -> bool:
@@ -218,7 +216,7 @@ class Triangle:
         def put_ends(chunk: tuple[int, int]) -> bool:
             return whole.put_ends(chunk[0] - first, self._ends(block.split, chunk))
 
-        team = local_team(self.survey.engine)
-        fits = team.map(put_starts, self.survey.chunks(*block.starts), "starts")
-        fits += team.map(put_ends, self.survey.chunks(*block.ends), "ends")
+        team = local_map(self.at_edges.engine)
+        fits = team.map(put_starts, self.at_edges.chunks(*block.starts), "starts")
+        fits += team.map(put_ends, self.at_edges.chunks(*block.ends), "ends")
         return whole if all(fits) else None

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.backends import Array, Backend, NumpyBackend
+from dlinear.engine.backends import Array, Backend, NumpyBackend
 
 _FEW = 16  # layers up to this number are taken one after another
 _CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2

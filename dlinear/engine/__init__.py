@@ -1,0 +1,8 @@
+"""The alignment engine: horizon gradients of linear networks and the angle between them, at any depth."""
+
+from dlinear.engine.angle import AlignmentProfile
+from dlinear.engine.backends import backend_for
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel.threads import Threads
+
+__all__ = ["AlignmentProfile", "Engine", "Threads", "backend_for"]

@@ -1,0 +1,151 @@
+"""From the inner products of delta and g_T to the angle: equation (S)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dlinear.errors import NonFiniteError, UndefinedAngleError
+
+
+@dataclass(frozen=True)
+class InnerProducts:
+    """What one shortfall adds up to, over all layers and times the common scale squared.
+
+    Attributes:
+        true: ||g_T||^2.
+        rest: ||g_T||^2 over the layers that see the end of the network (t >= m).
+        cross: <delta, g_T>.
+        square: ||delta||^2.
+        parted: ||delta - (cross/true) g_T||^2, where it was taken without cancellation, else None.
+        direct: ||g_h||^2, likewise.
+    """
+
+    true: float
+    rest: float
+    cross: float
+    square: float
+    parted: float | None = None
+    direct: float | None = None
+
+    @property
+    def cancels(self) -> bool:
+        """Whether delta is nearly parallel to g_T, or g_h nearly zero: then subtract vectors, not squares."""
+        if not (self.true > 0 and math.isfinite(self.true + self.square)):
+            return False
+        return self.numerator < 1e-4 * self.square or self.truncated < 1e-4 * max(self.true, self.square)
+
+    @property
+    def numerator(self) -> float:
+        """||delta||^2 - <delta, g_T>^2/||g_T||^2."""
+        return self.square - self.cross * self.cross / self.true if self.parted is None else self.parted
+
+    @property
+    def truncated(self) -> float:
+        """||g_h||^2."""
+        return math.fsum([self.true, 2 * self.cross, self.square]) if self.direct is None else self.direct
+
+
+TRUE_GRADIENT_ZERO = "g_T = 0"
+
+
+HORIZON_GRADIENT_ZERO = "g_h = 0"
+
+
+@dataclass(frozen=True)
+class AlignmentProfile:
+    """Angles over horizons; entry i of each array belongs to `horizons[i]`.
+
+    Attributes:
+        depth: T.
+        horizons: h, as asked for.
+        shortfall: m = T - h.
+        sin2: sin^2(theta_h) = 1 - cos^2(theta_h), with relative (not only absolute) accuracy.
+        cos: cos(theta_h), signed.
+        norm_ratio: ||g_h|| / ||g_T||; g_h cos(theta_h) / norm_ratio is the best rescaling in eq. (13).
+        undefined: for each horizon "" or the gradient that vanishes ("g_T = 0", "g_h = 0"), in which case
+            sin2 and cos are NaN.
+    """
+
+    depth: int
+    horizons: Int[np.ndarray, " k"]
+    shortfall: Int[np.ndarray, " k"]
+    sin2: Float[np.ndarray, " k"]
+    cos: Float[np.ndarray, " k"]
+    norm_ratio: Float[np.ndarray, " k"]
+    undefined: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What one shortfall contributes: ||g_T||^2, ||g_h||^2, <g_h, g_T> and the numerator of (S)."""
+
+    true: float
+    truncated: float
+    inner: float
+    numerator: float
+    undefined: str = ""
+
+    @property
+    def sin2(self) -> float:
+        return math.nan if self.undefined else max(0.0, self.numerator) / self.truncated
+
+    @property
+    def cos(self) -> float:
+        if self.undefined:
+            return math.nan
+        return min(1.0, max(-1.0, self.inner / math.sqrt(self.true) / math.sqrt(self.truncated)))
+
+    @property
+    def norm_ratio(self) -> float:
+        return math.nan if self.true == 0 else math.sqrt(self.truncated / self.true)
+
+
+def profile_of(
+    depth: int,
+    horizons: Int[np.ndarray, " k"],
+    sums: Mapping[int, InnerProducts],
+    eps: float,
+    undefined: Literal["raise", "nan"],
+) -> AlignmentProfile:
+    """The profile at `horizons` from the sums of each shortfall; `eps` is the precision they were taken in.
+
+    Raises:
+        UndefinedAngleError: a gradient is zero to that precision (unless `undefined="nan"`).
+        NonFiniteError: sums beyond the range of float64.
+    """
+    rows = [_moments_of(depth - int(h), sums[depth - int(h)], eps) for h in horizons]
+    reasons = tuple(row.undefined for row in rows)
+    if undefined == "raise" and any(reasons):
+        first = next(i for i, reason in enumerate(reasons) if reason)
+        raise UndefinedAngleError(
+            f"horizon {horizons[first]}: {reasons[first]} to working precision, so there is no angle; "
+            'pass undefined="nan" to keep the other horizons'
+        )
+    return AlignmentProfile(
+        depth=depth,
+        horizons=horizons,
+        shortfall=depth - horizons,
+        sin2=np.array([row.sin2 for row in rows]),
+        cos=np.array([row.cos for row in rows]),
+        norm_ratio=np.array([row.norm_ratio for row in rows]),
+        undefined=reasons,
+    )
+
+
+def _moments_of(m: int, sums: InnerProducts, eps: float) -> _Moments:
+    if sums.true == 0:
+        return _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO)
+    if not math.isfinite(sums.square):
+        raise NonFiniteError(
+            f"shortfall {m}: the sizes of g_h and g_T differ by more than float64 can square; "
+            "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
+        )
+    is_zero = sums.truncated <= (64 * eps) ** 2 * max(sums.true, sums.square)
+    undefined = HORIZON_GRADIENT_ZERO if is_zero else ""
+    return _Moments(sums.true, sums.truncated, sums.true + sums.cross, sums.numerator, undefined)

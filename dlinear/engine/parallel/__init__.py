@@ -1,0 +1,1 @@
+"""Who computes the chunks: threads of this process, or several processes."""

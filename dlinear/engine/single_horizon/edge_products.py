@@ -1,0 +1,171 @@
+"""EDGE"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from dlinear.engine.backends import Array
+from dlinear.engine.options import Engine
+from dlinear.engine.products import Chunk, compose
+from dlinear.errors import NonFiniteError
+from dlinear.networks.protocol import Matrix, Network, check_finite
+from dlinear.optional import needed
+
+
+class EdgeProducts:
+    """State P and tail deviation E at every chunk edge, and the residual R = P_T - Phi.
+
+    Attributes:
+        edges: layer numbers 0 = e_0 < ... < e_k = T.
+        totals: plain products of the chunks, (k, n, n).
+        states: P at each edge, (k + 1, n, n).
+        deviations: P - I at each edge, with its own digits, (k + 1, n, n).
+        near_identity: whether ||P - I||_F <= 1/2 at all edges.
+        tails: E_e = W_e^T - I at each edge, (k + 1, n, n).
+        residual: R.
+        identity: I, (n, n).
+        scale: power of two that all gradients are multiplied by, so that their squares stay in float64.
+    """
+
+    def __init__(self, net: Network, phi: Matrix, inner_edges: Iterable[int], engine: Engine) -> None:
+        _reuse_memory()
+        self.net, self.phi, self.engine, self.scale = net, phi, engine, 1.0
+        grid = range(0, net.depth, engine.chunk_layers(net))
+        self.edges = sorted({*grid, *inner_edges, net.depth})
+        self._position = {edge: i for i, edge in enumerate(self.edges)}
+        self._only: Chunk | None = None
+        self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}
+        n, be = net.width, engine.backend
+        products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
+        deviations = [be.array(pair[0]) for pair in products]
+        self.totals = [be.array(pair[1]) for pair in products]
+        self.identity = be.array(np.eye(n))
+        self.states, self.tails = [self.identity], [be.array(np.zeros((n, n)))]
+        self.deviations = [be.array(np.zeros((n, n)))]
+        for total, deviation in zip(self.totals, deviations, strict=True):
+            self.states.append(total @ self.states[-1])
+            self.deviations.append(compose(deviation, self.deviations[-1]))
+        self.near_identity = max(be.dot(one, one) for one in self.deviations) <= 0.25
+        for deviation in reversed(deviations):
+            self.tails.append(compose(self.tails[-1], deviation))
+        self.tails.reverse()
+        self.residual = self._residual(be.numpy(self.states[-1]), be.numpy(self.tails[0]))
+
+    def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The chunks between two edges."""
+        return [(a, b) for a, b in itertools.pairwise(self.edges) if start <= a and b <= stop]
+
+    def layers(self, start: int, stop: int) -> Chunk:
+        """Layers start..stop-1 as a chunk; a network of one chunk keeps it."""
+        if self._only is not None:
+            return self._only
+        be = self.engine.backend
+        found = Chunk(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
+        if len(self.edges) == 2:
+            self._only = found
+        return found
+
+    def index(self, edge: int) -> int:
+        """Position of an edge."""
+        return self._position[edge]
+
+    def costates(self) -> list[Array]:
+        """(W_e^T)^T R at every edge, times the scale."""
+        found = [self.engine.backend.array(self.residual * self.scale)]
+        for total in reversed(self.totals):
+            found.append(total.mT @ found[-1])
+        return found[::-1]
+
+    def between(self, start: int, stop: int) -> list[Array]:
+        """W_start^e for each edge e from start to stop."""
+        found = [self.identity]
+        for i in range(self.index(start), self.index(stop)):
+            found.append(self.totals[i] @ found[-1])
+        return found
+
+    def until(self, start: int, stop: int) -> list[Array]:
+        """W_e^stop for each edge e from start to stop."""
+        found = [self.identity]
+        for i in range(self.index(stop) - 1, self.index(start) - 1, -1):
+            found.append(found[-1] @ self.totals[i])
+        return found[::-1]
+
+    def _products(self, chunk: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        layers, be = self.layers(*chunk), self.engine.backend
+        deviation, total = layers.total_both()
+        size, totals = layers.blocks()
+        all_blocks = len(totals) * self.net.depth // len(layers) * self.net.width**2 * 8  # bytes
+        if size > 1 and 4 * all_blocks <= self.engine.budget(self.net):
+            self._blocks[chunk] = size, totals
+        return be.numpy(deviation), be.numpy(total)
+
+    def _residual(self, final: Matrix, deviation: Matrix) -> Matrix:
+        """R with its relative accuracy kept where P_T and Phi nearly agree.
+
+        Their float64 difference has few digits then: P_T - I is taken as a deviation, and where that is not
+        enough either (a trained network, R -> 0) P_T is multiplied out with 77 digits, 50 us a layer, n = 10.
+        """
+        residual: Matrix = final - self.phi
+        size = float(np.linalg.norm(final))
+        if not math.isfinite(size):
+            explain_overflow(self.net, self.engine)
+        if np.linalg.norm(residual) > 1e-4 * size:
+            return residual
+        residual = deviation + (np.eye(self.net.width) - self.phi)
+        if np.linalg.norm(residual) > 1e-4 * np.linalg.norm(deviation):
+            return residual
+        with needed("the residual of a trained network"):
+            import flint
+
+        with flint.ctx.workprec(256):
+            state = flint.arb_mat(np.eye(self.net.width).tolist())
+            for chunk in self.chunks(0, self.net.depth):
+                for layer in self.net.deviations(*chunk):
+                    state += flint.arb_mat(layer.tolist()) * state
+            difference = state - flint.arb_mat(self.phi.tolist())
+            return np.array([[float(entry.mid()) for entry in row] for row in difference.table()])
+
+
+@functools.cache
+def _reuse_memory() -> None:
+    """Let the C library keep the memory of freed chunks.
+
+    glibc takes every array above 128 KiB from the system, page by page, and gives it back, until it has seen
+    a larger one freed. One is freed here, never touched: half of the time of small networks went into pages.
+    """
+    np.empty(4_000_000)
+
+
+def explain_overflow(net: Network, engine: Engine) -> None:
+    """Name the layer that holds NaN or infinity, or say that the products overflow."""
+    size = engine.chunk_layers(net)
+    for start in range(0, net.depth, size):
+        check_finite(net.deviations(start, min(start + size, net.depth)), start)
+    raise NonFiniteError(
+        "every layer is finite but their products leave the range of float64; "
+        "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
+    )
+
+
+def tail_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -> Array:
+    """Y_s = E_s P_s + E_s^T R at the boundaries s = start..stop of a chunk, times the scale.
+
+    Near Phi = 2I the two terms cancel. Where P stays near I they are therefore added in the order of size,
+    Y_s = (E_s - E_s^T) + E_s^T (2I - Phi) + E_s (P_s - I) + E_s^T (P_T - I), each factor with its own digits.
+    """
+    be, first = at_edges.engine.backend, at_edges.index(start)
+    tails = layers.suffix_deviations(at_edges.tails[at_edges.index(stop)])
+    if at_edges.near_identity:
+        terms = tails - tails.mT
+        terms += tails.mT @ be.array(2 * np.eye(at_edges.net.width) - at_edges.phi)
+        terms += tails @ layers.prefix_deviations(at_edges.deviations[first]) + tails.mT @ at_edges.tails[0]
+    else:
+        terms = tails @ layers.states(at_edges.states[first])
+        terms += tails.mT @ be.array(at_edges.residual)
+    terms *= at_edges.scale
+    return terms

@@ -1,0 +1,109 @@
+"""What a horizon truncates: delta(t) = g_h(t) - g_T(t), from small quantities, layer chunk by layer chunk.
+
+With s = t + h, E_s = W_s^T - I, R = P_T - Phi and m = T - h, for t < m (delta(t) = 0 for the other layers):
+
+    delta(t) = -(W_{t+1}^s)^T Y_s P_t^T,   Y_s = E_s P_s + E_s^T R                                    (D)
+
+E_s and R are held as deviations from I; the other products only multiply. One map over chunks for their
+products and a scan over chunk edges (`EdgeProducts`), then a map over chunks for the sums of ||g_T||^2,
+<delta, g_T> and ||delta||^2 (`gather`). `streaming` and `in_memory` say where the windows come from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from dlinear.engine.angle import InnerProducts
+from dlinear.engine.backends import Array
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
+
+# --- the at_edges: products of all chunks, and P, E, R at their edges --------------------------------------
+
+
+# --- sums over layers ------------------------------------------------------------------------------------
+
+Visit = tuple[Array, Callable[[int], Array]]  # g_T of a chunk's layers; m -> -delta of those below m
+
+
+class Slices(Protocol):
+    """Gradients and deltas, a chunk of layers at a time."""
+
+    def visit(self, chunk: tuple[int, int]) -> Visit:
+        """g_T(t) for the chunk's layers (k, n, n), and a function m -> -delta(t) for those with t < m."""
+
+
+def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dict[int, InnerProducts]:
+    """The sums of each shortfall, twice over where a difference of squares would cancel."""
+    dot, squares = at_edges.engine.backend.dot, at_edges.engine.backend.squares
+
+    def add(chunk: tuple[int, int]) -> tuple[float, list[tuple[float, float, float]]]:
+        gradient, delta_of = slices.visit(chunk)
+        true, rows = dot(gradient, gradient), []
+        norms = squares(gradient) if chunk[0] < max(shortfalls) else None
+        for m in shortfalls:
+            if norms is None or chunk[0] >= m:
+                rows.append((true, 0.0, 0.0))
+                continue
+            minus_delta = delta_of(m)
+            below = gradient[: len(minus_delta)]
+            rest = float(norms[len(minus_delta) :].sum())
+            rows.append((rest, -dot(minus_delta, below), dot(minus_delta, minus_delta)))
+        return true, rows
+
+    chunks = at_edges.chunks(0, at_edges.net.depth)
+    parts = at_edges.engine.team.map(add, chunks, "gradients")
+    true = math.fsum(part[0] for part in parts)
+    found = {
+        m: InnerProducts(true, *(math.fsum(rows[i][j] for _, rows in parts) for j in range(3)))
+        for i, m in enumerate(shortfalls)
+    }
+    again = [m for m in shortfalls if found[m].cancels]
+    if again:
+        shares = {m: found[m].cross / true for m in again}
+
+        def part(chunk: tuple[int, int]) -> list[tuple[float, float]]:
+            gradient, delta_of = slices.visit(chunk)
+            rows = []
+            for m in again:
+                minus_delta = delta_of(m)
+                below = gradient[: len(minus_delta)]
+                parted = squares(minus_delta + shares[m] * below).sum()
+                rows.append((float(parted), float(squares(below - minus_delta).sum())))
+            return rows
+
+        sums = at_edges.engine.team.map(part, [c for c in chunks if c[0] < max(again)], "gradients again")
+        for i, m in enumerate(again):
+            rest = found[m].rest
+            parted = shares[m] ** 2 * rest + math.fsum(rows[i][0] for rows in sums)
+            found[m] = replace(found[m], parted=parted, direct=rest + math.fsum(rows[i][1] for rows in sums))
+    return found
+
+
+def rescaled(
+    at_edges: EdgeProducts, sums: Callable[[], dict[int, InnerProducts]]
+) -> dict[int, InnerProducts]:
+    """The sums, taken again with all gradients times a power of two where their squares leave float64."""
+    found = sums()
+    true = next(iter(found.values())).true
+    if at_edges.residual.any() and not 1e-200 < true < 1e200:
+        at_edges.scale = _scale(at_edges)
+        found = sums()
+    return found
+
+
+def _scale(at_edges: EdgeProducts) -> float:
+    """The power of two that brings the largest entry of g_T to about 1."""
+    costates, be = at_edges.costates(), at_edges.engine.backend
+
+    def largest(chunk: tuple[int, int]) -> float:
+        layers, at = at_edges.layers(*chunk), at_edges.index(chunk[0])
+        gradient = layers.costates(costates[at + 1])[1:] @ layers.states(at_edges.states[at])[:-1].mT
+        return float(np.abs(be.numpy(gradient)).max())
+
+    found = max(at_edges.engine.team.map(largest, at_edges.chunks(0, at_edges.net.depth), "scale"))
+    return 2.0 ** -math.frexp(found)[1] if 0 < found < math.inf else 1.0

@@ -1,0 +1,31 @@
+"""Which way the inner products of a horizon are computed: streamed, or with every layer in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlinear.engine.angle import InnerProducts
+from dlinear.engine.options import Engine
+from dlinear.engine.single_horizon.in_memory import in_memory_bytes, inner_products_in_memory
+from dlinear.engine.single_horizon.streaming import far_inner_products, near_inner_products
+from dlinear.networks.protocol import Matrix, Network
+
+
+def inner_products(
+    net: Network, phi: Matrix, shortfalls: Iterable[int], engine: Engine
+) -> dict[int, InnerProducts]:
+    """The inner products of each shortfall m in 0..T-1.
+
+    A network of one chunk is held in memory. Otherwise near horizons, m <= T/2, share one pass over the
+    layers; far ones are held in memory where the budget allows it, else streamed one by one.
+    """
+    one_chunk = net.depth <= engine.chunk_layers(net)
+    near = sorted(m for m in set(shortfalls) if m <= net.depth // 2 and not one_chunk)
+    others = sorted(set(shortfalls) - set(near))
+    found = near_inner_products(net, phi, near, engine) if near else {}
+    if others and (one_chunk or in_memory_bytes(net) <= engine.budget(net)):
+        found |= inner_products_in_memory(net, phi, others, engine)
+    else:
+        for m in others:
+            found |= far_inner_products(net, phi, m, engine)
+    return found
