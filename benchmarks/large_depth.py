@@ -30,11 +30,13 @@ from typing import Literal
 import numpy as np
 
 import dlinear
-from dlinear import profiles, report
+from dlinear import report
+from dlinear.analysis import profiles
 from dlinear.engine.backends import backend_for
 from dlinear.engine.crosscheck import check_against_direct
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
+from dlinear.runs import script
 
 Part = Literal["floor", "peers", "growth", "all", "layers"]
 
@@ -190,10 +192,8 @@ GROWTH = """
 import json, re, sys, time
 import numpy as np
 import dlinear
-from dlinear import profiles
-from dlinear.backends import backend_for
-from dlinear.engine.parallel.threads import Threads
-from dlinear.engine.options import Engine
+from dlinear.analysis import profiles
+from dlinear.engine import Engine, Threads, backend_for
 
 depth, threads, device = int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3] or None
 phi = np.random.default_rng(0).standard_normal((10, 10))
@@ -237,7 +237,7 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
 
 def draw_growth(depths: Sequence[int], seconds: list[float], memory: list[float], exponent: float) -> None:
     """Time with the line of exponent 1 through its last point, and peak extra memory, against T."""
-    from dlinear import plotting
+    from dlinear.report import plotting
 
     with plotting.style():
         figure, (upper, lower) = plotting.column(rows=2, height=3.6)
@@ -312,4 +312,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

@@ -5,8 +5,8 @@ them when a function is called.
 """
 
 from dlinear import errors
+from dlinear.analysis.decay import DecayFit, fit_decay
 from dlinear.data.tasks import Task, whitened_task
-from dlinear.decay import DecayFit, fit_decay
 from dlinear.engine import Engine
 from dlinear.engine.alignment import alignment
 from dlinear.engine.angle import AlignmentProfile

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from dlinear import report
 from dlinear.errors import RecordError
+from dlinear.runs import script
 from dlinear.storage import WriteError
 
-with report.imports():
+with script.imports():
     import tyro
 
 NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
@@ -58,4 +58,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

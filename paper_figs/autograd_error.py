@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, records
+from dlinear.report import plotting
+from dlinear.runs import collection
 
 NEEDS = "python -m sims.autograd_error"
 EPSILON = float(np.finfo(np.float64).eps)
@@ -18,7 +19,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/autograd_error."""
-    data = records.load_latest(Path(results) / "autograd_error")
+    data = collection.load_latest(Path(results) / "autograd_error")
     error = data["error"].max([dim for dim in data["error"].dims if dim not in ("depth", "horizon")])
     with plotting.style():
         figure, axes = plotting.column(height=2.9)

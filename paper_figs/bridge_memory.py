@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, records
+from dlinear.report import plotting
+from dlinear.runs import collection
 from dlinear.theory import costs
 
 NEEDS = "python -m sims.bridge_memory"
@@ -19,8 +20,8 @@ NAMES = {"mlp": "residual MLP", "resnet62": "ResNet-62"}
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_memory."""
     folder = Path(results) / "bridge_memory"
-    records.load_latest(folder)  # says what is missing
-    found = records.scan(folder, records.latest(folder))
+    collection.load_latest(folder)  # says what is missing
+    found = collection.scan(folder, collection.latest(folder))
     found = sorted(found, key=lambda record: list(NAMES).index(record.knobs["model"]))
     with plotting.style():
         figure, panels = plotting.column(rows=len(found), height=0.9 + 2.0 * len(found))

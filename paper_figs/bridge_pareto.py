@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import comparison, pareto, plotting, profiles, records, winners
+from dlinear.analysis import budgets, comparison, pareto, statistics
+from dlinear.report import plotting
+from dlinear.runs import collection
 
 NEEDS = "python -m sims.bridge_tradeoff"
 FAMILIES = {
@@ -24,7 +26,7 @@ PANELS = (("memory", "epochs"), ("memory", "time"), ("ratio", "epochs"))
 LABELS = {"memory": "activation memory / back-propagation", "ratio": "time of a step / back-propagation"}
 
 
-def cost(one: comparison.Entry, axis: str) -> float:
+def cost(one: comparison.MethodResult, axis: str) -> float:
     """Memory or time, over back-propagation's."""
     return one.memory if axis == "memory" else one.ratio[0]
 
@@ -32,13 +34,13 @@ def cost(one: comparison.Entry, axis: str) -> float:
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
     folder = Path(results) / "bridge_tradeoff"
-    records.load_latest(folder)  # says what is missing
-    found = comparison.entries(records.scan(folder, records.latest(folder)))
+    collection.load_latest(folder)  # says what is missing
+    found = comparison.entries(collection.scan(folder, collection.latest(folder)))
     with plotting.style():
         figure, panels = plotting.column(rows=len(PANELS), height=7.2)
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
-            means = {one.method: profiles.mean_interval(one.value(regime)) for one in shown}
+            means = {one.method: statistics.mean_interval(one.value(regime)) for one in shown}
             for number, (label, families) in enumerate(FAMILIES.items()):
                 some = [one for one in shown if one.family in families]
                 if some:
@@ -76,18 +78,18 @@ def draw(results: str, figures: str) -> list[Path]:
         return list(plotting.save(figure, "bridge_pareto", figures))
 
 
-def quantity(found: list[comparison.Entry]) -> str:
+def quantity(found: list[comparison.MethodResult]) -> str:
     """What is on the upright axis."""
     classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
     return "test accuracy" if classes else "minus test loss"
 
 
-def said(found: list[comparison.Entry], regime: str) -> str:
+def said(found: list[comparison.MethodResult], regime: str) -> str:
     """Whether a horizon wins anywhere, in a few words."""
     where = comparison.REGIMES[regime].capitalize()
     if len(found[0].value(regime)) < 2:
         return f"{where}: no verdict from one seed."
-    won = [(one.low, one.high) for one in winners.won_budgets(found, regime) if one.rival is not None]
+    won = [(one.low, one.high) for one in budgets.won_budgets(found, regime) if one.rival is not None]
     if not won:
         return f"{where}: within no memory does a horizon beat every exact method that fits."
     lows = [low for low, _ in won if low not in {high for _, high in won}]  # neighbouring ranges are one

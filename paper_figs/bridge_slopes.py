@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import plotting, profiles, records
+from dlinear.analysis import profiles
+from dlinear.report import plotting
+from dlinear.runs import collection, records
 from dlinear.theory import limits
 
 NEEDS = "python -m sims.bridge_slopes"
@@ -19,7 +21,7 @@ SHOWN = ("tanh-smooth", "relu-rough", "tanh-rough")  # order 3, the crossover, o
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_slopes: the deepest untrained networks."""
-    data = records.load_latest(Path(results) / "bridge_slopes")
+    data = collection.load_latest(Path(results) / "bridge_slopes")
     kinds = [kind for kind in SHOWN if kind in data["ensemble"].values]
     if not kinds:
         raise records.RecordError(f"the latest run has none of {', '.join(SHOWN)}")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, records
+from dlinear.report import plotting
+from dlinear.runs import collection, records
 from dlinear.theory import limits
 
 NEEDS = "python -m sims.bridge_slopes"
@@ -19,7 +20,7 @@ SHOWN = ("identity-smooth", "tanh-smooth", "relu-smooth")
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_slopes: each network from its start (right) to its last epoch (left)."""
-    data = records.load_latest(Path(results) / "bridge_slopes")
+    data = collection.load_latest(Path(results) / "bridge_slopes")
     if "epochs" in data.dims:
         data = data.sel(epochs=data["epochs"].values.max())
     kinds = [kind for kind in SHOWN if kind in data["ensemble"].values]

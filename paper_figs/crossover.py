@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import plotting, profiles, records
+from dlinear.analysis import profiles
+from dlinear.report import plotting
+from dlinear.runs import collection
 from dlinear.theory import limits
 
 NEEDS = "python -m sims.rough_layers"
@@ -18,7 +20,7 @@ NEEDS = "python -m sims.rough_layers"
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/rough_layers: sin^2 in units of its cubic term, for all depths."""
-    data = records.load_latest(Path(results) / "rough_layers")
+    data = collection.load_latest(Path(results) / "rough_layers")
     with plotting.style():
         figure, axes = plotting.column(height=3.0)
         measured_stars = []

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import plotting, profiles, records
+from dlinear.analysis import profiles
+from dlinear.report import plotting
+from dlinear.runs import collection
 from dlinear.theory import limits
 
 NEEDS = "python -m sims.cubic_decay"
@@ -20,7 +22,7 @@ DEPTH = 10_000  # drawn if the run has it, else the deepest
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/cubic_decay."""
-    data = records.load_latest(Path(results) / "cubic_decay")
+    data = collection.load_latest(Path(results) / "cubic_decay")
     depths = data["depth"].values.tolist()
     depth = DEPTH if DEPTH in depths else max(depths)
     with plotting.style():

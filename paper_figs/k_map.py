@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting
+from dlinear.report import plotting
 from dlinear.theory import scalar
 
 NEEDS = ""

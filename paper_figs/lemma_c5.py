@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import dlinear
-from dlinear import plotting
+from dlinear.report import plotting
 from dlinear.theory import scalar
 
 NEEDS = ""

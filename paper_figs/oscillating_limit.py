@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, records
+from dlinear.report import plotting
+from dlinear.runs import collection
 from dlinear.theory.log_periodic import LogPeriodic
 
 NEEDS = "python -m sims.oscillating_limit"
@@ -20,7 +21,7 @@ SWING = 0.05  # relative: less may be a remainder of order 1/m or 1 - h/T
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/oscillating_limit."""
-    data = records.load_latest(Path(results) / "oscillating_limit")
+    data = collection.load_latest(Path(results) / "oscillating_limit")
     knobs = json.loads(data.attrs["knobs"])
     layers = LogPeriodic(*(knobs[name] for name in ("a", "b", "w")))
     with plotting.style():

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, profiles, records
+from dlinear.analysis import profiles, statistics
+from dlinear.report import plotting
+from dlinear.runs import collection
 from dlinear.theory import limits
 
 NEEDS = "python -m sims.rough_layers"
@@ -18,7 +20,7 @@ PARTS = {"brownian": r"scale $1/\sqrt{T}$", "prefactor": r"scale $1/T$"}
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/rough_layers: q with its 95 % interval over seeds."""
-    data = records.load_latest(Path(results) / "rough_layers")
+    data = collection.load_latest(Path(results) / "rough_layers")
     depths = data["depth"].values.tolist()
     with plotting.style():
         figure, axes = plotting.column(height=2.9)
@@ -30,13 +32,13 @@ def draw(results: str, figures: str) -> list[Path]:
                 each.append(
                     [np.mean(one.sin2 / limits.decay_law(1.0, 0.0, one.shortfall, depth)) for one in found]
                 )
-            means = [profiles.mean_interval(values) for values in each]
+            means = [statistics.mean_interval(values) for values in each]
             plotting.interval(axes, depths, *np.transpose(means), label=label, number=number)
             law = data["predicted_quadratic"].sel(ensemble=part, depth=depths).mean("seed")
             span = depths if len(depths) > 1 else [depths[0] / 1.3, depths[0] * 1.3]  # a point is no line
             plotting.predicted(axes, span, np.resize(law, len(span)), "Theorem C", number)
             if len(depths) > 1:
-                words.append(f"$T^{{{profiles.exponent(depths, np.transpose(each)).value:.2f}}}$")
+                words.append(f"$T^{{{statistics.exponent(depths, np.transpose(each)).value:.2f}}}$")
         axes.set(xscale="log", yscale="log", xlabel="$T$", ylabel="prefactor $q$")
         axes.set_xticks(depths, labels=[str(depth) for depth in depths])
         axes.set_xticks([], minor=True)

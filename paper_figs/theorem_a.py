@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dlinear import plotting, records
+from dlinear.report import plotting
+from dlinear.runs import collection
 
 NEEDS = "python -m sims.theorem_a"
 LABELS = {
@@ -23,7 +24,7 @@ LABELS = {
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/theorem_a: for each kind of layers the seed that comes nearest to its bound."""
-    data = records.load_latest(Path(results) / "theorem_a")
+    data = collection.load_latest(Path(results) / "theorem_a")
     depth = int(data["depth"].max())
     data = data.sel(depth=depth)
     share = data["sin2"] / data["bound"]

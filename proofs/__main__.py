@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlinear import report
 from dlinear.claims import Claim, Outcome, Verdict
+from dlinear.runs import script
 from dlinear.storage import write_text
 
-with report.imports():
+with script.imports():
     from dlinear.certify import CertificateError, check, read
     from dlinear.certify.ledger import confirm as recheck
 
@@ -293,4 +293,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(report.command(main))
+    sys.exit(script.command(main))

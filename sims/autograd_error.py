@@ -17,15 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import report, sweeps
+from dlinear import report
 from dlinear.engine import products
-from dlinear.launch import Kept, at_least, cell_from, check
+from dlinear.runs import script, sweeps
+from dlinear.runs.knobs import at_least, cell_from, check
+from dlinear.runs.launch import LocalRun
 
 EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class Knobs(Kept):
+class Knobs(LocalRun):
     """What to run."""
 
     depths: tuple[int, ...] = (8, 32, 96)  # autograd over all windows costs T h products
@@ -125,4 +127,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

@@ -23,12 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlinear import records, report, sweeps
+from dlinear import report
 from dlinear.bridge import meters
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import Stack, TaskShape, model
-from dlinear.launch import Kept, at_least, cell_from, check
+from dlinear.runs import collection, records, script, sweeps
+from dlinear.runs.knobs import at_least, cell_from, check
+from dlinear.runs.launch import LocalRun
 
 CLASSES = 10
 LEAST = 0.99  # R^2 of a line
@@ -37,7 +39,7 @@ WINDOW = 0.02  # relative tolerance of the largest window
 
 
 @dataclass(frozen=True)
-class Knobs(Kept):
+class Knobs(LocalRun):
     """What to run."""
 
     models: tuple[Literal["mlp", "resnet62"], ...] = ("mlp", "resnet62")  # equal blocks, and unequal ones
@@ -206,7 +208,7 @@ def main(knobs: Knobs) -> int:
         print(f"{sweep}\nno verdict: {sweep.waiting}")
         return 1
     print(sweep)
-    found = {record.key: record.arrays for record in records.scan(sweep.folder, sweep.keys)}
+    found = {record.key: record.arrays for record in collection.scan(sweep.folder, sweep.keys)}
     rows, said, answers = [], [], []
     for cell in every:
         data = found[records.key(cell)]
@@ -224,4 +226,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

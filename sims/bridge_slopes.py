@@ -27,12 +27,15 @@ from typing import Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import profiles, records, report, sweeps
-from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
-from dlinear.profiles import JUDGED, Mean
+from dlinear import report
+from dlinear.analysis import profiles, statistics
+from dlinear.analysis.statistics import JUDGED, Estimate
+from dlinear.runs import records, script, sweeps
+from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check
+from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
-with report.imports():
+with script.imports():
     from dlinear.bridge.slopes import Slope, SlopeProbe, odds
 
 NAME = "bridge_slopes"
@@ -43,7 +46,7 @@ COMBINATIONS = (
     *(f"{act}-rough-root" for act in ("identity", "tanh")),
 )
 ORDER = 0.1  # an order this far outside the interval still counts as predicted: T is finite
-DISCRETE = 5.0  # constants are limits: relative corrections up to about this over T (`dlinear.decay`)
+DISCRETE = 5.0  # constants are limits: relative corrections up to about this over T (`analysis.decay`)
 NEAR = 1 / 3  # of T: the shortfalls that the fits of the models of a fixed, small depth take
 FOLLOWED = 0.03  # of T: the shortfall whose angle is followed in training; the next order is 3 % of it
 WHY = dict.fromkeys(
@@ -265,9 +268,9 @@ def words(slope: Slope) -> str:
 def verdicts(name: str, epoch: int, slope: Slope) -> list[report.Answer]:
     """Whether order and constant are those predicted."""
     low, high = slope.fit.order_interval
-    order = Mean(slope.fit.order, low - ORDER, high + ORDER)
+    order = Estimate(slope.fit.order, low - ORDER, high + ORDER)
     ratio, slack = slope.ratio(JUDGED), DISCRETE / slope.depth
-    ratio = Mean(ratio.value, ratio.low - slack, ratio.high + slack)
+    ratio = Estimate(ratio.value, ratio.low - slack, ratio.high + slack)
     where = f"{name}, T = {slope.depth}, epoch {epoch}"
     return [
         report.Answer(
@@ -322,12 +325,12 @@ def training(knobs: Knobs, data: Any, names: list[str]) -> tuple[list[list[str]]
         grown, fall = (columns[key][-1] / columns[key][turn] for key in ("sin2", "energy"))
         energy = curves["energy"]
         measured, formula = exponents(energy, curves["sin2"]), exponents(energy, curves["law"])
-        gap = profiles.mean_interval(measured - formula, JUDGED)
+        gap = statistics.mean_interval(measured - formula, JUDGED)
         answers.append(
             report.Answer(
                 f"{name}: sin^2 (m = {m}) against N in training has the exponent of Theorem D's formula",
-                Mean(gap.value, gap.low - ORDER, gap.high + ORDER).supports(0.0),
-                f"{profiles.mean_interval(measured):.2f} and {formula.mean():.2f}, "
+                Estimate(gap.value, gap.low - ORDER, gap.high + ORDER).supports(0.0),
+                f"{statistics.mean_interval(measured):.2f} and {formula.mean():.2f}, "
                 f"difference {gap:.2f} (99.7 %); from epoch {int(part['epoch'].values[turn])} on sin^2 goes "
                 f"up {grown:.3g} times: N falls {1 / fall:.3g} times, what the last layers add to the error "
                 f"only {1 / (grown * fall):.3g} times",
@@ -335,11 +338,11 @@ def training(knobs: Knobs, data: Any, names: list[str]) -> tuple[list[list[str]]
         )
         if np.isfinite(curves["residual"]).all():
             measured, formula = (exponents(curves["residual"], curves[key]) for key in ("sin2", "law"))
-            power = profiles.mean_interval(measured, JUDGED)
+            power = statistics.mean_interval(measured, JUDGED)
             answers.append(
                 report.Answer(
                     f"{name}: late in training sin^2 ~ (||R||^2)^-1 (Theorem B)",
-                    Mean(power.value, power.low - ORDER, power.high + ORDER).supports(-1.0),
+                    Estimate(power.value, power.low - ORDER, power.high + ORDER).supports(-1.0),
                     f"exponent {power:.2f} (99.7 %), by Theorem B's formula {formula.mean():.2f}",
                 )
             )
@@ -384,7 +387,7 @@ def named(knobs: Knobs, data: Any) -> list[report.Answer]:
         part = at(data, epoch=epoch, ensemble=knobs.model, depth=depth)
         found = [odds(one) for one in profiles.from_records(part)]
         fits = [dlinear.fit_decay(one, max_fraction=NEAR) for one in found]
-        order = profiles.mean_interval([fit.order for fit in fits])
+        order = statistics.mean_interval([fit.order for fit in fits])
         m, law = found[0].shortfall, part[["predicted_quadratic", "predicted_cubic"]].mean("seed")
         q, c = (float(law[f"predicted_{name}"]) for name in ("quadratic", "cubic"))
         near = m <= NEAR * depth
@@ -395,7 +398,7 @@ def named(knobs: Knobs, data: Any) -> list[report.Answer]:
             like = replace(found[0], sin2=predicted)
             expected = dlinear.fit_decay(like, max_fraction=NEAR).order
             share = [np.exp(np.mean(np.log(one.sin2 / predicted)[near])) for one in found]
-            said = [f"m* = {star:.1f}", f"{expected:.2f}", f"{profiles.mean_interval(share):.2f}"]
+            said = [f"m* = {star:.1f}", f"{expected:.2f}", f"{statistics.mean_interval(share):.2f}"]
         sines, shown = part["sin2"].mean("seed").values, (1, 2, int(m[near][-1]))
         rows.append(
             [
@@ -413,7 +416,7 @@ def named(knobs: Knobs, data: Any) -> list[report.Answer]:
             answers.append(
                 report.Answer(
                     f"{knobs.model}, epoch {int(epoch)}: order of tan^2 is 2, 3 or between",
-                    inside if spread < profiles.VAGUE or not inside else None,
+                    inside if spread < statistics.VAGUE or not inside else None,
                     f"{order:.2f} (95 %)" + WHY.get(knobs.model, ""),
                 )
             )
@@ -483,4 +486,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

@@ -44,7 +44,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dlinear import comparison, records, report, sweeps, winners
+from dlinear import report
+from dlinear.analysis import budgets, comparison
 from dlinear.bridge import data, meters, sampling
 from dlinear.bridge.beside import Beside
 from dlinear.bridge.losses import Supervised
@@ -52,7 +53,9 @@ from dlinear.bridge.methods import method as method_of
 from dlinear.bridge.models import Stack, model
 from dlinear.bridge.settings import Training, device_of
 from dlinear.bridge.trainer import train
-from dlinear.launch import POSITIVE, Launch, Rule, Source, at_least, cell_from, check
+from dlinear.runs import collection, records, script, sweeps
+from dlinear.runs.knobs import POSITIVE, Constraint, Source, at_least, cell_from, check
+from dlinear.runs.launch import Launch
 from dlinear.theory import costs
 
 NAME = "bridge_tradeoff"
@@ -143,8 +146,8 @@ def check_all(knobs: Knobs) -> None:
         DomainError: a knob that makes no sense.
     """
     counts = ("seeds", "epochs", "batch", "width", "rounds", "tangents", "accumulations", "combined")
-    blocks = Rule(lambda value: 1 <= value <= (knobs.depth or 0), f"in 1..{knobs.depth}")
-    thirds = Rule(lambda value: value >= 3 and value % 3 == 0, "a multiple of 3 (three stages)")
+    blocks = Constraint(lambda value: 1 <= value <= (knobs.depth or 0), f"in 1..{knobs.depth}")
+    thirds = Constraint(lambda value: value >= 3 and value % 3 == 0, "a multiple of 3 (three stages)")
     check(
         knobs,
         **dict.fromkeys(counts, at_least(1)),
@@ -152,7 +155,7 @@ def check_all(knobs: Knobs) -> None:
         rates=POSITIVE,
         horizons=blocks,
         checkpoints=blocks,
-        stages=Rule(lambda value: 2 <= value <= (knobs.depth or 0), f"in 2..{knobs.depth}"),
+        stages=Constraint(lambda value: 2 <= value <= (knobs.depth or 0), f"in 2..{knobs.depth}"),
     )
 
 
@@ -339,7 +342,7 @@ class Progress:
             sweep = sweeps.run(f"{self.knobs.results}/{NAME}", cells, self.compute, workers=0)
         else:
             sweep = self.knobs.sweep(NAME, cells, self.compute)
-        found = {record.key: record for record in records.scan(sweep.folder, map(records.key, cells))}
+        found = {record.key: record for record in collection.scan(sweep.folder, map(records.key, cells))}
         self.cells += cells
         self.computed += sweep.computed
         if len(found) < len(cells):
@@ -363,7 +366,7 @@ def spread(values: np.ndarray, digits: int = 3, factor: float = 1.0) -> str:
     return f"{values.mean():.{digits}f}{deviation}"
 
 
-def cost_rows(found: Sequence[comparison.Entry], depth: int) -> list[list[str]]:
+def cost_rows(found: Sequence[comparison.MethodResult], depth: int) -> list[list[str]]:
     """Memory, work and time beside what theory says of them."""
     rows = []
     whole = next(one for one in found if one.method == "backprop").numbers["saved"]
@@ -380,7 +383,7 @@ def cost_rows(found: Sequence[comparison.Entry], depth: int) -> list[list[str]]:
     return rows
 
 
-def result_rows(found: Sequence[comparison.Entry], rates: Sequence[float]) -> list[list[str]]:
+def result_rows(found: Sequence[comparison.MethodResult], rates: Sequence[float]) -> list[list[str]]:
     """What training reached, at equal epochs and at equal time."""
     rows = []
     for one in found:
@@ -394,7 +397,7 @@ def result_rows(found: Sequence[comparison.Entry], rates: Sequence[float]) -> li
     return rows
 
 
-def judge(found: Sequence[comparison.Entry], depth: int) -> list[report.Answer]:
+def judge(found: Sequence[comparison.MethodResult], depth: int) -> list[report.Answer]:
     """What must hold whatever the winner is."""
     horizons = [one for one in found if "horizon" in one.numbers]
     wrong = [
@@ -465,9 +468,9 @@ def main(knobs: Knobs) -> int:
     print()
     for regime in comparison.REGIMES:
         for metric in ("test", "train"):
-            print("\n".join(winners.findings(found, regime, metric)))
+            print("\n".join(budgets.findings(found, regime, metric)))
     return report.finish(judge(found, depth))
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

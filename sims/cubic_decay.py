@@ -20,8 +20,11 @@ from typing import Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import profiles, report, sweeps
-from dlinear.launch import FRACTION, POSITIVE, PROFILE, Launch, Target, at_least, cell_from, check
+from dlinear import report
+from dlinear.analysis import profiles, statistics
+from dlinear.runs import script, sweeps
+from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check
+from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
 Ensemble = Literal["smooth", "gaussian", "orthogonal", "mixed"]
@@ -130,14 +133,14 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
     question = f"{ensemble} layers, T = {depth}: Theorem {theorem}, measured/predicted"
     if ensemble == "smooth":
         each = [dlinear.fit_decay(one).cubic for one in found] / laws["cubic"]
-        ratio = profiles.mean_interval(each, profiles.JUDGED)
+        ratio = statistics.mean_interval(each, statistics.JUDGED)
         answers.append(report.Answer(question, abs(ratio.value - 1) <= CONSTANT, f"{ratio:.4f} (99.7 %)"))
     else:  # the theorem is about the expectation: each seed gives one number, its mean over the curve
         curve = zip(found, *laws.values(), strict=True)
         each = [
             float(np.mean(one.sin2 / limits.decay_law(q, c, one.shortfall, depth))) for one, q, c in curve
         ]
-        ratio = profiles.mean_interval(each, profiles.JUDGED)
+        ratio = statistics.mean_interval(each, statistics.JUDGED)
         answers.append(report.Answer(question, ratio.supports(1.0), f"{ratio:.3f} (99.7 %)"))
     return row, answers
 
@@ -163,4 +166,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

@@ -26,16 +26,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 import dlinear
-from dlinear import profiles, records, report, sweeps
+from dlinear import report
+from dlinear.analysis import profiles
 from dlinear.engine.backends import Precision, backend_for
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel import distributed, rendezvous
 from dlinear.engine.parallel.threads import ParallelMap, Threads
 from dlinear.errors import DlinearError, DomainError
-from dlinear.launch import POSITIVE, Target, at_least, cell_from, check
+from dlinear.runs import collection, records, script, sweeps
+from dlinear.runs.knobs import POSITIVE, Target, at_least, cell_from, check
 from dlinear.theory import limits
 
-with report.imports():
+with script.imports():
     import tyro
 
 Ensemble = Literal["gaussian", "orthogonal", "smooth-constant"]
@@ -272,7 +274,7 @@ def work(knobs: Knobs, team: Any) -> int:
     print(f"{knobs.data}, width {knobs.width}, {knobs.ensemble} layers, seed {knobs.seed}; {sweep}")
     if sweep.failed:
         return report.finish([report.Answer("every cell is computed", False, f"{len(sweep.failed)} failed")])
-    judged = [judge(records.load(folder, [records.key(cell)]), cell) for cell in cells]
+    judged = [judge(collection.load(folder, [records.key(cell)]), cell) for cell in cells]
     print("\n\n".join(text for text, _ in judged))
     return report.finish([answer for _, answers in judged for answer in answers])
 
@@ -291,4 +293,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

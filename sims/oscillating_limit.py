@@ -16,8 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import profiles, report, sweeps
-from dlinear.launch import FINITE, FRACTION, NONZERO, Kept, at_least, cell_from, check
+from dlinear import report
+from dlinear.analysis import profiles
+from dlinear.runs import script, sweeps
+from dlinear.runs.knobs import FINITE, FRACTION, NONZERO, at_least, cell_from, check
+from dlinear.runs.launch import LocalRun
 from dlinear.theory.log_periodic import LogPeriodic
 
 CLOSE = 0.03  # of the leading term, between the two shortfalls:
@@ -27,7 +30,7 @@ SWING = 0.05  # relative: anything above cannot be a remainder of order 1/m or 1
 
 
 @dataclass(frozen=True)
-class Knobs(Kept):
+class Knobs(LocalRun):
     """What to run."""
 
     depths: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # each decade adds a period and a half
@@ -97,4 +100,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

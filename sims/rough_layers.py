@@ -21,9 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import profiles, report, sweeps
+from dlinear import report
+from dlinear.analysis import profiles, statistics
 from dlinear.engine import products
-from dlinear.launch import POSITIVE, PROFILE, Launch, Target, at_least, below, cell_from, check
+from dlinear.runs import script, sweeps
+from dlinear.runs.knobs import POSITIVE, PROFILE, Target, at_least, below, cell_from, check
+from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
 PARTS = ("prefactor", "crossover", "brownian")
@@ -104,8 +107,8 @@ def judge_quadratic(part: str, found: dict[int, Profiles], predicted: np.ndarray
     """Order and prefactor of a part without a mean; `predicted` is q over (depth, seed)."""
     scale, wanted = ("1/T", -1.0) if part == "prefactor" else ("1/sqrt(T)", 0.0)
     measured = np.array([prefactors(of_depth) for of_depth in found.values()])
-    power = profiles.exponent(list(found), measured.T, profiles.JUDGED)
-    ratio = profiles.mean_interval((measured / predicted).mean(axis=0), profiles.JUDGED)
+    power = statistics.exponent(list(found), measured.T, statistics.JUDGED)
+    ratio = statistics.mean_interval((measured / predicted).mean(axis=0), statistics.JUDGED)
     deepest = max(found)
     fit = dlinear.fit_decay(found[deepest])
     return [
@@ -142,12 +145,12 @@ def judge_crossover(found: dict[int, Profiles], predicted: float) -> tuple[list[
     question = "crossover: m* of Theorem C, measured/predicted"
     if not np.isfinite([logs(every), *(logs(every[:i] + every[i + 1 :]) for i in every)]).all():
         return stars, [report.Answer(question, False, "one of the two terms was not seen: take more seeds")]
-    level = profiles.jackknife(lambda some: logs(tuple(some)).mean(), every, profiles.JUDGED)
+    level = statistics.jackknife(lambda some: logs(tuple(some)).mean(), every, statistics.JUDGED)
     centred = np.log(depths) - np.mean(np.log(depths))
-    slope = profiles.jackknife(
-        lambda some: logs(tuple(some)) @ centred / (centred @ centred), every, profiles.JUDGED
+    slope = statistics.jackknife(
+        lambda some: logs(tuple(some)) @ centred / (centred @ centred), every, statistics.JUDGED
     )
-    ratio = profiles.Mean(*np.exp(level))
+    ratio = statistics.Estimate(*np.exp(level))
     return stars, [
         report.Answer(
             "crossover: m* of Theorem C, measured/predicted", ratio.supports(1.0), f"{ratio:.3f} (99.7 %)"
@@ -190,7 +193,7 @@ def main(knobs: Knobs) -> int:
         else:
             new = judge_quadratic(part, found, quadratic) if enough else []
             for depth, law in zip(depths, quadratic, strict=True):
-                q = profiles.mean_interval(prefactors(found[depth]))
+                q = statistics.mean_interval(prefactors(found[depth]))
                 rows.append([part, str(depth), "q", f"{q:.3g}", f"{law.mean():.3g}"])
         answers += new
     print(report.table(("part", "T", "", "measured [95 %]", "predicted"), rows))
@@ -198,4 +201,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

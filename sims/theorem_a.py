@@ -16,16 +16,19 @@ from dataclasses import dataclass
 import numpy as np
 
 import dlinear
-from dlinear import profiles, report, sweeps
+from dlinear import report
+from dlinear.analysis import profiles
 from dlinear.engine import products
-from dlinear.launch import PROFILE, Kept, at_least, below, cell_from, check
+from dlinear.runs import script, sweeps
+from dlinear.runs.knobs import PROFILE, at_least, below, cell_from, check
+from dlinear.runs.launch import LocalRun
 from dlinear.theory import bounds
 
 ENSEMBLES = ("identical", "smooth", "gaussian", "orthogonal")
 
 
 @dataclass(frozen=True)
-class Knobs(Kept):
+class Knobs(LocalRun):
     """What to run."""
 
     depth: int = 300  # every horizon of a network this deep is cheap
@@ -101,4 +104,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(report.script(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__))

@@ -203,10 +203,10 @@ def test_an_index_off_by_one_would_fail(monkeypatch):
     net, phi = gaussian(6, 200, 3)
     want = dlinear.alignment(net, phi, range(1, 200))
     fft, direct = engine(25, fft_from=30), engine(25, fft_from=math.inf)
-    monkeypatch.setattr(all_horizons, "by_fft", shifted(fft_blocks.by_fft))
+    monkeypatch.setattr(triangle, "by_fft", shifted(fft_blocks.by_fft))
     assert worst_sin2(net, phi, fft, want) > 1e-6
     assert worst_sin2(net, phi, direct, want) < 1e-10
-    monkeypatch.setattr(all_horizons, "by_pairs", shifted(pair_blocks.by_pairs))
+    monkeypatch.setattr(triangle, "by_pairs", shifted(pair_blocks.by_pairs))
     assert worst_sin2(net, phi, direct, want) > 1e-6
 
 
@@ -232,7 +232,7 @@ def test_the_guard_finds_what_the_largest_sum_drowns(monkeypatch):
     want = dlinear.alignment(net, phi, range(1, 240))
     how = engine(8, fft_from=0)
     assert worst_sin2(net, phi, how, want) < 1e-10
-    monkeypatch.setattr(all_horizons, "TOLERANCE", math.inf)
+    monkeypatch.setattr(triangle, "TOLERANCE", math.inf)
     assert worst_sin2(net, phi, how, want) > 1e-3, "without the guard"
 
 
@@ -250,7 +250,7 @@ def test_the_guard_finds_channels_that_cancel(monkeypatch):
     want = replace(want, sin2=np.array(exact))  # both ways stay within 1e-10 of it, not of each other
     how = engine(16, 2, fft_from=math.inf)
     assert worst_sin2(net, phi, how, want) < 1e-10
-    monkeypatch.setattr(all_horizons, "TOLERANCE", math.inf)
+    monkeypatch.setattr(triangle, "TOLERANCE", math.inf)
     assert worst_sin2(net, phi, how, want) > 1e-8, "without the guard"
 
 

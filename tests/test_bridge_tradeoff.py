@@ -10,11 +10,11 @@ import pytest
 import torch
 import tyro
 
-from dlinear import records
 from dlinear.bridge import alignment, horizon_gradients
 from dlinear.bridge.beside import Beside, size
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models import TaskShape, model
+from dlinear.runs import collection, records
 
 TOY = (
     "--depth 6 --width 5 --samples 50 --test-samples 30 --batch 20 --epochs 2 "
@@ -38,7 +38,7 @@ def toy(sim, tmp_path_factory):
     )
     sim.main(knobs)
     place = folder / sim.NAME
-    return records.scan(place, records.latest(place))
+    return collection.scan(place, collection.latest(place))
 
 
 def pair(name, dtype=torch.float64):

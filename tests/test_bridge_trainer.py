@@ -24,7 +24,6 @@ from tiny_stack import TINY, Split, Stack, backprop, labelled
 from torch import nn
 from torch.nn import functional
 
-from dlinear import records
 from dlinear.bridge import checkpoints, metrics, session
 from dlinear.bridge.evaluation import evaluate
 from dlinear.bridge.interrupts import Breaks
@@ -34,6 +33,7 @@ from dlinear.bridge.settings import device_of
 from dlinear.bridge.trainer import SETTINGS, Training, next_rate, setting, train
 from dlinear.bridge.undisturbed import undisturbed
 from dlinear.errors import DomainError, RecordError, ShapeError
+from dlinear.runs import records
 
 CPU = torch.device("cpu")
 

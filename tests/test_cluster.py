@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlinear import cluster, launch, records, sweeps
 from dlinear.errors import DomainError, MissingDependencyError
+from dlinear.runs import collection, dask_cluster, launch, pool, records, sweeps
 
 pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
@@ -90,7 +90,7 @@ class Dask:
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
             "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__DISK": "False",
         }
-        for variable in sweeps.THREADS:  # the task itself has to pin them
+        for variable in pool.THREADS:  # the task itself has to pin them
             environment.pop(variable, None)
         with (self.folder / f"{name}-{len(self.started)}.log").open("wb") as log:
             command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *words]
@@ -113,7 +113,7 @@ class Dask:
         return self.start("worker", "--nworkers", "1", "--nthreads", "1", *where, *words)
 
     def client(self, **words):
-        return cluster.Cluster(scheduler_file=self.file, **{"answer": ANSWER, "patience": 60.0, **words})
+        return dask_cluster.Cluster(scheduler_file=self.file, **{"answer": ANSWER, "patience": 60.0, **words})
 
     def processes(self):
         found = []
@@ -157,7 +157,7 @@ def in_background(action):
 def same_as_here(folder, asked, place):
     """The records equal those of a plain run of the same cells, bit by bit."""
     sweeps.run(place, asked, compute, workers=0)
-    for record in records.scan(place):
+    for record in collection.scan(place):
         other = records.read(records.cells(folder) / f"{record.key}.npz")
         assert np.array_equal(record.arrays["x"], other.arrays["x"])
 
@@ -193,7 +193,7 @@ def test_a_killed_worker_loses_no_cell(tmp_path, trace, dask, nanny):
     for seed in begun:  # a cell begun twice found the same numbers, where it came to any
         found = {path.read_text() for path in trace.glob(f"{seed:02}-*")} - {""}
         assert len(found) == 1
-    data = records.load(folder)
+    data = collection.load(folder)
     assert data["pid"].values.min() > 0
     assert killed[0] in data["pid"].values
     assert (data["threads"] == 1).all()
@@ -225,14 +225,16 @@ def test_a_cell_that_kills_every_worker_is_reported_and_the_rest_complete(tmp_pa
     assert "2 of 12 cells are missing" in sweep.waiting
     assert "2 FAILED" in str(sweep)
     assert "died in each of 2 tries" in capsys.readouterr().err
-    assert sorted(records.load(tmp_path / "exp")["seed"].values) == [i for i in range(12) if i not in (1, 5)]
+    assert sorted(collection.load(tmp_path / "exp")["seed"].values) == [
+        i for i in range(12) if i not in (1, 5)
+    ]
 
 
 def test_when_no_worker_is_left_the_sweep_stops_in_time(tmp_path, trace, dask, capsys):
     dask.scheduler()
     worker = dask.worker("--no-nanny")
     asked = cells(trace, 2, s0="quick", s1="dies")
-    with pytest.raises(cluster.ClusterError, match=r"no worker has been connected to tcp.* for 2 s"):
+    with pytest.raises(dask_cluster.ClusterError, match=r"no worker has been connected to tcp.* for 2 s"):
         sweeps.run(tmp_path / "exp", asked, compute, executor=dask.client(patience=2.0))
     assert worker.wait(10) == 3
     said = capsys.readouterr().err
@@ -254,14 +256,14 @@ def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, ca
         killed.append(scheduler.wait(30))
 
     killer = in_background(kill_in_the_middle)
-    with pytest.raises(cluster.ClusterError, match=r"scheduler at tcp.* is gone \(waited 2 s\)"):
+    with pytest.raises(dask_cluster.ClusterError, match=r"scheduler at tcp.* is gone \(waited 2 s\)"):
         sweeps.run(folder, asked, compute, executor=dask.client(answer=2.0))
     killer.join(60)
     assert killed
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "of 12 cells are kept" in said[0]
-    kept = len(records.scan(folder))
+    kept = len(collection.scan(folder))
     assert kept >= 3
 
     dask.scheduler(port)
@@ -276,32 +278,34 @@ def test_no_scheduler_is_one_line_in_time(tmp_path, trace):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         closed = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(cluster.ClusterError, match=f"no Dask scheduler at {closed} within 1 s"):
-            sweeps.run(tmp_path / "e", asked, compute, executor=cluster.Cluster(closed, answer=1.0))
+        with pytest.raises(dask_cluster.ClusterError, match=f"no Dask scheduler at {closed} within 1 s"):
+            sweeps.run(tmp_path / "e", asked, compute, executor=dask_cluster.Cluster(closed, answer=1.0))
     for address in (closed, "nonsense://x:1", "tcp://127.0.0.1:port"):
-        with pytest.raises(cluster.ClusterError, match="no Dask scheduler at"):
-            sweeps.run(tmp_path / "e", asked, compute, executor=cluster.Cluster(address, answer=1.0))
+        with pytest.raises(dask_cluster.ClusterError, match="no Dask scheduler at"):
+            sweeps.run(tmp_path / "e", asked, compute, executor=dask_cluster.Cluster(address, answer=1.0))
     file = tmp_path / "scheduler.json"
     for content, words in ((None, "does not exist"), ("[1]", "names no address"), ('{"addr', "no address")):
         if content is not None:
             file.write_text(content)
-        with pytest.raises(cluster.ClusterError, match=words):
+        with pytest.raises(dask_cluster.ClusterError, match=words):
             sweeps.run(
-                tmp_path / "e", asked, compute, executor=cluster.Cluster(scheduler_file=file, answer=0.3)
+                tmp_path / "e", asked, compute, executor=dask_cluster.Cluster(scheduler_file=file, answer=0.3)
             )
 
 
 def test_a_finished_run_needs_no_cluster(tmp_path, trace):
     asked = cells(trace, 3)
     sweeps.run(tmp_path / "e", asked, compute, workers=0)
-    again = sweeps.run(tmp_path / "e", asked, compute, executor=cluster.Cluster("tcp://127.0.0.1:1"))
+    again = sweeps.run(tmp_path / "e", asked, compute, executor=dask_cluster.Cluster("tcp://127.0.0.1:1"))
     assert (again.computed, again.resumed) == (0, 3)
 
 
 def test_without_distributed_the_command_is_named(tmp_path, trace, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingDependencyError, match="pip install distributed"):
-        sweeps.run(tmp_path / "e", cells(trace, 1), compute, executor=cluster.Cluster("tcp://127.0.0.1:1"))
+        sweeps.run(
+            tmp_path / "e", cells(trace, 1), compute, executor=dask_cluster.Cluster("tcp://127.0.0.1:1")
+        )
 
 
 @pytest.mark.parametrize(
@@ -341,12 +345,12 @@ def test_shards_are_disjoint_complete_and_the_same_again(tmp_path, trace, count)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     whole = launch.Launch(results=str(tmp_path), workers=0).sweep("e", asked, compute)
     assert (whole.computed, whole.resumed, whole.waiting) == (0, 7, "")
-    assert records.latest(tmp_path / "e") == every
+    assert collection.latest(tmp_path / "e") == every
     assert set(computed(trace).values()) == {1}
 
 
 def test_dask_is_loaded_only_where_it_is_used():
-    code = "import sys, dlinear.launch; print([m for m in ('distributed', 'dask') if m in sys.modules])"
+    code = "import sys, dlinear.runs.launch; print([m for m in ('distributed', 'dask') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -376,7 +380,7 @@ def test_a_script_on_the_cluster_and_in_shards(tmp_path, dask):
     both = sim(tmp_path / "b", "--workers", "0")
     assert "12 computed, 12 resumed, 0 lost" in both.stdout
     assert both.stdout.splitlines()[1:] == first.stdout.splitlines()[1:]
-    a, b = (records.load(tmp_path / place / "rough_layers") for place in "ab")
+    a, b = (collection.load(tmp_path / place / "rough_layers") for place in "ab")
     assert a.attrs["cells"] == 24
     for name in a.data_vars:
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)

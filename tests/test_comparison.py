@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from dlinear import comparison, records, winners
+from dlinear.analysis import budgets, comparison
 from dlinear.bridge.methods import method
 from dlinear.errors import DomainError, RecordError
+from dlinear.runs import records
 
 DEPTH, TOTAL = 64, 60
 NUMBERS = {"saved": 0.0, "ratio_low": 0.9, "ratio_high": 1.1, "difference": 0.0}
@@ -64,9 +65,9 @@ def test_back_propagations_runs_stand_for_what_has_its_gradient():
 
 def test_no_horizon_wins_where_an_exact_method_has_less_memory_and_is_better():
     found = comparison.entries(made())
-    (alone,) = winners.won_budgets(found, "epochs")
+    (alone,) = budgets.won_budgets(found, "epochs")
     assert (alone.low, alone.high, alone.horizon.method, alone.rival) == (0.05, 0.08, "horizon-2", None)
-    first, second = winners.findings(found, "epochs")
+    first, second = budgets.findings(found, "epochs")
     assert "from 5.0% (0.00 MB) to 8.0% no exact method" in first
     assert "within no memory budget does a horizon beat every exact method" in second
     assert re.search(r"closest, horizon-4 at 10.0%, differs from accumulate-16 at 8.0% by -0.1000", second)
@@ -77,21 +78,21 @@ def test_a_horizon_wins_between_the_budgets_of_the_exact_methods():
     found = comparison.entries(made())
     won = [
         (w.low, w.high, w.horizon.method, w.rival and w.rival.method)
-        for w in winners.won_budgets(found, "time")
+        for w in budgets.won_budgets(found, "time")
     ]
     assert won == [
         (0.05, 0.08, "horizon-2", None),
         (0.08, 0.10, "horizon-2", "accumulate-16"),
         (0.10, 0.25, "horizon-4", "accumulate-16"),
     ]
-    said = winners.findings(found, "time")
+    said = budgets.findings(found, "time")
     assert "from 10.0% (0.00 MB) to 25.0% horizon-4 beats every exact method that fits" in said[2]
     assert not any("within no memory" in line for line in said)
 
 
 def test_a_difference_inside_its_interval_is_no_win():
     found = comparison.entries(made(horizon=(0.60, 0.52, 0.71)))
-    assert not [won for won in winners.won_budgets(found, "time") if won.rival]
+    assert not [won for won in budgets.won_budgets(found, "time") if won.rival]
 
 
 def test_a_run_that_diverged_beats_nothing_and_is_beaten():
@@ -100,14 +101,14 @@ def test_a_run_that_diverged_beats_nothing_and_is_beaten():
         if one.knobs["method"] == "horizon-2" and one.knobs["part"] == "epochs" and one.knobs["seed"] == 1:
             one.arrays["final_test_accuracy"][...] = np.nan
     found = {one.method: one for one in comparison.entries(some)}
-    assert winners.difference(found["horizon-2"], found["backprop"], "epochs").value == -math.inf
-    assert winners.difference(found["horizon-4"], found["horizon-2"], "epochs").low == math.inf
-    assert winners.findings(list(found.values()), "epochs")
+    assert budgets.difference(found["horizon-2"], found["backprop"], "epochs").value == -math.inf
+    assert budgets.difference(found["horizon-4"], found["horizon-2"], "epochs").low == math.inf
+    assert budgets.findings(list(found.values()), "epochs")
 
 
 def test_one_seed_says_nothing():
     some = [one for one in made() if one.knobs["seed"] in (0, 1000)]
-    assert winners.findings(comparison.entries(some), "epochs") == [
+    assert budgets.findings(comparison.entries(some), "epochs") == [
         "equal epochs, test accuracy: one seed gives no interval, so nothing is said about who wins"
     ]
 

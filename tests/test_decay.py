@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dlinear
-from dlinear import decay
+from dlinear.analysis import decay
 from dlinear.errors import DomainError
 from dlinear.theory import limits
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tyro
 
-from dlinear import profiles, records
+from dlinear.analysis import profiles
+from dlinear.runs import collection
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = "--data random --width 4 --depth 2e4 --points 8"
@@ -31,7 +32,7 @@ def run(words, folder):
 
 
 def numbers(folder):
-    return records.load_latest(folder / "large_depth").squeeze()
+    return collection.load_latest(folder / "large_depth").squeeze()
 
 
 def shell(words, folder, *before, **knobs):

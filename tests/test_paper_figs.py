@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tyro
 
-from dlinear import plotting
+from dlinear.report import plotting
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlinear import pareto
+from dlinear.analysis import pareto
 from dlinear.errors import ShapeError
 
 

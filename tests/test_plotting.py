@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 
-from dlinear import plotting
 from dlinear.errors import DomainError, RecordError
+from dlinear.report import plotting
 
 
 def draw():
@@ -98,6 +98,6 @@ def test_save_refuses_and_reports(tmp_path):
 
 
 def test_drawing_never_opens_a_window():
-    code = "import sys, dlinear.plotting; print('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, dlinear.report.plotting; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -3,39 +3,41 @@ import pytest
 from scipy.stats import t as student
 
 import dlinear
-from dlinear import profiles, records, report
+from dlinear import report
+from dlinear.analysis import profiles, statistics
 from dlinear.errors import DomainError, RecordError
+from dlinear.runs import collection, records, script
 
 
 def test_mean_interval_is_students():
     values = np.array([1.0, 2.0, 4.0, 7.0])
     low, high = student.interval(0.95, 3, values.mean(), values.std(ddof=1) / 2)
-    mean = profiles.mean_interval(values)
+    mean = statistics.mean_interval(values)
     assert mean == pytest.approx((3.5, low, high), rel=1e-12)
     assert 3.0 in mean
     assert high + 1e-9 not in mean
-    assert profiles.mean_interval(values, 0.997).high > high
+    assert statistics.mean_interval(values, 0.997).high > high
     assert f"{mean:.1f}" == f"3.5 [{low:.1f}, {high:.1f}]"
 
 
 def test_interval_covers_at_its_level():
     """2000 sets of five normal numbers: 95 % of the intervals hold the truth, to three standard errors."""
     rng = np.random.default_rng(0)
-    hits = sum(1.0 in profiles.mean_interval(rng.normal(1.0, 2.0, 5)) for _ in range(2000))
+    hits = sum(1.0 in statistics.mean_interval(rng.normal(1.0, 2.0, 5)) for _ in range(2000))
     assert abs(hits / 2000 - 0.95) < 3 * (0.95 * 0.05 / 2000) ** 0.5
 
 
 def test_a_single_seed_has_no_interval():
-    assert 3.0 not in profiles.mean_interval([3.0])
+    assert 3.0 not in statistics.mean_interval([3.0])
     with pytest.raises(DomainError):
-        profiles.mean_interval([])
+        statistics.mean_interval([])
     with pytest.raises(DomainError, match="finite"):
-        profiles.mean_interval([1.0, np.nan])
+        statistics.mean_interval([1.0, np.nan])
 
 
 def test_jackknife_of_a_mean_is_students_interval():
     values = [1.0, 2.0, 4.0, 7.0]
-    assert profiles.jackknife(np.mean, values) == pytest.approx(profiles.mean_interval(values), rel=1e-12)
+    assert statistics.jackknife(np.mean, values) == pytest.approx(statistics.mean_interval(values), rel=1e-12)
 
 
 def test_jackknife_of_a_ratio_covers_about_as_stated():
@@ -43,20 +45,20 @@ def test_jackknife_of_a_ratio_covers_about_as_stated():
     hits = 0
     for _ in range(400):
         pairs = rng.normal((2.0, 4.0), 0.5, size=(10, 2))
-        hits += 0.5 in profiles.jackknife(lambda some: np.sum(some, 0)[0] / np.sum(some, 0)[1], list(pairs))
+        hits += 0.5 in statistics.jackknife(lambda some: np.sum(some, 0)[0] / np.sum(some, 0)[1], list(pairs))
     assert abs(hits / 400 - 0.95) < 0.035
 
 
 def test_exponent():
     depths = [10, 100, 1000]
     noise = np.random.default_rng(2).lognormal(0, 0.01, size=(8, 3))
-    power = profiles.exponent(depths, noise * np.array(depths) ** -1.5)
+    power = statistics.exponent(depths, noise * np.array(depths) ** -1.5)
     assert -1.5 in power
     assert power.value == pytest.approx(-1.5, abs=0.01)
     with pytest.raises(DomainError, match="positive"):
-        profiles.exponent(depths, [[1.0, 0.0, 1.0]])
+        statistics.exponent(depths, [[1.0, 0.0, 1.0]])
     with pytest.raises(DomainError):
-        profiles.exponent([10], [[1.0]])
+        statistics.exponent([10], [[1.0]])
 
 
 def test_shortfalls():
@@ -79,7 +81,7 @@ def test_profiles_survive_the_way_through_records(tmp_path):
             made[depth, seed] = dlinear.alignment(net, np.eye(3) / 2, depth - m)
             knobs = {"ensemble": "gaussian", "depth": depth, "seed": seed}
             records.write(tmp_path, knobs, profiles.as_arrays(made[depth, seed]))
-    data = records.load(tmp_path)
+    data = collection.load(tmp_path)
     for depth in (40, 60):
         for seed, back in enumerate(profiles.from_records(data, ensemble="gaussian", depth=depth)):
             want = made[depth, seed]
@@ -112,7 +114,7 @@ def test_command_turns_refusals_into_one_line(capsys):
     def interrupted():
         raise KeyboardInterrupt
 
-    assert report.command(lambda: 1) == 1
-    assert report.command(refused) == 2
-    assert report.command(interrupted) == 130
+    assert script.command(lambda: 1) == 1
+    assert script.command(refused) == 2
+    assert script.command(interrupted) == 130
     assert capsys.readouterr().err == "error: too small\n"

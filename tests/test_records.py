@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from dlinear import records
 from dlinear.errors import RecordError
+from dlinear.runs import collection, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +100,8 @@ def test_truncated_file_is_named_and_skipped(tmp_path, keep):
     bad.write_bytes(bad.read_bytes()[:keep])
     with pytest.raises(RecordError, match="damaged"):
         records.read(bad)
-    with pytest.warns(records.RecordWarning, match=bad.stem):
-        dataset = records.load(tmp_path)
+    with pytest.warns(collection.RecordWarning, match=bad.stem):
+        dataset = collection.load(tmp_path)
     assert dataset.attrs["cells"] == 1
     assert records.read(good).key == good.stem
 
@@ -130,8 +130,8 @@ def test_foreign_files_are_named_and_skipped(tmp_path):
     np.savez(path.with_name("objects.npz"), record=np.array([None]))
     copied = path.with_name("0" * 64 + ".npz")
     copied.write_bytes(path.read_bytes())
-    with pytest.warns(records.RecordWarning) as caught:
-        found = records.scan(tmp_path)
+    with pytest.warns(collection.RecordWarning) as caught:
+        found = collection.scan(tmp_path)
     assert [record.key for record in found] == [path.stem]
     said = " ".join(str(item.message) for item in caught)
     assert all(name in said for name in ("other.npz", "note.npz", "objects.npz", copied.name))
@@ -154,8 +154,8 @@ def test_newer_version_is_named_and_skipped(tmp_path):
     edit_header(newer, lambda head: head.update(version=records.VERSION + 1))
     with pytest.raises(records.NewerRecordError, match=f"version {records.VERSION + 1}"):
         records.read(newer)
-    with pytest.warns(records.RecordWarning, match="version"):
-        assert len(records.scan(tmp_path)) == 1
+    with pytest.warns(collection.RecordWarning, match="version"):
+        assert len(collection.scan(tmp_path)) == 1
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_disk_that_fills_up_half_way(tmp_path):
     code = f"""
 import resource, signal, sys
 import numpy as np
-from dlinear import records
+from dlinear.runs import records
 records.write({str(tmp_path)!r}, {{"seed": 0}}, {{"a": ([], 1.0)}})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
@@ -234,7 +234,7 @@ except records.RecordError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "cannot write" in done.stdout
     assert [path.stem for path in (tmp_path / "cells").iterdir()] == [records.key({"seed": 0})]
-    assert len(records.scan(tmp_path)) == 1
+    assert len(collection.scan(tmp_path)) == 1
 
 
 def test_labelled_dataset(tmp_path):
@@ -243,7 +243,7 @@ def test_labelled_dataset(tmp_path):
             for seed in range(3):
                 if (ensemble, seed) != ("mixed", 2):
                     written(tmp_path, ensemble=ensemble, depth=depth, seed=seed)
-    data = records.load(tmp_path)
+    data = collection.load(tmp_path)
     assert data["sin2"].dims == ("seed", "depth", "ensemble", "shortfall")
     assert data["cubic"].dims == ("seed", "depth", "ensemble")
     assert data["depth"].values.tolist() == [20, 100]
@@ -259,7 +259,7 @@ def test_cells_with_other_shortfalls_are_aligned_by_label(tmp_path):
     for depth, labels in ((100, (1, 2, 8)), (20, (2, 3))):
         cell = Cell(depth=depth)
         records.write(tmp_path, cell, arrays(cell, labels))
-    data = records.load(tmp_path)["sin2"].sel(seed=0, ensemble="smooth")
+    data = collection.load(tmp_path)["sin2"].sel(seed=0, ensemble="smooth")
     assert data["shortfall"].values.tolist() == [1, 2, 3, 8]
     assert np.isnan(data.sel(depth=20, shortfall=8))
     assert float(data.sel(depth=20, shortfall=3)) == 21.0
@@ -267,10 +267,10 @@ def test_cells_with_other_shortfalls_are_aligned_by_label(tmp_path):
 
 def test_a_knob_that_varies_is_a_dimension_and_keys_select(tmp_path):
     a, b = written(tmp_path), written(tmp_path, sigma=2.5)
-    data = records.load(tmp_path)
+    data = collection.load(tmp_path)
     assert data["sin2"].dims == ("seed", "depth", "ensemble", "sigma", "shortfall")
     assert data["sigma"].values.tolist() == [1.0, 2.5]
-    assert "sigma" not in records.load(tmp_path, keys=[b.stem]).dims
+    assert "sigma" not in collection.load(tmp_path, keys=[b.stem]).dims
     assert a.exists()
 
 
@@ -278,17 +278,17 @@ def test_cells_too_unlike_are_refused(tmp_path):
     written(tmp_path)
     written(tmp_path, shortfalls=(1, 2))
     with pytest.raises(RecordError, match="shortfalls"):
-        records.load(tmp_path)
+        collection.load(tmp_path)
     cell = Cell()
     records.write(tmp_path / "b", cell, arrays(cell))
     records.write(tmp_path / "b", {"seed": 1, "depth": 100, "ensemble": 3}, {"sin2": ([], 1.0)})
     with pytest.raises(RecordError, match="cells differ"):
-        records.load(tmp_path / "b")
+        collection.load(tmp_path / "b")
 
 
 def test_no_record_is_said(tmp_path):
     with pytest.raises(RecordError, match="no readable record"):
-        records.load(tmp_path / "nothing")
+        collection.load(tmp_path / "nothing")
 
 
 def test_consolidated_netcdf_is_float64_and_equal(tmp_path):
@@ -297,10 +297,10 @@ def test_consolidated_netcdf_is_float64_and_equal(tmp_path):
 
     for seed in range(2):
         written(tmp_path / "exp", seed=seed)
-    path = records.consolidate(tmp_path / "exp")
+    path = collection.consolidate(tmp_path / "exp")
     assert path == tmp_path / "exp" / "exp.nc"
     with xarray.open_dataset(path, engine="h5netcdf") as back:
-        xarray.testing.assert_identical(back.load(), records.load(tmp_path / "exp"))
+        xarray.testing.assert_identical(back.load(), collection.load(tmp_path / "exp"))
     with h5py.File(path) as raw:
         assert raw["sin2"].dtype == np.float64
     assert sorted(os.listdir(tmp_path / "exp")) == ["cells", "exp.nc"]
@@ -308,12 +308,12 @@ def test_consolidated_netcdf_is_float64_and_equal(tmp_path):
 
 def test_latest(tmp_path):
     with pytest.raises(RecordError, match="no run has been completed"):
-        records.latest(tmp_path)
-    records.mark_latest(tmp_path, ["a", "b"])
-    assert records.latest(tmp_path) == ["a", "b"]
+        collection.latest(tmp_path)
+    collection.mark_latest(tmp_path, ["a", "b"])
+    assert collection.latest(tmp_path) == ["a", "b"]
     (tmp_path / "latest.json").write_text('{"version": 99, "keys": []}')
     with pytest.raises(records.NewerRecordError, match="99"):
-        records.latest(tmp_path)
+        collection.latest(tmp_path)
     for text in (
         '{"vers',
         "[]",
@@ -326,7 +326,7 @@ def test_latest(tmp_path):
     ):
         (tmp_path / "latest.json").write_text(text)
         with pytest.raises(RecordError, match="damaged"):
-            records.latest(tmp_path)
+            collection.latest(tmp_path)
     for keys in ("abc", [1]):
         with pytest.raises(RecordError, match="sequence of strings"):
-            records.mark_latest(tmp_path, keys)
+            collection.mark_latest(tmp_path, keys)

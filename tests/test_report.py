@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dlinear import optional, records, report
+from dlinear import optional, report
 from dlinear.errors import DomainError, MissingDependencyError
+from dlinear.runs import collection, script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +42,7 @@ def test_what_stops_a_script_is_one_line(error, status, line, capsys):
     def main():
         raise error
 
-    assert report.command(main) == status
+    assert script.command(main) == status
     assert capsys.readouterr().err.strip() == line
 
 
@@ -51,9 +52,9 @@ def test_a_reader_that_has_seen_enough_ends_the_script_quietly(lines):
     """Whether the pipe breaks while printing or with the last flush."""
     code = f"""
 import sys, time
-from dlinear import report
+from dlinear.runs import script
 sys.stdin.readline()
-sys.exit(report.command(lambda: print("line\\n" * {lines}) or 0))
+sys.exit(script.command(lambda: print("line\\n" * {lines}) or 0))
 """
     command = [sys.executable, "-c", code]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -102,7 +103,7 @@ def test_a_script_names_the_package_it_lacks(package, script, tmp_path):
     if name == "paper_figs":
         words += ["--results", str(tmp_path), "--figures", str(tmp_path)]
     if package == "xarray":
-        records.mark_latest(tmp_path / "cubic_decay", ["a"])
+        collection.mark_latest(tmp_path / "cubic_decay", ["a"])
     done = ended(name, words, f"import sys; sys.path.insert(0, {str(tmp_path)!r})", tmp_path)
     assert done.returncode == 2, done.stderr
     assert f"needs {package}: pip install " in done.stderr

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import tyro
 
-from dlinear import profiles, records
+from dlinear.analysis import statistics
 from dlinear.errors import DomainError
-from dlinear.launch import cell_from
+from dlinear.runs import collection
+from dlinear.runs.knobs import cell_from
 from dlinear.theory import limits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ def test_toy_run_resumes_with_nothing_and_says_the_same(name, tmp_path, capsys):
     assert first == ("NOT SUPPORTED" in after.out)
     assert "FAILED" not in after.out
     assert os.listdir(tmp_path) == [name]
-    data = records.load_latest(tmp_path / name)
+    data = collection.load_latest(tmp_path / name)
     assert data.attrs["cells"] == len(list((tmp_path / name / "cells").iterdir()))
 
 
@@ -161,7 +162,7 @@ def test_slopes_of_the_models_of_the_paper(words, tmp_path, capsys):
     assert run("bridge_slopes", words, tmp_path) == first
     assert capsys.readouterr().out.splitlines()[1:] == before[1:]
     model = words.split()[1]
-    data = records.load_latest(tmp_path / "bridge_slopes")
+    data = collection.load_latest(tmp_path / "bridge_slopes")
     assert data["ensemble"].values.tolist() == [model]
     assert int(data["depth"][0]) == {"linear": 15, "resnet62": 30}[model]
     assert np.isfinite(data["predicted_quadratic"]).all() == (model == "resnet62")
@@ -249,7 +250,7 @@ def test_a_bound_that_is_too_small_is_noticed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sim.bounds, "theorem_a", lambda *words: bound(*words) / 10)
     assert run("theorem_a", "--width 1 --seeds 1 --points 8", tmp_path) == 1
     said = capsys.readouterr().out
-    share = records.load_latest(tmp_path / "theorem_a")
+    share = collection.load_latest(tmp_path / "theorem_a")
     count = int((share["sin2"] > share["bound"]).sum())
     assert count == sum(int(row.split()[-1]) for row in said.splitlines()[3:7])
     assert 0 < count < share["sin2"].size
@@ -260,7 +261,7 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
     command = [sys.executable, "-m", "sims.cubic_decay", *words.split(), "--workers", "2"]
     subprocess.run([*command, "--results", str(tmp_path / "a")], cwd=ROOT, check=True, capture_output=True)
     run("cubic_decay", words, tmp_path / "b")
-    a, b = (records.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
+    a, b = (collection.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
     for name in a.data_vars:
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)
 
@@ -307,7 +308,7 @@ def test_an_interval_that_says_nothing_is_no_verdict(tmp_path, capsys):
     [((1.1, 0.7, 1.5), True), ((1.1, 0.5, 1.7), None), ((3.0, 2.0, 4.0), False), ((9.0, 2.0, 16.0), False)],
 )
 def test_what_an_interval_says_of_a_number(interval, says):
-    assert profiles.Mean(*interval).supports(1.0) is says
+    assert statistics.Estimate(*interval).supports(1.0) is says
 
 
 def test_missing_data_is_one_line(tmp_path):

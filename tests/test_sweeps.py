@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlinear import records, storage, sweeps
+from dlinear import storage
 from dlinear.errors import DomainError, RecordError
+from dlinear.runs import collection, records, sweeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +58,12 @@ def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers, monkey
     folder, asked = tmp_path / "exp", cells(trace, 4)
     sweep = sweeps.run(folder, asked, compute, workers=workers)
     assert (sweep.computed, sweep.resumed, dict(sweep.failed)) == (4, 0, {})
-    data = records.load(folder)
+    data = collection.load(folder)
     assert data["square"].values.ravel().tolist() == [0, 1, 4, 9]
     again = sweeps.run(folder, [*asked, asked[0]], compute, workers=workers)
     assert (again.computed, again.resumed) == (0, 4)
     assert computed(trace) == ["0.0", "1.0", "2.0", "3.0"]
-    assert records.latest(folder) == list(sweep.keys) == list(again.keys)
+    assert collection.latest(folder) == list(sweep.keys) == list(again.keys)
     assert "4 resumed" in str(again)
     assert "FAILED" not in str(again)
     if workers == 2:
@@ -82,7 +83,7 @@ def test_any_executor_can_be_passed(tmp_path, trace):
     with ThreadPoolExecutor(2) as executor:
         sweep = sweeps.run(tmp_path / "exp", cells(trace, 3), compute, executor=executor)
     assert sweep.computed == 3
-    assert (records.load(tmp_path / "exp")["process"] == os.getpid()).all()
+    assert (collection.load(tmp_path / "exp")["process"] == os.getpid()).all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -94,7 +95,7 @@ def test_a_failing_cell_is_reported_and_the_rest_complete(tmp_path, trace, worke
     assert "ZeroDivisionError: two lines" in capsys.readouterr().err
     assert "1 FAILED" in str(sweep)
     with pytest.raises(RecordError, match="no run has been completed"):
-        records.latest(tmp_path / "exp")
+        collection.latest(tmp_path / "exp")
 
 
 def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
@@ -103,7 +104,7 @@ def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
     sweep = sweeps.run(tmp_path / "exp", asked, compute, workers=2)
     assert list(sweep.failed) == [records.key(asked[1])]
     assert "BrokenProcessPool" in capsys.readouterr().err
-    assert sorted(records.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 2, 3]
+    assert sorted(collection.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 2, 3]
 
 
 def test_a_damaged_record_is_computed_again(tmp_path, trace):
@@ -111,11 +112,11 @@ def test_a_damaged_record_is_computed_again(tmp_path, trace):
     sweep = sweeps.run(folder, asked, compute, workers=0)
     path = records.cells(folder) / f"{sweep.keys[1]}.npz"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(records.RecordWarning, match=f"computed again: .*{sweep.keys[1]}"):
+    with pytest.warns(collection.RecordWarning, match=f"computed again: .*{sweep.keys[1]}"):
         again = sweeps.run(folder, asked, compute, workers=0)
     assert (again.computed, again.resumed) == (1, 1)
     assert computed(trace) == ["0.0", "1.0", "1.1"]
-    assert len(records.scan(folder)) == 2
+    assert len(collection.scan(folder)) == 2
 
 
 def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, capsys):
@@ -125,7 +126,7 @@ def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, c
     path.unlink()
     path.mkdir()
     with (
-        pytest.warns(records.RecordWarning, match="computed again"),
+        pytest.warns(collection.RecordWarning, match="computed again"),
         pytest.raises(storage.WriteError, match="directory"),
     ):
         sweeps.run(folder, asked, compute, workers=0)
@@ -157,7 +158,7 @@ def test_a_full_disk_stops_the_sweep_and_says_how_to_go_on(tmp_path, trace, monk
         sweeps.run(folder, asked, compute, workers=0)
     monkeypatch.undo()
     assert "stopped: 2 of 4 cells are kept" in capsys.readouterr().err
-    assert len(records.scan(folder)) == 2
+    assert len(collection.scan(folder)) == 2
     assert sweeps.run(folder, asked, compute, workers=0).computed == 2
 
 
@@ -180,7 +181,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, trace, capsys):
 SCRIPT = """
 import os, sys, time
 from pathlib import Path
-from dlinear import sweeps
+from dlinear.runs import sweeps
 
 def compute(cell):
     if cell["seed"] >= 2:
@@ -219,7 +220,7 @@ def test_ctrl_c_in_a_terminal_ends_the_processes_at_once(tmp_path, trace):
     assert running.returncode == 130
     assert "interrupted: 2 of 4 cells are kept" in said
     assert "Traceback" not in said
-    assert sorted(records.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 1]
+    assert sorted(collection.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 1]
 
 
 def alive(pid):
@@ -281,4 +282,6 @@ def test_numbers_survive_the_way_through_a_process(tmp_path, trace):
     a = sweeps.run(tmp_path / "a", cells(trace, 2), compute, workers=2)
     b = sweeps.run(tmp_path / "b", cells(trace, 2), compute, workers=0)
     assert a.keys == b.keys
-    assert np.array_equal(records.load(tmp_path / "a")["square"], records.load(tmp_path / "b")["square"])
+    assert np.array_equal(
+        collection.load(tmp_path / "a")["square"], collection.load(tmp_path / "b")["square"]
+    )

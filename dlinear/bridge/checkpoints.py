@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlinear import records, storage
+from dlinear import storage
 from dlinear.errors import RecordError
+from dlinear.runs import records
 from dlinear.storage import reason
 
 FORMAT = "dlinear checkpoint"

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlinear import records, storage
+from dlinear import storage
 from dlinear.errors import DomainError, RecordError
+from dlinear.runs import records
 
 OK = "ok"  # the status of an epoch that ran to its end
 FINISHED = "finished"

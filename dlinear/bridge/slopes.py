@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlinear.analysis.decay import DecayFit, fit_decay
+from dlinear.analysis.statistics import LEVEL, Estimate, mean_interval
 from dlinear.bridge.alignment import alignment
 from dlinear.bridge.losses import Supervised
 from dlinear.bridge.models.deep import DeepStack
@@ -21,10 +23,8 @@ from dlinear.bridge.prediction import gradient_square, initial_law, realised_law
 from dlinear.bridge.sampling import criterion_of
 from dlinear.bridge.settings import Training
 from dlinear.bridge.undisturbed import left_alone
-from dlinear.decay import DecayFit, fit_decay
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DlinearError
-from dlinear.profiles import LEVEL, Mean, mean_interval
 from dlinear.theory.decay_law import DecayConstants, decay_law
 
 
@@ -115,7 +115,7 @@ class Slope:
         law = decay_law(self.law.quadratic, self.law.cubic, like.shortfall, like.depth)
         return fit_decay(replace(like, sin2=law)).order
 
-    def ratio(self, level: float = LEVEL) -> Mean:
+    def ratio(self, level: float = LEVEL) -> Estimate:
         """sin^2 over its prediction as m/T -> 0 (a line through each seed's ratios), mean over the seeds."""
         m = self.found[0].shortfall
         design = np.stack([np.ones(len(m)), m / self.depth], 1)

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlinear import records
 from dlinear.bridge import checkpoints, metrics
 from dlinear.bridge.evaluation import device_generators
 from dlinear.bridge.metrics import Run
@@ -28,6 +27,7 @@ from dlinear.bridge.sampling import Split, noise_seed
 from dlinear.bridge.session import CHECKPOINT, METRICS, Method, Probe, Session, next_rate
 from dlinear.bridge.settings import SETTINGS, Setting, Training, setting
 from dlinear.optional import needed
+from dlinear.runs import records
 
 __all__ = [
     "CHECKPOINT",

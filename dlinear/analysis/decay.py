@@ -37,6 +37,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dlinear.analysis.statistics import LEVEL, student_factor
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DomainError
 from dlinear.theory.decay_law import crossover, decay_law, faulhaber
@@ -45,7 +46,6 @@ Floats = NDArray[np.float64]
 Kind = Literal["cubic", "quadratic", "crossover", "neither"]
 Interval = tuple[float, float]
 
-LEVEL = 0.95  # of every interval
 CURVATURE = 5.0  # beta
 _RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
 _NUGGET = 1e-4  # share of s^2 without correlation; ten times as much already narrows the intervals too far
@@ -114,7 +114,7 @@ def fit_decay(
         )
     (q, c), errors = _fit_two_terms(m, sin2, depth)
     order, order_error, scatter = _fit_order(m, sin2, depth, _noise(m, depth, q + errors[0], c))
-    reach = _student(len(m) - 2)
+    reach = student_factor(len(m) - 2)
     order_interval = (order - reach * order_error, order + reach * order_error)
     star = crossover(q, c, depth)
     q_interval, c_interval = (
@@ -271,12 +271,6 @@ def _positive_interval(value: float, reach: float) -> Interval:
     """A scale's error is relative: a walk that came out short looks precise, so upwards it counts in logs."""
     above = value * float(np.exp(reach / value)) if 0 < reach < 2 * value else value + reach
     return max(0.0, value - reach), max(above, value + reach)
-
-
-def _student(freedom: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _classify(order: float, interval: Interval, both: bool, star: float, m: Floats) -> Kind:

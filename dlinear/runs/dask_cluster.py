@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError
-from dlinear.sweeps import THREADS, Arrays, Compute, Outcome, Results, timed
+from dlinear.runs.pool import THREADS
+from dlinear.runs.sweeps import Arrays, Compute, Outcome, Results, timed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
 TRIES = 3  # of a cell that the cluster forgets (a restarted scheduler)

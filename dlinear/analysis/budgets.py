@@ -11,23 +11,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dlinear import pareto, profiles
-from dlinear.comparison import REGIMES, Entry
+from dlinear.analysis import pareto, statistics
+from dlinear.analysis.comparison import REGIMES, MethodResult
 
-__all__ = ["Won", "difference", "findings", "won_budgets"]
+__all__ = ["WinningRange", "difference", "findings", "won_budgets"]
 
 
-def difference(one: Entry, other: Entry, regime: str, metric: str = "test") -> profiles.Mean:
+def difference(
+    one: MethodResult, other: MethodResult, regime: str, metric: str = "test"
+) -> statistics.Estimate:
     """Value of one minus the other's, seed by seed: mean and 95 % interval; infinite if only one diverged."""
     a, b = one.value(regime, metric), other.value(regime, metric)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         sign = float(np.isfinite(a).all()) - float(np.isfinite(b).all())
         reach = math.inf * sign if sign else math.nan
-        return profiles.Mean(reach, reach, reach)
-    return profiles.mean_interval(a - b)
+        return statistics.Estimate(reach, reach, reach)
+    return statistics.mean_interval(a - b)
 
 
-class Won(NamedTuple):
+class WinningRange(NamedTuple):
     """Budgets (shares of back-propagation's activations) within which a horizon beats the exact methods.
 
     Attributes:
@@ -39,32 +41,32 @@ class Won(NamedTuple):
 
     low: float
     high: float
-    horizon: Entry
-    rival: Entry | None
+    horizon: MethodResult
+    rival: MethodResult | None
 
 
-def won_budgets(found: Sequence[Entry], regime: str, metric: str = "test") -> list[Won]:
+def won_budgets(found: Sequence[MethodResult], regime: str, metric: str = "test") -> list[WinningRange]:
     """The budgets within which a horizon h < T beats every exact method that fits, or is alone."""
     ours, rivals = _sides(found)
     beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
     table = np.reshape(np.array(beats, bool), (len(ours), len(rivals)))
-    out: list[Won] = []
+    out: list[WinningRange] = []
     for budget in pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], table):
         best = _best([ours[i] for i in budget.winners], regime, metric)
         rival = _best([rivals[j] for j in budget.rivals], regime, metric) if budget.rivals else None
         if out and (out[-1].horizon, out[-1].rival, out[-1].high) == (best, rival, budget.low):
             out[-1] = out[-1]._replace(high=budget.high)
         else:
-            out.append(Won(budget.low, budget.high, best, rival))
+            out.append(WinningRange(budget.low, budget.high, best, rival))
     return out
 
 
-def _sides(found: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
+def _sides(found: Sequence[MethodResult]) -> tuple[list[MethodResult], list[MethodResult]]:
     """Horizons below T, and the exact methods."""
     return [one for one in found if one.family == "horizon"], [one for one in found if one.exact]
 
 
-def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[str]:
+def findings(found: Sequence[MethodResult], regime: str, metric: str = "test") -> list[str]:
     """`won_budgets` in words, or how close a horizon comes."""
     ours, rivals = _sides(found)
     where = f"{REGIMES[regime]}, {_name(found, metric)}"
@@ -94,7 +96,7 @@ def findings(found: Sequence[Entry], regime: str, metric: str = "test") -> list[
     return lines
 
 
-def _closest(ours: Sequence[Entry], rivals: Sequence[Entry], regime: str, metric: str) -> str:
+def _closest(ours: Sequence[MethodResult], rivals: Sequence[MethodResult], regime: str, metric: str) -> str:
     """The horizon that comes closest to the best exact method within its own memory."""
     gaps = []
     for one in ours:
@@ -111,22 +113,22 @@ def _closest(ours: Sequence[Entry], rivals: Sequence[Entry], regime: str, metric
     )
 
 
-def _best(some: Sequence[Entry], regime: str, metric: str) -> Entry:
-    def level(one: Entry) -> float:
+def _best(some: Sequence[MethodResult], regime: str, metric: str) -> MethodResult:
+    def level(one: MethodResult) -> float:
         mean = float(one.value(regime, metric).mean())
         return mean if math.isfinite(mean) else -math.inf
 
     return max(some, key=level)
 
 
-def _name(found: Sequence[Entry], metric: str) -> str:
+def _name(found: Sequence[MethodResult], metric: str) -> str:
     if metric == "train":
         return "minus the training loss"
     classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
     return "test accuracy" if classes else "minus the test loss"
 
 
-def _budget(one: Entry, fraction: float | None = None) -> str:
+def _budget(one: MethodResult, fraction: float | None = None) -> str:
     """A budget as a share of back-propagation's activations, and in bytes."""
     fraction = one.memory if fraction is None else fraction
     return f"{fraction:.1%} ({fraction * one.bytes / one.memory / 1e6:.2f} MB)"

@@ -15,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear import records
 from dlinear.errors import DomainError, RecordError
+from dlinear.runs import records
 from dlinear.theory import costs
 
 __all__ = [
     "EXACT",
     "REGIMES",
-    "Entry",
+    "MethodResult",
     "Predicted",
     "entries",
     "parts_of",
@@ -36,7 +36,7 @@ METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class MethodResult:
     """What is known of one method.
 
     Attributes:
@@ -150,7 +150,7 @@ def predicted(method: str, depth: int) -> Predicted:
     return known[family]
 
 
-def entries(found: Iterable[records.Record]) -> list[Entry]:
+def entries(found: Iterable[records.Record]) -> list[MethodResult]:
     """Entries in the order of memory, from the records of one run.
 
     A method without training runs of its own has back-propagation's gradient: back-propagation's runs stand
@@ -181,7 +181,7 @@ def entries(found: Iterable[records.Record]) -> list[Entry]:
         family, number = parts_of(method)
         numbers |= {"depth": meter.knobs["depth"]} | ({"horizon": number or 1} if family == "horizon" else {})
         out.append(
-            Entry(
+            MethodResult(
                 method,
                 numbers["activations"],
                 numbers["activations"] / whole,

@@ -8,16 +8,13 @@ Any `concurrent.futures.Executor` can be passed instead of the local pool, or a 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import re
-import signal
 import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,20 +22,14 @@ from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
-from dlinear import records
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError, RecordError
 from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
+from dlinear.runs import collection, records
+from dlinear.runs.pool import _pool, _terminable
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
-THREADS = (
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "DLINEAR_THREADS",
-)
 Outcome = tuple[Arrays, float] | Exception
 Results = Generator[tuple[str, Outcome], None, None]
 
@@ -160,7 +151,7 @@ def run(
         raise
     lost = tuple(key for key in _absent(place, wanted) if key not in failed)
     if not failed and not lost and shard is None:
-        records.mark_latest(place, list(wanted))
+        collection.mark_latest(place, list(wanted))
     return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
 
 
@@ -191,7 +182,7 @@ def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
         except records.NewerRecordError as error:
             raise records.NewerRecordError(f"{error}; move it away or update the library") from error
         except RecordError as error:
-            warnings.warn(f"computed again: {error}", records.RecordWarning, stacklevel=3)
+            warnings.warn(f"computed again: {error}", collection.RecordWarning, stacklevel=3)
     return there
 
 
@@ -248,51 +239,3 @@ def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> R
     finally:
         for future in futures:
             future.cancel()
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Spawned processes with one BLAS thread each; ended at once when the sweep is interrupted."""
-    before = set(multiprocessing.active_children())
-    saved = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_obey_parent)
-    try:
-        yield pool
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in saved.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _obey_parent() -> None:
-    """Ctrl-C reaches the whole process group, only the parent answers it; a worker ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=[multiprocessing.parent_process()], daemon=True).start()
-
-
-def _follow(parent: Any) -> None:
-    """Wait for the parent's end, however it comes (SIGKILL as well), and end without ado."""
-    parent.join()
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM is an interrupt too, so that workers are ended and the message printed; own handlers stay."""
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

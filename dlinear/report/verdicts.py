@@ -1,0 +1,43 @@
+"""What a script prints at its end: a table, and one verdict line for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outcome of one question that a script asks of numbers.
+
+    Attributes:
+        question: what was asked, with the target.
+        holds: whether the numbers meet the target; None when they are too vague to say.
+        numbers: the figures that decide.
+    """
+
+    question: str
+    holds: bool | None
+    numbers: str
+
+    def __str__(self) -> str:
+        """One line; numbers alone support a statement and never prove it."""
+        if self.holds is None:
+            return f"no verdict: {self.question}: {self.numbers}: take more seeds"
+        return f"{'supported' if self.holds else 'NOT SUPPORTED'}: {self.question}: {self.numbers}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned plain-text columns under a header and a rule."""
+    every = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in every) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in every]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def finish(answers: Sequence[Answer]) -> int:
+    """Print the verdict lines; the exit status, 0 iff none fails."""
+    lines = [str(answer) for answer in answers]
+    print("\n".join(lines or ["no verdict: too few seeds or too shallow networks to judge"]))
+    return 1 if any(answer.holds is False for answer in answers) else 0
