@@ -6,9 +6,10 @@ checked.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -139,6 +140,16 @@ def as_integral(name: str, x: Any, low: int, top: Any, error: type[DlinearError]
         return x
     values = as_integers(name, x, low, int(top) if top is not None and is_plain(top) else None, error)
     return values.astype(np.float64) if values.ndim else int(values)
+
+
+def as_known(kind: str, name: object, known: Iterable[str], error: type[DlinearError] = DomainError) -> str:
+    """The name if it is one of those known; otherwise an error with the nearest and all of them."""
+    names = list(known)
+    if isinstance(name, str) and name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise error(f"unknown {kind} {name!r:.60}; the names are {', '.join(names)}{meant}")
 
 
 def as_depth(depth: Any) -> Any:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from dlinear.checks import as_known
 from dlinear.errors import RecordError
 from dlinear.runs import script
 from dlinear.storage import WriteError
@@ -38,10 +39,8 @@ class Knobs:
 
 def main(knobs: Knobs) -> int:
     """Draw, say what was written and what is missing."""
-    unknown = [name for name in knobs.names if name not in NAMES]
-    if unknown:
-        print(f"unknown figure {', '.join(unknown)}; the names are {', '.join(NAMES)}", file=sys.stderr)
-        return 2
+    for name in knobs.names:
+        as_known("figure", name, NAMES)
     missing = 0
     for name in knobs.names or NAMES:
         figure = importlib.import_module(f"paper_figs.{name}")

@@ -15,41 +15,25 @@ import argparse
 import importlib.util
 import json
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlinear.claims import Claim, Outcome, Verdict
+from dlinear import report
 from dlinear.runs import script
 from dlinear.storage import write_text
 
 with script.imports():
-    from dlinear.certify import CertificateError, check, read
-    from dlinear.certify.ledger import confirm as recheck
+    from dlinear.certify import CertificateError
+    from dlinear.certify.claims import Claim, Verdict
+    from dlinear.certify.decide import CHECKED, Row, decide, select, verify
+    from dlinear.report.claims_page import claims_page
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 CERTIFICATES = ROOT / "results" / "certificates"
 DOCS = ROOT / "docs" / "claims.md"
-CHECKED = (Verdict.PROVED, Verdict.CERTIFIED, Verdict.REFUTED)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the ledger found about one claim."""
-
-    claim: Claim
-    outcome: Outcome
-    twin: Outcome
-    seconds: float
-
-    @property
-    def expected(self) -> bool:
-        """The verdict is the expected one and the twin does not reach it."""
-        return self.outcome.verdict == self.claim.expected and self.twin.verdict != self.claim.expected
 
 
 def discover(folder: Path = FOLDER) -> dict[str, tuple[Claim, ...]]:
@@ -71,45 +55,6 @@ def discover(folder: Path = FOLDER) -> dict[str, tuple[Claim, ...]]:
     return found
 
 
-def select(ledger: Mapping[str, tuple[Claim, ...]], names: Sequence[str]) -> list[Claim]:
-    """Claims by file stem or id, in the order of the files; an unknown name ends the program."""
-    everything = [claim for claims in ledger.values() for claim in claims]
-    if not names:
-        return everything
-    known = {*ledger, *(claim.id for claim in everything)}
-    for name in names:
-        if name not in known:
-            raise SystemExit(f"unknown name {name!r}; files and claims are: {', '.join(sorted(known))}")
-    wanted = {claim.id for name in names for claim in ledger.get(name, ())} | set(names)
-    return [claim for claim in everything if claim.id in wanted]
-
-
-def confirm(claim: Claim, outcome: Outcome) -> Outcome:
-    """The outcome if the checker confirms it for the registered goal; otherwise it is undecided."""
-    if outcome.verdict not in CHECKED:
-        return outcome
-    if outcome.certificate is None:
-        return Outcome(Verdict.UNDECIDED, outcome.method, "a verdict without a certificate", None)
-    try:
-        found = recheck(outcome.certificate, claim.goal)
-    except CertificateError as error:
-        return Outcome(Verdict.UNDECIDED, outcome.method, f"certificate rejected: {error}", None)
-    if found.verdict != outcome.verdict:
-        return Outcome(Verdict.UNDECIDED, outcome.method, f"the checker finds {found.verdict}", None)
-    if not found.witnessed:
-        reason = "no witness: its hypotheses might contradict each other, and then prove anything"
-        return Outcome(Verdict.UNDECIDED, outcome.method, reason, None)
-    return outcome
-
-
-def decide(claim: Claim) -> Row:
-    """Runs a claim and its twin."""
-    start = time.perf_counter()
-    outcome = confirm(claim, claim.prove())
-    seconds = time.perf_counter() - start
-    return Row(claim, outcome, claim.twin(), seconds)
-
-
 def store(row: Row, folder: Path = CERTIFICATES) -> Path | None:
     """Writes the certificate of a row, if it has one."""
     if row.outcome.certificate is None or row.outcome.verdict not in CHECKED:
@@ -118,34 +63,6 @@ def store(row: Row, folder: Path = CERTIFICATES) -> Path | None:
     path = folder / f"{row.claim.id}.json"
     write_text(path, json.dumps(data, indent=1) + "\n")
     return path
-
-
-def verify(path: str | Path, claims: Iterable[Claim]) -> str:
-    """Line about one file that agrees with its registered claim; `CertificateError` if rejected."""
-    data = read(path)
-    by_id = {claim.id: claim for claim in claims}
-    claim = by_id.get(str(data.get("claim")))
-    if claim is None:
-        raise CertificateError(
-            f"the file is about {str(data.get('claim'))[:60]!r}, which is no claim of the ledger"
-        )
-    extra = set(data) - {
-        "format",
-        "claim",
-        "verdict",
-        "statement",
-        "auxiliary",
-        "steps",
-        "goals",
-        "refutation",
-    }
-    if extra:
-        raise CertificateError(f"unknown parts {sorted(extra)}")
-    found = check(data, claim.goal)
-    for origin, verdict in (("the file", data.get("verdict")), ("the ledger", str(claim.expected))):
-        if verdict != found.verdict:
-            raise CertificateError(f"{origin} says {verdict}, the checker finds {found.verdict}")
-    return f"{claim.id}: {found.verdict}, {found.steps} steps, {found.boxes} boxes"
 
 
 def record(row: Row) -> dict[str, Any]:
@@ -162,75 +79,12 @@ def record(row: Row) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text."""
-    head = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
-    cells = [
-        (
-            row.claim.reference,
-            row.claim.id,
-            str(row.claim.form),
-            str(row.claim.relation),
-            str(row.outcome.verdict) + ("" if row.expected else "  !"),
-            row.outcome.method,
-            f"{row.seconds:.2f}",
-        )
-        for row in rows
-    ]
-    widths = [min(44, max(len(line[i]) for line in [head, *cells])) for i in range(len(head))]
-    lines = [
-        "  ".join(text[:w].ljust(w) for text, w in zip(line, widths, strict=True)) for line in [head, *cells]
-    ]
-    return "\n".join(line.rstrip() for line in [lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def claims_page(ledger: Mapping[str, tuple[Claim, ...]], verdicts: Mapping[str, str]) -> str:
-    """docs/claims.md: each statement with its verdict, function, proof file, test and figure."""
-
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ")
-
-    def code(text: str) -> str:
-        return f"`{cell(text)}`" if text else "-"
-
-    lines = [
-        "# Claims",
-        "",
-        "Generated by `python -m proofs --docs`; do not edit. *proved*: exact steps that the checker",
-        "accepts; *certified*: with ball arithmetic over the stated box; *supported*: numbers only;",
-        "*refuted*: an explicit counterexample that the checker accepts. *Assumes*: what the",
-        "certificate takes as a hypothesis, or leaves to the reader, between its formal goal and the",
-        "statement in words. Hypotheses that contradict each other would prove anything: each certificate",
-        "of a proved or certified statement names a point where they hold, and the checker verifies it.",
-        "",
-        "| Reference | Form | Statement | Assumes | Relation | Verdict | Function | Proof | Test | Figure |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for stem, claims in ledger.items():
-        for claim in claims:
-            parts = [
-                cell(claim.reference),
-                str(claim.form),
-                cell(claim.statement),
-                cell(claim.assumes) or "-",
-                str(claim.relation),
-                f"**{verdicts[claim.id]}**",
-                code(claim.function),
-                f"[{claim.id}](../proofs/{stem}.py)",
-                code(claim.test),
-                code(claim.figure),
-            ]
-            lines.append(f"| {' | '.join(parts)} |")
-    lines += [
-        "",
-        "Lemmas C.2 and C.3 as printed, eqs. (29) and (30), have no row of their own: they only say that",
-        "some y_1 and y_2 exist, and any y_1 >= max(1, e^{lambda_1}) and negative enough y_2 will do (the",
-        "upper bounds of the repaired rows). The values in their proof are wrong: `lemma_c2_printed`.",
-    ]
-    counts = Counter(verdicts[claim.id] for claims in ledger.values() for claim in claims)
-    total = sum(counts.values())
-    lines += ["", f"{total} claims: {', '.join(f'{counts[v]} {v}' for v in sorted(counts))}.", ""]
-    return "\n".join(lines)
+def cells(row: Row) -> list[str]:
+    """A line of the table."""
+    verdict = str(row.outcome.verdict) + ("" if row.expected else "  !")
+    claim = row.claim
+    about = [claim.reference, claim.id, str(claim.form), str(claim.relation)]
+    return [*about, verdict, row.outcome.method, f"{row.seconds:.2f}"]
 
 
 def run(ledger: Mapping[str, tuple[Claim, ...]], arguments: argparse.Namespace) -> int:
@@ -240,7 +94,8 @@ def run(ledger: Mapping[str, tuple[Claim, ...]], arguments: argparse.Namespace) 
         row = decide(claim)
         store(row)
         rows.append(row)
-    print(table(rows))
+    head = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
+    print(report.table(head, [cells(row) for row in rows], widest=44))
     print()
     for row in rows:
         if row.outcome.verdict == Verdict.REFUTED and row.expected:

@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim
-from dlinear.certify.statements import TWO_LAYERS, network
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.statements import TWO_LAYERS, network
 
 
 def local(slope: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.theory import costs
 
 DEPTHS = range(1, 13)

@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import dlinear
-from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import RESIDUAL, TWO_LAYERS, network
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify import Proof, claim, refutation
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.prover import lemmas
+from dlinear.certify.prover.statements import RESIDUAL, TWO_LAYERS, network
 from dlinear.theory import bounds
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
 
 
 def objective(h: str) -> str:

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import TWO_LAYERS, network
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify import Proof, claim, refutation
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover import lemmas
+from dlinear.certify.prover.statements import TWO_LAYERS, network
 
 
 def statement(factor: str, layer: str = "natural") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
 
 
 def statement(conclusion: str) -> dict[str, Any]:

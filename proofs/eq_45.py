@@ -28,9 +28,9 @@ from typing import Any
 import sympy
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.certify.eliminate import equation
-from dlinear.certify.scalar_case import Language, bench, solved, statement
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.eliminate import equation
+from dlinear.certify.prover.scalar_case import Language, bench, solved, statement
 
 # a profile that is p on the window (measure eps) and q after; g_T = q
 SIN2 = "1 - (eps*p*q + (1 - eps)*q**2)**2/((eps*p**2 + (1 - eps)*q**2)*q**2)"

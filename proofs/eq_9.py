@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
 
 SYMBOLS = {"t": "natural", "h": "posint", "T": "posint"}
 

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlinear.certify import Proof, claim, lemmas, refutation
-from dlinear.certify.statements import TWO_LAYERS, network
-from dlinear.claims import Claim, Form, Relation, Verdict
+from dlinear.certify import Proof, claim, refutation
+from dlinear.certify.claims import Claim, Form, Relation, Verdict
+from dlinear.certify.prover import lemmas
+from dlinear.certify.prover.statements import TWO_LAYERS, network
 
 
 def statement(end: str, blocks: str, window: str, factor: str = "sqrt(n)") -> dict[str, Any]:

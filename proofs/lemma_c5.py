@@ -27,9 +27,9 @@ from typing import Any
 import sympy
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.certify.eliminate import Rule, equation
-from dlinear.certify.scalar_case import Language, bench, divide, explicit, solved, statement
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.eliminate import Rule, equation
+from dlinear.certify.prover.scalar_case import Language, bench, divide, explicit, solved, statement
 from dlinear.theory import scalar
 
 REFERENCE = "Lemma C.5"

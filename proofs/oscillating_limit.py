@@ -30,9 +30,9 @@ import numpy as np
 import sympy
 
 from dlinear.certify import Proof, claim
-from dlinear.certify.eliminate import Atoms
-from dlinear.certify.scalar_case import divide
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.prover.eliminate import Atoms
+from dlinear.certify.prover.scalar_case import divide
 from dlinear.theory.log_periodic import LogPeriodic
 
 TEST = "tests/test_logperiodic.py"

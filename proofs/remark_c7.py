@@ -30,9 +30,9 @@ from typing import Any
 import sympy
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import explicit, solved
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.eliminate import Atoms, equation
+from dlinear.certify.prover.scalar_case import explicit, solved
 from dlinear.theory import scalar
 
 DERIVATIVE = (

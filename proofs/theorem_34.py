@@ -25,8 +25,8 @@ from typing import Any
 import sympy
 
 from dlinear.certify import claim, refutation
-from dlinear.certify.statements import RESIDUAL, network
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.statements import RESIDUAL, network
 from dlinear.theory import scalar
 
 TEST = "tests/test_scalar.py"

@@ -28,9 +28,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from dlinear.certify import Proof, claim, lemmas
-from dlinear.certify.statements import RESIDUAL, TWO_LAYERS, network
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify import Proof, claim
+from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover import lemmas
+from dlinear.certify.prover.statements import RESIDUAL, TWO_LAYERS, network
 
 CONSTANT = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + {RESIDUAL})**2/((1 - c/T)**(2*(T-1))*{RESIDUAL}**2)"
 ROOT = CONSTANT.replace("c**2", "c", 1)  # CONSTANT/c

@@ -23,9 +23,9 @@ import sympy
 
 import dlinear
 from dlinear.certify import Proof, claim
-from dlinear.certify.eliminate import Atoms, equation
-from dlinear.certify.scalar_case import Language, bench, explicit, solved, statement
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.prover.eliminate import Atoms, equation
+from dlinear.certify.prover.scalar_case import Language, bench, explicit, solved, statement
 from dlinear.theory import limits, scalar
 
 TEST = "tests/test_limits.py"

@@ -23,7 +23,7 @@ import sympy
 
 import dlinear
 from dlinear.certify import Proof, claim
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.theory import limits
 
 TEST = "tests/test_limits.py"

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dlinear.certify import Proof, claim, refutation
-from dlinear.claims import Form, Relation, Verdict
+from dlinear.certify.claims import Form, Relation, Verdict
 
 # E J(u^tau) for J = c u^2/2, exactly: E u^2 -> (1 - eta c mu)^2 E u^2 + eta^2 M
 NOISY_QUADRATIC: dict[str, Any] = {

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.data.tasks import random_task
 from dlinear.theory import limits
 

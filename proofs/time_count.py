@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dlinear.certify import Proof, claim
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.theory import costs
 
 

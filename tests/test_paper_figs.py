@@ -12,6 +12,7 @@ import pytest
 import tyro
 
 from dlinear.report import plotting
+from dlinear.runs import script
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
@@ -186,8 +187,8 @@ def test_no_command_is_named_that_would_not_help(results, tmp_path, capsys):
 
 
 def test_unknown_figure(capsys):
-    assert run(["nothing"]) == 2
-    assert "decay" in capsys.readouterr().err
+    assert script.command(lambda: run(["decai"])) == 2
+    assert capsys.readouterr().err.rstrip().endswith("; did you mean decay?")
 
 
 def test_a_lost_cell_is_noticed(results, tmp_path, capsys):

@@ -15,30 +15,32 @@ import numpy as np
 import pytest
 
 from dlinear import certify
-from dlinear.certify import CertificateError, Proof, check, refutation, show
-from dlinear.certify.concrete import Model
-from dlinear.certify.scalar_case import explicit
-from dlinear.certify.terms import parse, read_context
-from dlinear.certify.witness import check_witness
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify import CertificateError, Proof, check, decide, refutation, show
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.prover.scalar_case import explicit
+from dlinear.certify.trusted.evaluation import Model
+from dlinear.certify.trusted.terms import parse, read_context
+from dlinear.certify.trusted.witness import check_witness
+from dlinear.errors import DomainError
+from dlinear.report.claims_page import claims_page
 from dlinear.theory import bounds
 from proofs import __main__ as ledger
 
 LEDGER = ledger.discover()
 CLAIMS = {claim.id: claim for claims in LEDGER.values() for claim in claims}
-FORMAL = [name for name, claim in CLAIMS.items() if claim.expected in ledger.CHECKED]
+FORMAL = [name for name, claim in CLAIMS.items() if claim.expected in decide.CHECKED]
 
 
 @cache
 def outcome(name):
     """Outcome of a claim, confirmed by the checker."""
-    return ledger.confirm(CLAIMS[name], CLAIMS[name].prove())
+    return decide.confirm(CLAIMS[name], CLAIMS[name].prove())
 
 
 @cache
 def text(name):
     """Certificate of a claim, as the file holds it."""
-    row = ledger.Row(CLAIMS[name], outcome(name), outcome(name), 0.0)
+    row = decide.Row(CLAIMS[name], outcome(name), outcome(name), 0.0)
     data = {**row.outcome.certificate, "claim": name, "verdict": str(row.outcome.verdict)}
     return json.dumps(data)
 
@@ -46,7 +48,7 @@ def text(name):
 def verify(tmp_path, data):
     path = tmp_path / "certificate.json"
     path.write_text(data if isinstance(data, str) else json.dumps(data))
-    return ledger.verify(path, CLAIMS.values())
+    return decide.verify(path, CLAIMS.values())
 
 
 # -- verdicts -----------------------------------------------------------------------------------------------
@@ -56,7 +58,7 @@ def test_each_claim_reaches_its_expected_verdict(name):
     assert found.verdict == CLAIMS[name].expected, found.evidence
     assert found.method
     assert found.evidence
-    if found.verdict in ledger.CHECKED:
+    if found.verdict in decide.CHECKED:
         assert check(found.certificate, CLAIMS[name].goal).verdict == found.verdict
     else:
         assert found.verdict is Verdict.SUPPORTED
@@ -104,7 +106,7 @@ def test_each_claim_is_well_described(name):
     assert claim.statement
     assert isinstance(claim.form, Form)
     assert isinstance(claim.relation, Relation)
-    if claim.expected in ledger.CHECKED:
+    if claim.expected in decide.CHECKED:
         assert claim.goal["conclusions"]
     if claim.expected is Verdict.PROVED:
         assert "exists" not in claim.goal
@@ -167,18 +169,18 @@ def test_what_a_certificate_leaves_to_the_reader_is_shown():
     page = ledger.DOCS.read_text(encoding="utf-8")
     for claim in CLAIMS.values():
         assert claim.assumes.replace("|", "\\|") in page
-    row = ledger.Row(CLAIMS["oscillating_limit_gap"], outcome("oscillating_limit_gap"), outcome("eq_13"), 0.0)
+    row = decide.Row(CLAIMS["oscillating_limit_gap"], outcome("oscillating_limit_gap"), outcome("eq_13"), 0.0)
     assert "assumes: for J = int psi" in ledger.record(row)["evidence"]
 
 
 def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
     claim = CLAIMS["eq_13"]
     bare = Outcome(Verdict.PROVED, "by assertion", "trust me", None)
-    assert ledger.confirm(claim, bare).verdict is Verdict.UNDECIDED
+    assert decide.confirm(claim, bare).verdict is Verdict.UNDECIDED
     other = Outcome(Verdict.PROVED, "another proof", "", json.loads(text("eq_25")))
-    assert ledger.confirm(claim, other).verdict is Verdict.UNDECIDED
+    assert decide.confirm(claim, other).verdict is Verdict.UNDECIDED
     louder = Outcome(Verdict.CERTIFIED, "", "", json.loads(text("eq_13")))
-    assert ledger.confirm(claim, louder).verdict is Verdict.UNDECIDED
+    assert decide.confirm(claim, louder).verdict is Verdict.UNDECIDED
 
 
 # -- witnesses ----------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_contradictory_hypotheses_prove_nothing():
         about = ("x", "x", Form.NEW, "x", Relation.IDENTITY, Verdict.PROVED)
         words = {"goal": goal, "route": route, "twin_goal": goal, "twin_statement": "none"}
         mine = certify.claim(*about, **words, witness=witness)
-        found = ledger.confirm(mine, mine.prove())
+        found = decide.confirm(mine, mine.prove())
         assert found.verdict is Verdict.UNDECIDED
         assert "witness" in found.evidence or "no value for x" in found.evidence
 
@@ -583,7 +585,7 @@ _store = ledger.store
 
 
 def test_an_unknown_name_lists_the_names():
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(DomainError, match="did you mean lemma_") as caught:
         ledger.main(["lemma_z9"])
     message = str(caught.value)
     assert "lemma_z9" in message
@@ -606,7 +608,7 @@ def test_an_unexpected_verdict_or_a_twin_that_proves_fails_the_run(monkeypatch, 
 
 
 def test_the_claims_page_is_fresh():
-    page = ledger.claims_page(LEDGER, {name: str(claim.expected) for name, claim in CLAIMS.items()})
+    page = claims_page(LEDGER, {name: str(claim.expected) for name, claim in CLAIMS.items()})
     assert ledger.DOCS.read_text(encoding="utf-8") == page, "stale: run python -m proofs --docs"
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlinear.bridge.models.stack import TaskShape
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, as_known
 from dlinear.data import datasets
 from dlinear.data.tasks import synthetic_samples
 from dlinear.errors import DataError, DomainError
@@ -91,8 +91,7 @@ def load(
         DataError: an unknown name, more samples than there are, or data that are missing or damaged.
         DomainError: a number that is not such an integer, or a dtype that is not floating.
     """
-    if name not in NAMES:
-        raise DataError(f"unknown data {name!r}; the names are {', '.join(NAMES)}")
+    as_known("data", name, NAMES, DataError)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
     for key, value, least in (("samples", samples, 1), ("test_samples", test_samples, 1), ("seed", seed, 0)):

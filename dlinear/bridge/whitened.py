@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dlinear.bridge.data import Split, balanced_part
+from dlinear.checks import as_known
 from dlinear.data import datasets
 from dlinear.data.tasks import random_task, whitened_task
 from dlinear.errors import DataError
@@ -42,8 +43,7 @@ def whitened(
         DataError: an unknown name, data that are missing or damaged, or more samples than there are.
         DomainError, ShapeError: as `whitened_task`.
     """
-    if name not in NAMES:
-        raise DataError(f"unknown data {name!r}; the names are {', '.join(NAMES)}")
+    as_known("data", name, NAMES, DataError)
     if name in datasets.NAMES:
         data = datasets.load(name, folder, download)
         part = balanced_part(data.y_train, samples, 0, name)

@@ -15,7 +15,7 @@
     }
 
 Sorts: real, nonneg, positive, integer, natural (0, 1, ...), posint (1, 2, ...), matrix (n x n, `n` reserved
-for the width). Terms: see `dlinear.certify.terms`: integers and fractions only, `+ - * / **`, exp, log, sqrt,
+for the width). Terms: see `trusted.terms`: integers and fractions only, `+ - * / **`, exp, log, sqrt,
 floor, min, max, phi(k, x) = sum_j x^j/(j+k)!, Int(x, lo, hi, f), F, N, S (Frobenius, spectral, smallest
 singular value), ip(X, Y), `X.T`, I. Relations: <=, <, ==. Write a quantity you divide by as a positive symbol
 with a hypothesis (`b == 1 - c/T`), or use `reciprocal`. A double inequality is two conclusions.
@@ -48,15 +48,14 @@ checker verifies like a counterexample. A proved claim without one counts as und
 makes a `Claim` whose twin takes the same route to `twin_goal`, or is refuted at `twin_values`. A verdict
 "certified" means that some step is ball arithmetic; "proved" that none is.
 
-The trusted part is check, witness, kernel, rules_logic, rules_numbers, rules_matrices, terms, normal,
-calculus, balls, concrete and axioms; the other modules only write what these accept.
+A verdict rests on the room `trusted` alone; `prover` writes what `trusted.check` accepts, and may be wrong.
 """
 
-from dlinear.certify.check import Checked, check, read
-from dlinear.certify.ledger import attempt, claim, outcome
-from dlinear.certify.proof import Proof, refutation, show
-from dlinear.certify.search import subdivide
-from dlinear.certify.terms import CertificateError
+from dlinear.certify.outcomes import attempt, claim, outcome
+from dlinear.certify.prover.proof import Proof, refutation, show
+from dlinear.certify.prover.search import subdivide
+from dlinear.certify.trusted.check import Checked, check, read
+from dlinear.certify.trusted.terms import CertificateError
 
 __all__ = [
     "CertificateError",

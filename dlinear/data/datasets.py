@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlinear import storage
+from dlinear.checks import as_known
 from dlinear.errors import DataError
 from dlinear.optional import needed
 
@@ -132,8 +133,7 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool
             file that is damaged, truncated or of another layout (with its name).
         MissingDependencyError: scikit-learn (digits) or pooch (download) is not installed.
     """
-    if name not in NAMES:
-        raise DataError(f"unknown data set {name!r}; the names are {', '.join(NAMES)}")
+    as_known("data set", name, NAMES, DataError)
     if name == "digits":
         return _digits()
     places = _places(folder)

@@ -27,9 +27,9 @@ class Answer:
         return f"{'supported' if self.holds else 'NOT SUPPORTED'}: {self.question}: {self.numbers}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned plain-text columns under a header and a rule."""
-    every = [list(header), *[list(row) for row in rows]]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], widest: int | None = None) -> str:
+    """Aligned plain-text columns under a header and a rule; cells are cut off at `widest` characters."""
+    every = [[cell[:widest] for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in every) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in every]
     lines.insert(1, "  ".join("-" * width for width in widths))

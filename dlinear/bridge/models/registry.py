@@ -14,7 +14,7 @@ from dlinear.bridge.models.residual import linear, mlp
 from dlinear.bridge.models.resnet import resnet62
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.bridge.models.zoo import resnet50, vit
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, as_known
 from dlinear.errors import DomainError
 
 BUILDERS: dict[str, Callable[..., Stack]] = {
@@ -47,8 +47,7 @@ def model(
         DomainError: an unknown name or knob (the message lists those there are), or a bad seed or dtype;
             and the errors of the builder.
     """
-    if name not in BUILDERS:
-        raise DomainError(f"unknown model {name!r}; the names are {', '.join(NAMES)}")
+    as_known("model", name, NAMES)
     builder = BUILDERS[name]
     allowed = [k for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(knobs) - set(allowed)):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse
+from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse
 
 Monomial = frozenset[tuple[Any, Any]]
 Scalar = dict[Monomial, Fraction]

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify.balls import ball, phi, whole_power
-from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse, substitute
+from dlinear.certify.trusted.balls import ball, phi, whole_power
+from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse, substitute
 from dlinear.optional import needed
 
 with needed("ball arithmetic"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlinear.certify import axioms
-from dlinear.certify.concrete import rational
-from dlinear.certify.kernel import Fact, Kernel, Step, rule
-from dlinear.certify.normal import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
-from dlinear.certify.terms import CertificateError, Tree, parse, substitute
+from dlinear.certify.trusted import axioms
+from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.normal_form import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
+from dlinear.certify.trusted.terms import CertificateError, Tree, parse, substitute
 
 
 @rule("matrix")
@@ -69,7 +69,7 @@ def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
 
 @rule("axiom")
 def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """An instance of the fixed list in `dlinear.certify.axioms`."""
+    """An instance of the fixed list in `axioms`."""
     template = axioms.TEMPLATES.get(step["name"])
     if template is None:
         raise CertificateError(f"unknown axiom {step['name']!r}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlinear.certify.proof import Proof
-from dlinear.certify.terms import CertificateError
+from dlinear.certify.prover.proof import Proof
+from dlinear.certify.trusted.terms import CertificateError
 
 
 class Atoms:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify.normal import ONE, E, Normaliser, Scalar, add, exponent, mul, number, scale, unkey
-from dlinear.certify.terms import CertificateError
+from dlinear.certify.trusted.normal_form import (
+    ONE,
+    E,
+    Normaliser,
+    Scalar,
+    add,
+    exponent,
+    mul,
+    number,
+    scale,
+    unkey,
+)
+from dlinear.certify.trusted.terms import CertificateError
 
 
 def mentions(item: Any, name: str) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlinear.certify.concrete import rational
-from dlinear.certify.kernel import Fact, Kernel, Step, formula, rule
-from dlinear.certify.normal import Key, scale
-from dlinear.certify.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
+from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, rule
+from dlinear.certify.trusted.normal_form import Key, scale
+from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
 
 
 @rule("assume")

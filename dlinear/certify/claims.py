@@ -52,7 +52,7 @@ class Outcome:
         verdict: decided by the checker where there is a certificate, never by the route alone.
         method: how, in a few words ("exact steps", "ball arithmetic, 812 boxes", "64 random nets").
         evidence: the line a reader needs: the counterexample, the worst ratio, the fitted rate.
-        certificate: JSON-serialisable steps that `dlinear.certify.check` re-checks, or None.
+        certificate: JSON-serialisable steps that `dlinear.certify.trusted.check` re-checks, or None.
     """
 
     verdict: Verdict

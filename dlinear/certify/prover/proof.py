@@ -1,6 +1,6 @@
 """Writing certificates: each method adds one step and fails at once if the checker would refuse it.
 
-Nothing here is trusted: `finish` returns plain data that `dlinear.certify.check` re-derives from scratch.
+Nothing here is trusted: `finish` returns plain data that `trusted.check` re-derives from scratch.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify import axioms
-from dlinear.certify.check import FORMAT
-from dlinear.certify.kernel import Kernel
-from dlinear.certify.search import subdivide
-from dlinear.certify.terms import CertificateError, Tree, parse, read_context, substitute
+from dlinear.certify.prover.search import subdivide
+from dlinear.certify.trusted import axioms
+from dlinear.certify.trusted.check import FORMAT
+from dlinear.certify.trusted.kernel import Kernel
+from dlinear.certify.trusted.terms import CertificateError, Tree, parse, read_context, substitute
 
 Statement = Mapping[str, Any]
 
@@ -196,7 +196,7 @@ class Proof:
 
     # -- axioms and definitions
     def axiom(self, name: str, *args: str) -> int:
-        """Instance of an axiom of `dlinear.certify.axioms`."""
+        """Instance of an axiom of `dlinear.certify.trusted.axioms`."""
         if name not in axioms.TEMPLATES:
             raise CertificateError(f"unknown axiom {name!r}")
         kinds, text = axioms.TEMPLATES[name]

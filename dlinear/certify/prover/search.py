@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dlinear.certify.balls import Box, Tape, halves, interval, precision, sign_on
-from dlinear.certify.concrete import rational
-from dlinear.certify.terms import CertificateError, Tree, parse
+from dlinear.certify.trusted.balls import Box, Tape, halves, interval, precision, sign_on
+from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.terms import CertificateError, Tree, parse
 
 
 def subdivide(
     conclusion: str, box: Mapping[str, Sequence[str]], *, bits: int = 64, max_boxes: int = 100_000
 ) -> str:
-    """Pre-order tree for `dlinear.certify.balls.check_tree`.
+    """Pre-order tree for `dlinear.certify.trusted.balls.check_tree`.
 
     Args:
         conclusion: an inequality.

@@ -13,11 +13,11 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify.balls import precision
-from dlinear.certify.concrete import Model
-from dlinear.certify.kernel import formula
-from dlinear.certify.normal import Normaliser
-from dlinear.certify.terms import (
+from dlinear.certify.trusted.balls import precision
+from dlinear.certify.trusted.evaluation import Model
+from dlinear.certify.trusted.kernel import formula
+from dlinear.certify.trusted.normal_form import Normaliser
+from dlinear.certify.trusted.terms import (
     CertificateError,
     Context,
     Tree,

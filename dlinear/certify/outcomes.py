@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from dlinear.certify.check import Checked, check
-from dlinear.certify.proof import plain, refutation
-from dlinear.certify.terms import CertificateError
-from dlinear.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.prover.proof import plain, refutation
+from dlinear.certify.trusted.check import Checked, check
+from dlinear.certify.trusted.terms import CertificateError
 
 
 @lru_cache(maxsize=256)
@@ -100,7 +100,7 @@ def claim(
         assumes: what stands between the goal and the statement, in words.
         twin_values: values at which the twin is false; the twin's verdict is then "refuted".
         twin_fails: the conclusion of the twin that fails there.
-        witness: values at which the hypotheses of the goal hold, see `dlinear.certify.witness`.
+        witness: values at which the hypotheses of the goal hold, see `dlinear.certify.trusted.witness`.
 
     Raises:
         CertificateError: (from `twin`) the twin holds at `twin_values`.

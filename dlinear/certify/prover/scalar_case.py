@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from dlinear.certify.eliminate import Atoms, Rule, equation
-from dlinear.certify.proof import Proof, show
-from dlinear.certify.terms import free, parse, substitute
+from dlinear.certify.prover.eliminate import Atoms, Rule, equation
+from dlinear.certify.prover.proof import Proof, show
+from dlinear.certify.trusted.terms import free, parse, substitute
 from dlinear.theory import scalar
 
 __all__ = ["Bench", "Language", "bench", "divide", "explicit", "statement"]

@@ -4,8 +4,8 @@ A statement is proved when each of its conclusions is a fact (see `kernel`) whos
 own; a witness, where the statement names one, shows that these do not contradict each other. It is refuted
 when explicit values satisfy its hypotheses and certainly violate one conclusion.
 
-The trusted base is this module, witness, kernel, the three modules of rules, terms, normal, calculus, balls,
-concrete and the list of axioms; they import nothing of the provers.
+The trusted base is this module, witness, kernel, the three modules of rules, terms, normal_form,
+calculus, balls, evaluation and the list of axioms; they import nothing of the provers.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlinear.certify import rules_logic, rules_matrices, rules_numbers
-from dlinear.certify.balls import precision
-from dlinear.certify.concrete import Model, model_text
-from dlinear.certify.kernel import Kernel, formula
-from dlinear.certify.terms import SORTS, CertificateError, read_context
-from dlinear.certify.witness import check_witness
+from dlinear.certify.trusted import rules_logic, rules_matrices, rules_numbers
+from dlinear.certify.trusted.balls import precision
+from dlinear.certify.trusted.evaluation import Model, model_text
+from dlinear.certify.trusted.kernel import Kernel, formula
+from dlinear.certify.trusted.terms import SORTS, CertificateError, read_context
+from dlinear.certify.trusted.witness import check_witness
 
 RULE_MODULES = (rules_logic, rules_numbers, rules_matrices)  # importing them fills the table of rules
 FORMAT = "dlinear-certificate/1"

@@ -12,8 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlinear.certify.normal import Key, Normaliser, key
-from dlinear.certify.terms import CertificateError, Context, Tree, check_names, free, is_formula, parse
+from dlinear.certify.trusted.normal_form import Key, Normaliser, key
+from dlinear.certify.trusted.terms import (
+    CertificateError,
+    Context,
+    Tree,
+    check_names,
+    free,
+    is_formula,
+    parse,
+)
 
 Step = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dlinear.certify.proof import Proof
+from dlinear.certify.prover.proof import Proof
 
 SYMBOLS: Mapping[str, str] = {
     "a": "positive",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import factorial
 
-from dlinear.certify.balls import Tape, check_tree, precision
-from dlinear.certify.calculus import at_zero, derivative, falls_towards_zero
-from dlinear.certify.concrete import rational
-from dlinear.certify.kernel import Fact, Kernel, Step, rule
-from dlinear.certify.normal import Key, add, key, mul, scale
-from dlinear.certify.terms import CertificateError, Tree, free, substitute
+from dlinear.certify.trusted.balls import Tape, check_tree, precision
+from dlinear.certify.trusted.calculus import at_zero, derivative, falls_towards_zero
+from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.normal_form import Key, add, key, mul, scale
+from dlinear.certify.trusted.terms import CertificateError, Tree, free, substitute
 
 
 @rule("linear")

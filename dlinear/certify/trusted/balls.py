@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import factorial
 from typing import Any
 
-from dlinear.certify.terms import CertificateError, Tree
+from dlinear.certify.trusted.terms import CertificateError, Tree
 from dlinear.optional import needed
 
 with needed("ball arithmetic"):

@@ -1,0 +1,97 @@
+"""Decide a claim: its route, the checker's word on the certificate, its false twin; re-check a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlinear.certify.claims import Claim, Outcome, Verdict
+from dlinear.certify.outcomes import confirm as recheck
+from dlinear.certify.trusted.check import check, read
+from dlinear.certify.trusted.terms import CertificateError
+from dlinear.checks import as_known
+
+CHECKED = (Verdict.PROVED, Verdict.CERTIFIED, Verdict.REFUTED)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the ledger found about one claim."""
+
+    claim: Claim
+    outcome: Outcome
+    twin: Outcome
+    seconds: float
+
+    @property
+    def expected(self) -> bool:
+        """The verdict is the expected one and the twin does not reach it."""
+        return self.outcome.verdict == self.claim.expected and self.twin.verdict != self.claim.expected
+
+
+def select(ledger: Mapping[str, tuple[Claim, ...]], names: Sequence[str]) -> list[Claim]:
+    """Claims by file stem or id, in the order of the files; an unknown name is a `DomainError`."""
+    everything = [claim for claims in ledger.values() for claim in claims]
+    if not names:
+        return everything
+    known = {*ledger, *(claim.id for claim in everything)}
+    for name in names:
+        as_known("proof file or claim", name, sorted(known))
+    wanted = {claim.id for name in names for claim in ledger.get(name, ())} | set(names)
+    return [claim for claim in everything if claim.id in wanted]
+
+
+def confirm(claim: Claim, outcome: Outcome) -> Outcome:
+    """The outcome if the checker confirms it for the registered goal; otherwise it is undecided."""
+    if outcome.verdict not in CHECKED:
+        return outcome
+    if outcome.certificate is None:
+        return Outcome(Verdict.UNDECIDED, outcome.method, "a verdict without a certificate", None)
+    try:
+        found = recheck(outcome.certificate, claim.goal)
+    except CertificateError as error:
+        return Outcome(Verdict.UNDECIDED, outcome.method, f"certificate rejected: {error}", None)
+    if found.verdict != outcome.verdict:
+        return Outcome(Verdict.UNDECIDED, outcome.method, f"the checker finds {found.verdict}", None)
+    if not found.witnessed:
+        reason = "no witness: its hypotheses might contradict each other, and then prove anything"
+        return Outcome(Verdict.UNDECIDED, outcome.method, reason, None)
+    return outcome
+
+
+def decide(claim: Claim) -> Row:
+    """Runs a claim and its twin."""
+    start = time.perf_counter()
+    outcome = confirm(claim, claim.prove())
+    seconds = time.perf_counter() - start
+    return Row(claim, outcome, claim.twin(), seconds)
+
+
+def verify(path: str | Path, claims: Iterable[Claim]) -> str:
+    """Line about one file that agrees with its registered claim; `CertificateError` if rejected."""
+    data = read(path)
+    by_id = {claim.id: claim for claim in claims}
+    claim = by_id.get(str(data.get("claim")))
+    if claim is None:
+        raise CertificateError(
+            f"the file is about {str(data.get('claim'))[:60]!r}, which is no claim of the ledger"
+        )
+    extra = set(data) - {
+        "format",
+        "claim",
+        "verdict",
+        "statement",
+        "auxiliary",
+        "steps",
+        "goals",
+        "refutation",
+    }
+    if extra:
+        raise CertificateError(f"unknown parts {sorted(extra)}")
+    found = check(data, claim.goal)
+    for origin, verdict in (("the file", data.get("verdict")), ("the ledger", str(claim.expected))):
+        if verdict != found.verdict:
+            raise CertificateError(f"{origin} says {verdict}, the checker finds {found.verdict}")
+    return f"{claim.id}: {found.verdict}, {found.steps} steps, {found.boxes} boxes"

@@ -1,0 +1,1 @@
+"""What writes certificates. Nothing here is trusted: `trusted.check` judges what it writes."""
