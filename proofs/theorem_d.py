@@ -12,8 +12,8 @@ v = E Q(b[f] - b'). Then, with S_p(m) = 1^p + ... + m^p and 1 <= m = T - h << T,
 Order 3 for smooth layers; for i.i.d. ones order 2, or a crossover where the mean b' is not 0, as for relu and
 gelu, whose mean over Gaussian weights is positive. For f = W x and the squared error: Theorems B and C.
 
-Guarantee. Supported; the derivation stands in `dlinear.bridge.prediction`. Smooth: measured/law tends to 1
-like 1/T (regression). Rough: the mean of measured/law over seeds is 1 within its standard error."""
+Guarantee. Supported; the derivation stands in `dlinear.bridge.angles.theorem_d`. Smooth: measured/law tends
+to 1 like 1/T (regression). Rough: the mean of measured/law over seeds is 1 within its standard error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def case(activation: str, layers: str, depth: int, seed: int) -> tuple[Any, Any,
     """The untrained network, a whitened batch, and the squared error on it."""
     import torch
 
-    from dlinear.bridge.losses import Supervised
+    from dlinear.bridge.data.losses import Supervised
     from dlinear.bridge.models import TaskShape, model
 
     task = random_task(WIDTH, 3, samples=40)
@@ -59,7 +59,7 @@ def measured(stack: Any, x: Any, loss: Any, shortfalls: np.ndarray) -> np.ndarra
 
 def smooth(change: Change) -> Outcome:
     """Regression in T of |measured/law - 1|."""
-    from dlinear.bridge.prediction import initial_law
+    from dlinear.bridge.angles.theorem_d import initial_law
 
     slopes, finals = [], []
     for activation in SMOOTH:
@@ -81,7 +81,7 @@ def smooth(change: Change) -> Outcome:
 
 def rough(drift: bool) -> Outcome:
     """Mean over seeds of measured/law at each m, in standard errors from 1."""
-    from dlinear.bridge.prediction import initial_law
+    from dlinear.bridge.angles.theorem_d import initial_law
 
     worst = 0.0
     for activation in ("tanh", "relu"):
@@ -115,7 +115,7 @@ CLAIMS = [
         prove=lambda: smooth(lambda loss: loss),
         twin=lambda: smooth(without_curvature),
         twin_statement="without H f",
-        function="dlinear.bridge.prediction.theorem_d",
+        function="dlinear.bridge.angles.theorem_d.theorem_d",
         test=f"{TEST}::test_linear_smooth_layers_give_theorem_b",
         figure="bridge_slopes",
     ),
@@ -129,7 +129,7 @@ CLAIMS = [
         prove=lambda: rough(True),
         twin=lambda: rough(False),
         twin_statement="without the mean of relu",
-        function="dlinear.bridge.prediction.initial_law",
+        function="dlinear.bridge.angles.theorem_d.initial_law",
         test=f"{TEST}::test_linear_rough_layers_give_theorem_c",
         figure="bridge_slopes",
     ),

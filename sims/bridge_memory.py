@@ -5,7 +5,7 @@
     python -m sims.bridge_memory --models resnet62 --images 32 --workers 0
 
 Saved bytes are those that autograd keeps for the backward pass at the peak of one step, every storage once,
-parameters and batch left out (`meters.step_memory`). Beside them stands what the window alone explains,
+parameters and batch left out (`meters.step_memory`). MethodProbe them stands what the window alone explains,
 counted apart: the most that any h consecutive blocks, run by themselves up to their loss, keep. Equal blocks
 give a straight line. ResNet-62's do not: each stage halves the bytes of a block (a quarter of the pixels,
 twice the channels), and the largest window takes the large, first blocks first: M(h) is concave, in three
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dlinear import report
 from dlinear.bridge import meters
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import Stack, TaskShape, model
 from dlinear.runs import collection, records, script, sweeps

@@ -8,7 +8,7 @@
 
 deep: x + rho act(W_t x), rho = 1/T or 1/sqrt(T), whitened data, squared error, full batch. Layers smooth in
 depth: order 3. Independent Gaussian layers: order 2 for odd activations; relu and gelu drift and cross over
-from 2 to 3. q, C and m* are predicted by Theorem D (`dlinear.bridge.prediction`): at the start from the law
+from 2 to 3. q, C and m* are predicted by Theorem D (`bridge.angles.theorem_d`): at the start from the law
 of the layers, in training from the increments of the last layers; never from the profile.
 The other models are trained by `--method` as Table D2 says, on fewer samples unless `--full`. Their blocks
 are not small, sin^2 saturates at 1, and orders are those of tan^2.
@@ -36,7 +36,7 @@ from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
 with script.imports():
-    from dlinear.bridge.slopes import Slope, SlopeProbe, odds
+    from dlinear.bridge.angles.slopes import Slope, SlopeProbe, odds
 
 NAME = "bridge_slopes"
 ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
@@ -123,7 +123,7 @@ class Cell:
 
 def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
     """The knobs with no None left, and the settings of Table D2 that have no knob."""
-    from dlinear.bridge.trainer import setting
+    from dlinear.bridge.training.trainer import setting
 
     known = dict((FULL if knobs.full else SIZES)[knobs.model])
     if knobs.model == "deep":
@@ -144,7 +144,7 @@ def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
 def split_of(model: str, data: str, samples: int, width: int, folder: str | None, download: bool) -> Any:
     """The data: whitened for deep, as they are for the others."""
     from dlinear.bridge.data import load
-    from dlinear.bridge.whitened import whitened
+    from dlinear.bridge.data.whitened import whitened
 
     if model == "deep":
         return whitened(data, samples, width, folder=folder, download=download)
@@ -190,7 +190,7 @@ def compute(cell: Cell, folder: str, data_folder: str | None, download: bool) ->
     import torch
 
     from dlinear.bridge.methods import method
-    from dlinear.bridge.trainer import Training, train
+    from dlinear.bridge.training.trainer import Training, train
 
     threads = torch.get_num_threads()
     torch.set_num_threads(threads if cell.model == "resnet62" else 1)  # small matrices gain nothing

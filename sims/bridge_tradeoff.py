@@ -46,13 +46,15 @@ import torch
 
 from dlinear import report
 from dlinear.analysis import budgets, comparison
-from dlinear.bridge import data, meters, sampling
-from dlinear.bridge.beside import Beside
-from dlinear.bridge.losses import Supervised
-from dlinear.bridge.methods import method as method_of
+from dlinear.bridge import data, meters
+from dlinear.bridge.data.load import LoadedSplit
+from dlinear.bridge.data.losses import Supervised, criterion_of
+from dlinear.bridge.methods.registry import method as method_of
 from dlinear.bridge.models import Stack, model
-from dlinear.bridge.settings import Training, device_of
-from dlinear.bridge.trainer import train
+from dlinear.bridge.side_by_side import MethodProbe
+from dlinear.bridge.training import batching
+from dlinear.bridge.training.settings import Training, device_of
+from dlinear.bridge.training.trainer import train
 from dlinear.runs import collection, records, script, sweeps
 from dlinear.runs.knobs import POSITIVE, Constraint, Source, at_least, cell_from, check
 from dlinear.runs.launch import Launch
@@ -172,7 +174,7 @@ def methods(knobs: Knobs) -> list[str]:
     return ["backprop", *(f"{family}-{k}" for family, some in numbered.items() for k in some or ()), "greedy"]
 
 
-def build(cell: Cell, split: data.Split, seed: int) -> Stack:
+def build(cell: Cell, split: LoadedSplit, seed: int) -> Stack:
     """The model of a cell, from a seed."""
     readout = "exits" if cell.method == "greedy" else cell.readout
     if cell.model == "mlp":
@@ -185,16 +187,16 @@ def build(cell: Cell, split: data.Split, seed: int) -> Stack:
     )
 
 
-def beside(cell: Cell, split: data.Split, stack: Stack) -> Beside:
+def beside(cell: Cell, split: LoadedSplit, stack: Stack) -> MethodProbe:
     """The cell's method and back-propagation on the first batch."""
     device, some = device_of("auto"), slice(cell.batch)
-    criterion = sampling.criterion_of(Training(), split.classes)
+    criterion = criterion_of("auto", split.classes)
     loss = Supervised(criterion, split.y_train[some].to(device))
     torch.manual_seed(cell.seed)  # of forward gradients
-    return Beside(cell.method, stack.to(device).train(), split.x_train[some].to(device), loss)
+    return MethodProbe(cell.method, stack.to(device).train(), split.x_train[some].to(device), loss)
 
 
-def unit(cell: Cell, split: data.Split) -> float:
+def unit(cell: Cell, split: LoadedSplit) -> float:
     """What a rate of 1 is for the cell's method: |g_T|/|g| on the model of the tuning seed."""
     tuning = dataclasses.replace(cell, seed=TUNING)
     return beside(tuning, split, build(cell, split, TUNING)).norm_ratio()
@@ -227,7 +229,7 @@ def compute(cell: Cell, folder: str | None, download: bool, place: str | None) -
         return {name: ((), value) for name, value in numbers.items()}
 
 
-def trained(cell: Cell, split: data.Split, place: str | None) -> sweeps.Arrays:
+def trained(cell: Cell, split: LoadedSplit, place: str | None) -> sweeps.Arrays:
     """One run, by epochs, and the angles before and after it."""
     rate = cell.rate if cell.method == "backprop" else cell.rate * unit(cell, split)
     epochs = max(cell.epochs, math.ceil(cell.steps / steps_in(split, cell.batch)))
@@ -259,9 +261,9 @@ def trained(cell: Cell, split: data.Split, place: str | None) -> sweeps.Arrays:
     return found | {"learning_rate": ((), rate), "steps": ((), run.steps[-1])}
 
 
-def steps_in(split: data.Split, batch: int) -> int:
+def steps_in(split: LoadedSplit, batch: int) -> int:
     """Steps of an epoch."""
-    return len(sampling.batches(len(split.x_train), batch, 0, 1))
+    return len(batching.batches(len(split.x_train), batch, 0, 1))
 
 
 Found = Sequence[records.Record]
@@ -272,7 +274,7 @@ class Plan:
     """The cells of each stage; a stage needs the records of those before it."""
 
     knobs: Knobs
-    split: data.Split
+    split: LoadedSplit
 
     def cell(self, part: str, method: str, seed: int, rate: float = 0.0, steps: int = 0) -> Cell:
         """One cell: without epochs it is of the meters, without rounds a training run."""

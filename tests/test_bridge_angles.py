@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dlinear.bridge.angles import angle, sin2
+from dlinear.bridge.angles.kahan import angle, sin2
 from dlinear.errors import NonFiniteError, ShapeError, UndefinedAngleError
 
 

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from dlinear.bridge.data import NAMES, SAMPLES, TEST_SAMPLES, Split, balanced_part, channel_moments, load
+from dlinear.bridge.data.load import (
+    NAMES,
+    SAMPLES,
+    TEST_SAMPLES,
+    LoadedSplit,
+    balanced_part,
+    channel_moments,
+    load,
+)
 from dlinear.data import datasets
 from dlinear.data.tasks import synthetic_samples
 from dlinear.errors import DataError, DomainError
@@ -207,7 +215,7 @@ def test_the_digest_sees_every_number_and_the_precision():
 def test_a_split_moves_to_a_device():
     data = load("digits", samples=20)
     moved = data.to("meta")
-    assert isinstance(moved, Split)
+    assert isinstance(moved, LoadedSplit)
     assert {getattr(moved, key).device.type for key in KEYS} == {"meta"}
     assert moved.digest == data.digest
 

@@ -14,7 +14,7 @@ from stacks import KINDS, MIXED, WIDTH, Pair, Residual, Spread, batch, grads, sl
 from torch import nn
 
 from dlinear.bridge import horizon_backward, horizon_gradients
-from dlinear.bridge.horizon import horizon_targets, sweep
+from dlinear.bridge.methods.horizon import horizon_targets, sweep
 from dlinear.errors import DomainError, HorizonError, ShapeError
 from dlinear.theory import costs
 

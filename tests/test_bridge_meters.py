@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import (
     MemoryFit,
     MeterError,

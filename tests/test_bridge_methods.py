@@ -15,11 +15,11 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from dlinear.bridge.checkpointing import default_segments
-from dlinear.bridge.forward_gradient import forward_gradient
-from dlinear.bridge.losses import Supervised
-from dlinear.bridge.methods import NAMES, loco_targets, method
-from dlinear.bridge.stacks import even_bounds
+from dlinear.bridge.autograd.blocks import even_bounds
+from dlinear.bridge.data.losses import Supervised
+from dlinear.bridge.methods.checkpointing import default_segments
+from dlinear.bridge.methods.forward_gradient import forward_gradient
+from dlinear.bridge.methods.registry import NAMES, loco_targets, method
 from dlinear.errors import DlinearError, DomainError, HorizonError, ShapeError
 
 WIDTH, DEPTH = 4, 7

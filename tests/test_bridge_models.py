@@ -12,9 +12,9 @@ from torch import nn
 
 import dlinear
 from dlinear.bridge.models import NAMES, DeepStack, FourierPath, Stack, TaskShape, model
-from dlinear.bridge.models.draws import seeded, semi_orthogonal
 from dlinear.bridge.models.readouts import READOUTS, Exits, Fixed, Pool
 from dlinear.bridge.models.registry import BUILDERS
+from dlinear.bridge.models.seeding import seeded, semi_orthogonal
 from dlinear.errors import DataError, DomainError, HorizonError, MissingDependencyError, ShapeError
 
 ZOO = ("resnet50", "vit")

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import dlinear
-from dlinear.bridge import alignment, prediction
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge import alignment
+from dlinear.bridge.angles import theorem_d
+from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.models import TaskShape, model
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
 from dlinear.theory import limits
@@ -50,7 +51,7 @@ def test_increment_is_the_first_order_of_what_one_block_adds(whitened):
         (through,) = torch.autograd.grad(loss(z + size * branch(z)), z)
         return (plain - through) / size
 
-    b = prediction.increment(branch, x, loss)
+    b = theorem_d.increment(branch, x, loss)
     errors = [float((gap(size) - b).norm() / b.norm()) for size in (1e-2, 1e-3, 1e-4)]
     assert errors[0] < 0.1
     assert np.allclose(np.array(errors[:-1]) / errors[1:], 10, rtol=0.05)  # what is left is of second order
@@ -68,7 +69,7 @@ def test_linear_smooth_layers_give_theorem_b(whitened):
     energy = float(np.sum(dlinear.horizon_gradients(net, phi, 60) ** 2)) / 60
     last = stack.network.path(1.0)
     expected = limits.constants_of(limits.DepthLimit(final, final - phi, energy, last)).cubic
-    law = prediction.initial_law(stack, x, loss)
+    law = theorem_d.initial_law(stack, x, loss)
     assert law.quadratic == 0
     # The theorem's way back is X^T; block 0 sees all blocks but itself: the only difference.
     assert law.cubic == pytest.approx(expected, rel=0.1)
@@ -80,7 +81,7 @@ def test_linear_smooth_layers_give_theorem_b(whitened):
     net = dlinear.DenseNetwork(stack.deviations())
     energy = float(np.sum(dlinear.horizon_gradients(net, phi, 60) ** 2)) / 60
     expected = limits.constants_of(limits.DepthLimit(final, final - phi, energy, last)).cubic
-    assert prediction.initial_law(stack, x, loss).cubic == pytest.approx(expected, rel=1e-10)
+    assert theorem_d.initial_law(stack, x, loss).cubic == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("scale", ["1/T", "1/sqrt(T)"])
@@ -98,7 +99,7 @@ def test_linear_rough_layers_give_theorem_c(whitened, scale):
     energy = float(np.sum(dlinear.horizon_gradients(net, phi, depth) ** 2)) / depth
     rho = sigma if scale == "1/sqrt(T)" else sigma / math.sqrt(depth)
     expected = limits.realised_constants(final, final - phi, energy, rho)
-    law = prediction.initial_law(stack, x, loss, draws=draws)
+    law = theorem_d.initial_law(stack, x, loss, draws=draws)
     assert law.cubic == 0
     assert law.quadratic == pytest.approx(expected.quadratic, rel=4 * math.sqrt(2 / (WIDTH * draws)))
 
@@ -113,7 +114,7 @@ def test_mean_activation(activation):
     expected = values @ torch.from_numpy(weights) / math.sqrt(2 * math.pi)
     # relu has a corner, where Gauss-Hermite is slow
     tolerance = 1e-2 if activation == "relu" else 1e-9
-    assert torch.allclose(prediction.mean_activation(activation, tau), expected, rtol=tolerance, atol=1e-12)
+    assert torch.allclose(theorem_d.mean_activation(activation, tau), expected, rtol=tolerance, atol=1e-12)
 
 
 def test_drift_is_the_mean_of_fresh_increments(whitened):
@@ -126,9 +127,9 @@ def test_drift_is_the_mean_of_fresh_increments(whitened):
     def mean(state):
         return torch.stack([relu(state @ w.T) for w in weights]).mean(0)
 
-    sampled = prediction.increment(mean, z, small)
-    closed = prediction.increment(
-        lambda s: prediction.mean_activation("relu", sigma * s.norm(dim=1, keepdim=True)).expand_as(s),
+    sampled = theorem_d.increment(mean, z, small)
+    closed = theorem_d.increment(
+        lambda s: theorem_d.mean_activation("relu", sigma * s.norm(dim=1, keepdim=True)).expand_as(s),
         z,
         small,
     )
@@ -139,7 +140,7 @@ def test_response_energies_are_the_squares_of_gradients(whitened):
     _, x, _, _ = whitened
     stack = deep(6, activation="gelu", layers="rough", scale="1/sqrt(T)")
     signals = torch.randn(2, *x.shape, dtype=torch.float64, generator=torch.manual_seed(1))
-    found, end = prediction.response_energies(stack.blocks, x, signals, first=3)
+    found, end = theorem_d.response_energies(stack.blocks, x, signals, first=3)
     assert torch.equal(end, state_of(stack, x))
     for signal, energy in zip(signals, found, strict=True):
         stack.zero_grad()
@@ -158,7 +159,7 @@ def test_gradient_square_counts_the_blocks_alone(whitened):
     loss = Supervised(nn.functional.cross_entropy, torch.arange(len(x)) % 3)
     loss(stack(x)).backward()
     slow = sum(float(p.grad.square().sum()) for p in stack.blocks.parameters())
-    found = prediction.gradient_square(stack.blocks, x, loss, stack.readout)
+    found = theorem_d.gradient_square(stack.blocks, x, loss, stack.readout)
     assert found == pytest.approx(slow, rel=1e-12)
 
 
@@ -175,7 +176,7 @@ def test_theorem_d_holds(whitened, activation, layers):
     for seed in range(seeds):
         stack = deep(depth, seed, activation=activation, layers=layers)
         sin2 = alignment(stack.blocks, x, loss, depth - m, stack.readout).sin2
-        law = prediction.initial_law(stack, x, loss, draws=32, first=4, seed=seed)
+        law = theorem_d.initial_law(stack, x, loss, draws=32, first=4, seed=seed)
         ratios.append(sin2 / limits.decay_law(*law, m, depth))
         twins.append(sin2 / limits.decay_law(law.cubic, law.quadratic, m, depth))
     mean, error = np.mean(ratios, 0), np.std(ratios, 0) / math.sqrt(seeds)
@@ -187,8 +188,8 @@ def test_theorem_d_holds(whitened, activation, layers):
 def test_realised_law_of_one_block_is_that_of_smooth_layers(whitened):
     _, x, loss, _ = whitened
     stack = deep(200, activation="tanh", layers="smooth")
-    law = prediction.realised_law(stack.blocks, x, loss, stack.readout, last=1)
-    expected = prediction.initial_law(stack, x, loss)
+    law = theorem_d.realised_law(stack.blocks, x, loss, stack.readout, last=1)
+    expected = theorem_d.initial_law(stack, x, loss)
     assert law.quadratic == 0
     assert law.cubic == pytest.approx(expected.cubic, rel=0.02)  # A(1 - 1/2T) for A(1)
 
@@ -198,8 +199,8 @@ def test_realised_law_finds_drift_and_variance(whitened):
     _, x, loss, _ = whitened
     depth = 600
     stack = deep(depth, activation="relu", layers="rough")
-    found = prediction.realised_law(stack.blocks, x, loss, stack.readout, last=300, first=20)
-    expected = prediction.initial_law(stack, x, loss, draws=300, first=20)
+    found = theorem_d.realised_law(stack.blocks, x, loss, stack.readout, last=300, first=20)
+    expected = theorem_d.initial_law(stack, x, loss, draws=300, first=20)
     assert found.quadratic == pytest.approx(expected.quadratic, rel=0.2)
     assert found.cubic == pytest.approx(expected.cubic, rel=0.2)
 
@@ -210,22 +211,22 @@ def test_realised_law_of_a_few_blocks_is_free_of_bias(whitened):
     depth, last = 12, 3
     stack = deep(depth, activation="relu", layers="rough")
     end = state_of(stack, x)
-    b = [prediction.increment(lambda z, f=f: f(z) - z, end, loss) for f in stack.blocks[-last:]]
+    b = [theorem_d.increment(lambda z, f=f: f(z) - z, end, loss) for f in stack.blocks[-last:]]
     pairs = [(i, j) for i in range(last) for j in range(last) if i < j]
 
     def energies(signals):
-        return np.array(prediction.response_energies(stack.blocks, x, torch.stack(signals), 2)[0])
+        return np.array(theorem_d.response_energies(stack.blocks, x, torch.stack(signals), 2)[0])
 
     differences = energies([b[i] - b[j] for i, j in pairs])
     products = (energies([b[i] + b[j] for i, j in pairs]) - differences) / 4
-    gradient = prediction.gradient_square(stack.blocks, x, loss, stack.readout)
-    expected = prediction.theorem_d(products.mean(), differences.mean() / 2, gradient, depth)
-    found = prediction.realised_law(stack.blocks, x, loss, stack.readout, last=last, first=2)
+    gradient = theorem_d.gradient_square(stack.blocks, x, loss, stack.readout)
+    expected = theorem_d.theorem_d(products.mean(), differences.mean() / 2, gradient, depth)
+    found = theorem_d.realised_law(stack.blocks, x, loss, stack.readout, last=last, first=2)
     assert tuple(found) == pytest.approx(tuple(expected), rel=1e-10)
 
 
 def test_theorem_d_is_the_decay_law():
-    law = prediction.theorem_d(3.0, 5.0, 7.0, 11)
+    law = theorem_d.theorem_d(3.0, 5.0, 7.0, 11)
     m = np.arange(1, 5)
     expected = [(3.0 * sum(k * k for k in range(1, j + 1)) + 5.0 * sum(range(1, j + 1))) / 7.0 for j in m]
     assert np.allclose(limits.decay_law(*law, m, 11), expected)
@@ -236,18 +237,18 @@ def test_refused(whitened):
     _, x, loss, _ = whitened
     stack = deep(3)
     with pytest.raises(UndefinedAngleError, match="g_T = 0"):
-        prediction.theorem_d(1.0, 1.0, 0.0, 5)
+        theorem_d.theorem_d(1.0, 1.0, 0.0, 5)
     with pytest.raises(DomainError, match="must be >= 0"):
-        prediction.theorem_d(1.0, math.nan, 1.0, 5)
+        theorem_d.theorem_d(1.0, math.nan, 1.0, 5)
     with pytest.raises(DomainError, match="activation must be"):
-        prediction.mean_activation("sine", torch.ones(1))
+        theorem_d.mean_activation("sine", torch.ones(1))
     with pytest.raises(DomainError, match="untrained 'deep'"):
-        prediction.initial_law(deep(3, layers="mixed"), x, loss)
+        theorem_d.initial_law(deep(3, layers="mixed"), x, loss)
     with pytest.raises(DomainError, match="draws"):
-        prediction.initial_law(stack, x, loss, draws=0)
+        theorem_d.initial_law(stack, x, loss, draws=0)
     with pytest.raises(DomainError, match=r"last must be in 1\.\.3"):
-        prediction.realised_law(stack.blocks, x, loss, last=4)
+        theorem_d.realised_law(stack.blocks, x, loss, last=4)
     with pytest.raises(ShapeError, match="do not fit"):
-        prediction.response_energies(stack.blocks, x, torch.zeros(2, 3))
+        theorem_d.response_energies(stack.blocks, x, torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="nothing to train"):
-        prediction.response_energies([nn.Identity()], x, x[None])
+        theorem_d.response_energies([nn.Identity()], x, x[None])

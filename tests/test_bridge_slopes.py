@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 import dlinear
-from dlinear.bridge import alignment, prediction
+from dlinear.bridge import alignment
+from dlinear.bridge.angles import theorem_d
+from dlinear.bridge.angles.slopes import Slope, SlopeProbe, odds
 from dlinear.bridge.data import load
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.data.losses import Supervised
+from dlinear.bridge.data.whitened import whitened
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import TaskShape, model
-from dlinear.bridge.slopes import Slope, SlopeProbe, odds
-from dlinear.bridge.trainer import Training, train
-from dlinear.bridge.whitened import whitened
+from dlinear.bridge.training.trainer import Training, train
 from dlinear.errors import DataError
 from dlinear.theory import limits
 
@@ -61,9 +62,9 @@ def test_the_probe_sees_what_its_parts_see_and_the_residual():
     found = SlopeProbe(SHORTFALLS, 30, 1)(1, stack, split)
     profile = alignment(stack.blocks, split.x_train, loss, 12 - SHORTFALLS)
     assert np.array_equal(found["sin2"], profile.sin2)
-    law = prediction.realised_law(stack.blocks, split.x_train, loss, last=1)
+    law = theorem_d.realised_law(stack.blocks, split.x_train, loss, last=1)
     assert (found["predicted_quadratic"], found["predicted_cubic"]) == tuple(law)
-    energy = prediction.gradient_square(stack.blocks, split.x_train, loss) / 12
+    energy = theorem_d.gradient_square(stack.blocks, split.x_train, loss) / 12
     assert found["energy"] == pytest.approx(energy, rel=1e-12)
     final = np.eye(3)
     for layer in stack.deviations():
@@ -79,9 +80,9 @@ def test_the_probe_predicts_from_the_law_of_the_layers_at_the_start_alone():
     probe = SlopeProbe(SHORTFALLS, 30, 4, first=2, draws=8, seed=5)
     loss = Supervised(nn.functional.mse_loss, split.y_train)
     start, later = probe(0, stack, split), probe(1, stack, split)
-    law = prediction.initial_law(stack, split.x_train, loss, draws=8, first=2, seed=5)
+    law = theorem_d.initial_law(stack, split.x_train, loss, draws=8, first=2, seed=5)
     assert (start["predicted_quadratic"], start["predicted_cubic"]) == tuple(law)
-    law = prediction.realised_law(stack.blocks, split.x_train, loss, last=4, first=2)
+    law = theorem_d.realised_law(stack.blocks, split.x_train, loss, last=4, first=2)
     assert (later["predicted_quadratic"], later["predicted_cubic"]) == tuple(law)
     assert math.isnan(later["residual"])
 

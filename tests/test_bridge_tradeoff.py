@@ -11,9 +11,9 @@ import torch
 import tyro
 
 from dlinear.bridge import alignment, horizon_gradients
-from dlinear.bridge.beside import Beside, size
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.models import TaskShape, model
+from dlinear.bridge.side_by_side import MethodProbe, size
 from dlinear.runs import collection, records
 
 TOY = (
@@ -44,7 +44,7 @@ def toy(sim, tmp_path_factory):
 def pair(name, dtype=torch.float64):
     stack = model("mlp", TaskShape((5,), 3), depth=6, width=5, gain=0.3, readout="shared", dtype=dtype)
     x = torch.randn(7, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
-    return Beside(name, stack, x, Supervised(torch.nn.functional.cross_entropy, torch.arange(7) % 3))
+    return MethodProbe(name, stack, x, Supervised(torch.nn.functional.cross_entropy, torch.arange(7) % 3))
 
 
 @pytest.mark.parametrize("h", [1, 3, 6])

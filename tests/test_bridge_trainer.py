@@ -24,14 +24,15 @@ from tiny_stack import TINY, Split, Stack, backprop, labelled
 from torch import nn
 from torch.nn import functional
 
-from dlinear.bridge import checkpoints, metrics, session
-from dlinear.bridge.evaluation import evaluate
-from dlinear.bridge.interrupts import Breaks
+from dlinear.bridge.autograd.isolation import step_isolated
+from dlinear.bridge.data.split import random_part
 from dlinear.bridge.methods import method
-from dlinear.bridge.sampling import batches, part
-from dlinear.bridge.settings import device_of
-from dlinear.bridge.trainer import SETTINGS, Training, next_rate, setting, train
-from dlinear.bridge.undisturbed import undisturbed
+from dlinear.bridge.training import checkpoints, metrics, session
+from dlinear.bridge.training.batching import batches
+from dlinear.bridge.training.evaluation import evaluate
+from dlinear.bridge.training.interrupts import Interrupts
+from dlinear.bridge.training.settings import device_of
+from dlinear.bridge.training.trainer import SETTINGS, Training, next_rate, setting, train
 from dlinear.errors import DomainError, RecordError, ShapeError
 from dlinear.runs import records
 
@@ -322,11 +323,11 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 def test_a_part_of_the_samples_keeps_their_targets():
     x = torch.arange(100.0)[:, None]
-    some, targets = part(x, torch.arange(100), 30)
+    some, targets = random_part(x, torch.arange(100), 30)
     assert torch.equal(some[:, 0], targets.double())
     assert len(set(targets.tolist())) == 30
     assert targets.max() > 50, "sorted data must not lose its last classes"
-    assert part(x, x, None)[0] is x
+    assert random_part(x, x, None)[0] is x
     run = tiny(samples=9, evaluated=4, epochs=1)
     assert run.steps[-1] == 2
     assert set(4 * run.train_accuracy) <= {0, 1, 2, 3, 4}
@@ -563,7 +564,7 @@ def test_own_handlers_and_threads_are_left_alone():
 
     before = signal.signal(signal.SIGTERM, own)
     try:
-        with Breaks():
+        with Interrupts():
             assert signal.getsignal(signal.SIGTERM) is own
             assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     finally:
@@ -576,7 +577,7 @@ def test_own_handlers_and_threads_are_left_alone():
 
 
 def handlers():
-    with Breaks():
+    with Interrupts():
         return [signal.getsignal(number) == signal.SIG_DFL for number in (signal.SIGTERM,)]
 
 
@@ -975,7 +976,7 @@ def test_gradients_survive_a_probe():
     grads = {name: (leaf.grad, leaf.grad.clone()) for name, leaf in stack.named_parameters()}
 
     def look():
-        with undisturbed(stack, CPU):
+        with step_isolated(stack, CPU):
             wicked(0, stack, split)
             grads["readout.linear.bias"][0].zero_()
             raise Broken

@@ -172,9 +172,9 @@ def test_slopes_of_the_models_of_the_paper(words, tmp_path, capsys):
 
 def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
     """False twin: q and C doubled, at the start and in training."""
-    from dlinear.bridge import prediction
+    from dlinear.bridge.angles import theorem_d
 
-    true = prediction.theorem_d
+    true = theorem_d.theorem_d
     words = (
         "--combinations tanh-smooth --data linear --width 3 --samples 20 --batch 20 --depths 100 --epochs 4 "
         "--smooth-seeds 3 --points 8"
@@ -185,7 +185,7 @@ def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
         def twin(*numbers, factor=factor):
             return limits.DecayConstants(*(factor * value for value in true(*numbers)))
 
-        monkeypatch.setattr(prediction, "theorem_d", twin)
+        monkeypatch.setattr(theorem_d, "theorem_d", twin)
         place = ["--results", str(tmp_path / str(factor)), "--workers", "0"]
         assert sim.main(tyro.cli(sim.Knobs, args=[*words.split(), *place])) == status
         said = capsys.readouterr().out

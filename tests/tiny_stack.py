@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dlinear.bridge.trainer import Training, train
+from dlinear.bridge.training.trainer import Training, train
 
 
 class Stack(nn.Module):

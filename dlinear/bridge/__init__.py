@@ -8,15 +8,15 @@ The rest of the library never imports this package, so that `import dlinear` nee
 
 from __future__ import annotations
 
-from dlinear.bridge.alignment import alignment
-from dlinear.bridge.angles import angle
+from dlinear.bridge.angles.alignment import alignment
+from dlinear.bridge.angles.kahan import angle
 from dlinear.bridge.data import load
-from dlinear.bridge.horizon import horizon_backward, horizon_gradients
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import fit_memory, step_calls, step_memory, step_times
-from dlinear.bridge.methods import Method, method
+from dlinear.bridge.methods.horizon import horizon_backward, horizon_gradients
+from dlinear.bridge.methods.registry import Method, method
 from dlinear.bridge.models import Stack, TaskShape, model
-from dlinear.bridge.trainer import Run, Training, train
+from dlinear.bridge.training.trainer import Run, Training, train
 
 __all__ = [
     "Method",

@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlinear.bridge.models.draws import EMBEDDING, PATH, semi_orthogonal
 from dlinear.bridge.models.readouts import Readout, check_readout, vector_readout
+from dlinear.bridge.models.seeding import EMBEDDING, PATH, semi_orthogonal
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.errors import DomainError, ShapeError
 from dlinear.networks.deterministic import SmoothNetwork

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlinear.bridge.models.draws import READOUT, semi_orthogonal
+from dlinear.bridge.models.seeding import READOUT, semi_orthogonal
 from dlinear.errors import DomainError, HorizonError, ShapeError
 
 Readout = Literal["fixed", "shared", "exits"]

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from dlinear.bridge.models.deep import deep
-from dlinear.bridge.models.draws import seeded
 from dlinear.bridge.models.residual import linear, mlp
 from dlinear.bridge.models.resnet import resnet62
+from dlinear.bridge.models.seeding import seeded
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.bridge.models.zoo import resnet50, vit
 from dlinear.checks import as_integer, as_known

@@ -1,4 +1,4 @@
-"""Whitened data as a `Split`: what the linear theory is about, for networks of width n."""
+"""Whitened data as a `LoadedSplit`: what the linear theory is about, for networks of width n."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import numpy as np
 import torch
 
-from dlinear.bridge.data import Split, balanced_part
+from dlinear.bridge.data.load import LoadedSplit, balanced_part
 from dlinear.checks import as_known
 from dlinear.data import datasets
 from dlinear.data.tasks import random_task, whitened_task
@@ -25,7 +25,7 @@ def whitened(
     folder: str | os.PathLike[str] | None = None,
     download: bool = False,
     dtype: torch.dtype = torch.float64,
-) -> Split:
+) -> LoadedSplit:
     """A class-balanced part of a data set, whitened to n inputs and n targets (`tasks.whitened_task`).
 
     The mean squared error of these samples is (2/n) (1/2 ||P - Phi||^2 + const) for a linear map P. There is
@@ -53,4 +53,4 @@ def whitened(
         task = random_task(width, kind=kind, samples=samples)  # type: ignore[arg-type]
     digest = hashlib.sha256(np.ascontiguousarray(task.x).tobytes() + np.ascontiguousarray(task.y).tobytes())
     x, y = torch.from_numpy(task.x).to(dtype), torch.from_numpy(task.y).to(dtype)
-    return Split(name, x, y, x[:2].clone(), y[:2].clone(), None, digest.hexdigest())
+    return LoadedSplit(name, x, y, x[:2].clone(), y[:2].clone(), None, digest.hexdigest())

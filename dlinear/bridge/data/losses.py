@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dlinear.errors import ShapeError
+from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["Supervised"]
 
+Criterion = Callable[[Tensor, Tensor], Tensor]  # output (B, ...), target (B, ...) -> mean loss ()
+CRITERIA: dict[str, Criterion] = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy}
 _INDEXED = ((functional.cross_entropy, nn.CrossEntropyLoss()), (functional.nll_loss, nn.NLLLoss()))
 
 
@@ -64,3 +66,16 @@ def _mass(criterion: object, target: Tensor) -> float:
     counted = target[target != criterion.ignore_index]
     weight: Tensor | None = criterion.weight
     return float(counted.numel()) if weight is None else float(weight[counted].sum(dtype=torch.float64))
+
+
+def criterion_of(loss: str, classes: int | None) -> Criterion:
+    """The criterion for data of so many classes (None: real targets); `loss` is "auto" or the one that fits.
+
+    Raises:
+        DomainError: cross-entropy without classes, or the squared error of classes.
+    """
+    fitting = "mse" if classes is None else "cross_entropy"
+    if loss not in ("auto", fitting):
+        what = "no classes" if classes is None else f"{classes} classes"
+        raise DomainError(f"loss {loss} received for data with {what}; allowed is auto or {fitting}")
+    return CRITERIA[fitting]

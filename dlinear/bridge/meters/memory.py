@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack
-from dlinear.bridge.undisturbed import left_alone, modules_among, trainable
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack
+from dlinear.bridge.autograd.isolation import isolated, modules_among, trainable
 from dlinear.errors import DomainError, MeterError
 from dlinear.theory import costs
 
@@ -118,7 +118,7 @@ def step_memory(
     modules = modules_among((*stack, readout, loss_fn))
     if any(hasattr(m, "_orig_mod") for top in modules for m in top.modules()):
         raise MeterError("a compiled block shows no operations: measure the memory of the block as it was")
-    with left_alone(modules, x):
+    with isolated(modules, x):
         return _watched(partial(run, stack, x, loss_fn, readout=readout), trainable(modules))
 
 

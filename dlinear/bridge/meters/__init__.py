@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dlinear.bridge.calls import StepCalls, step_calls
-from dlinear.bridge.memory import CudaMemory, MemoryFit, StepMemory, cuda_memory, fit_memory, step_memory
-from dlinear.bridge.timing import StepTime, step_times
+from dlinear.bridge.meters.block_calls import StepCalls, step_calls
+from dlinear.bridge.meters.memory import (
+    CudaMemory,
+    MemoryFit,
+    StepMemory,
+    cuda_memory,
+    fit_memory,
+    step_memory,
+)
+from dlinear.bridge.meters.timing import StepTime, step_times
 from dlinear.errors import MeterError
 
 __all__ = [

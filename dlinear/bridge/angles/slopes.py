@@ -15,14 +15,12 @@ from torch import Tensor
 
 from dlinear.analysis.decay import DecayFit, fit_decay
 from dlinear.analysis.statistics import LEVEL, Estimate, mean_interval
-from dlinear.bridge.alignment import alignment
-from dlinear.bridge.losses import Supervised
+from dlinear.bridge.angles.alignment import alignment
+from dlinear.bridge.angles.theorem_d import gradient_square, initial_law, realised_law
+from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.models.deep import DeepStack
 from dlinear.bridge.models.stack import Stack
-from dlinear.bridge.prediction import gradient_square, initial_law, realised_law
-from dlinear.bridge.sampling import criterion_of
-from dlinear.bridge.settings import Training
-from dlinear.bridge.undisturbed import left_alone
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DlinearError
 from dlinear.theory.decay_law import DecayConstants, decay_law
@@ -56,12 +54,12 @@ class SlopeProbe:
         """
         device = next(stack.parameters()).device
         x, target = (tensor[: self.batch].to(device) for tensor in (split.x_train, split.y_train))
-        loss = Supervised(criterion_of(Training(), split.classes), target)
+        loss = Supervised(criterion_of("auto", split.classes), target)
         stack.train()
         depth = len(stack.blocks)
         profile = alignment(stack.blocks, x, loss, depth - self.shortfalls, stack.readout, undefined="nan")
         law = self._law(epoch, stack, x, loss)
-        with torch.no_grad(), left_alone((stack, loss), x):
+        with torch.no_grad(), isolated((stack, loss), x):
             value = float(loss(stack(x)))
         return {
             **{name: getattr(profile, name) for name in ("sin2", "cos", "norm_ratio")},

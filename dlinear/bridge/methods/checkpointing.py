@@ -12,8 +12,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, check_gradients_are_on
-from dlinear.bridge.stacks import even_bounds, pull, run_blocks, terminal_loss
+from dlinear.bridge.autograd.blocks import (
+    Block,
+    LossFunction,
+    Readout,
+    as_stack,
+    check_gradients_are_on,
+    even_bounds,
+    pull,
+    run_blocks,
+    terminal_loss,
+)
 
 __all__ = ["checkpointed_backward", "default_segments"]
 

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 Gradients = dict[Tensor, Tensor]
 
 
-class Total:
+class GradientSum:
     """The sum of the gradients that each trainable tensor received."""
 
     def __init__(self, blocks: Sequence[Any]) -> None:

@@ -15,20 +15,22 @@ from typing import Any
 
 from torch import Tensor
 
-from dlinear.bridge.accumulation import accumulated_backward
-from dlinear.bridge.checkpointing import checkpointed_backward, default_segments
-from dlinear.bridge.forward_gradient import forward_gradient
-from dlinear.bridge.horizon import (
+from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
     Readout,
     as_stack,
     check_gradients_are_on,
-    horizon_backward,
-    sweep,
+    even_bounds,
+    pull,
+    run_blocks,
+    terminal_loss,
 )
-from dlinear.bridge.stacks import even_bounds, pull, run_blocks, terminal_loss
-from dlinear.bridge.totals import accumulate
+from dlinear.bridge.autograd.gradient_sum import accumulate
+from dlinear.bridge.methods.accumulation import accumulated_backward
+from dlinear.bridge.methods.checkpointing import checkpointed_backward, default_segments
+from dlinear.bridge.methods.forward_gradient import forward_gradient
+from dlinear.bridge.methods.horizon import horizon_backward, sweep
 from dlinear.errors import DomainError
 from dlinear.theory import costs
 

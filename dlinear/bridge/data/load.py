@@ -31,7 +31,7 @@ NAMES = (*SAMPLES, *datasets.NAMES)
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class LoadedSplit:
     """Training and test data.
 
     Attributes:
@@ -57,7 +57,7 @@ class Split:
         """What a model has to know about these data."""
         return TaskShape(tuple(self.x_train.shape[1:]), self.classes or int(self.y_train.shape[1]))
 
-    def to(self, device: torch.device | str) -> Split:
+    def to(self, device: torch.device | str) -> LoadedSplit:
         """The same data on a device."""
         return replace(self, **{key: getattr(self, key).to(device) for key in datasets.KEYS})
 
@@ -72,7 +72,7 @@ def load(
     folder: str | os.PathLike[str] | None = None,
     download: bool = False,
     dtype: torch.dtype = torch.float32,
-) -> Split:
+) -> LoadedSplit:
     """The data called `name`, on the CPU; the same arguments give the same numbers.
 
     Args:
@@ -162,7 +162,7 @@ def _normalised(
     return out
 
 
-def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype: torch.dtype) -> Split:
+def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype: torch.dtype) -> LoadedSplit:
     """The test set comes first in the draw, so that it is the same for every number of training samples."""
     if tests > TEST_SAMPLES:
         raise DataError(f"{name} has {TEST_SAMPLES} test samples; {tests} were asked for")
@@ -176,10 +176,10 @@ def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype
 
 def _split(
     name: str, classes: int | None, x_train: Tensor, y_train: Tensor, x_test: Tensor, y_test: Tensor
-) -> Split:
+) -> LoadedSplit:
     total = hashlib.sha256()
     # Bytes, since numpy has no bfloat16.
     for key, tensor in zip(datasets.KEYS, (x_train, y_train, x_test, y_test), strict=True):
         total.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(tensor.view(torch.uint8).numpy().data)
-    return Split(name, x_train, y_train, x_test, y_test, classes, total.hexdigest())
+    return LoadedSplit(name, x_train, y_train, x_test, y_test, classes, total.hexdigest())

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, called
-from dlinear.bridge.memory import Run
-from dlinear.bridge.undisturbed import left_alone
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, called
+from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.meters.memory import Run
 
 __all__ = ["StepCalls", "step_calls"]
 
@@ -53,7 +53,7 @@ def step_calls(
     stack = as_stack(blocks)
     tallies = [_Tally() for _ in stack]
     probed = [_Probed(block, tally) for block, tally in zip(stack, tallies, strict=True)]
-    with left_alone((*stack, readout, loss_fn), x):
+    with isolated((*stack, readout, loss_fn), x):
         run(probed, x, loss_fn, readout=readout)
     return StepCalls(
         tuple(tally.forwards for tally in tallies),

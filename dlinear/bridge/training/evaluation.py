@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-Criterion = Callable[[Tensor, Tensor], Tensor]  # output (B, ...), target (B, ...) -> mean loss ()
+from dlinear.bridge.data.losses import Criterion
 
 
 class Score(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class Breaks:
+class Interrupts:
     """A context in which both signals raise KeyboardInterrupt: at once, or at the end of a `held` block.
 
     A second signal inside the same block does not wait. A program's own handlers stay; in a thread, and in
@@ -21,7 +21,7 @@ class Breaks:
         self._holding = self._pending = False
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Breaks:
+    def __enter__(self) -> Interrupts:
         replaced = {
             signal.SIGINT: (signal.default_int_handler,),
             signal.SIGTERM: (signal.SIG_DFL, signal.default_int_handler),
@@ -46,7 +46,7 @@ class Breaks:
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """Let the block come to its end before a signal is obeyed."""
         self._holding, self._pending = True, False
         try:

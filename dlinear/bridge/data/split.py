@@ -1,4 +1,4 @@
-"""What a step sees: the training set, its batches, and the loss that fits the data."""
+"""What a data set must hold, and how parts of it are drawn."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from dlinear.bridge.evaluation import Criterion
-from dlinear.bridge.settings import Training
 from dlinear.errors import DomainError, ShapeError
 
-CRITERIA: dict[str, Criterion] = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy}
 ORDER, NOISE, PART = range(3)  # what a generator is for: equal seeds then give unlike streams
 
 
@@ -45,7 +41,7 @@ class Split(Protocol):
         """What tells this data from others."""
 
 
-def check(split: Split, samples: int | None) -> None:
+def check_split(split: Split, samples: int | None) -> None:
     """Whether the data has targets for its inputs, and as many samples as are asked for.
 
     Raises:
@@ -66,39 +62,9 @@ def check(split: Split, samples: int | None) -> None:
         )
 
 
-def part(x: Tensor, y: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+def random_part(x: Tensor, y: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
     """A random part of the samples, the same in all runs; all of them, as they are, for None."""
     if count is None or count >= len(x):
         return x, y
     chosen = torch.from_numpy(np.random.default_rng(PART).permutation(len(x))[:count])
     return x[chosen], y[chosen]
-
-
-def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """The indices of each batch of an epoch; they depend on the seed and the epoch alone.
-
-    Every sample comes once. A last batch of one sample joins the batch before it: batch norm needs two.
-    """
-    order = torch.from_numpy(np.random.default_rng((ORDER, seed, epoch)).permutation(samples))
-    parts = [order[start : start + batch_size] for start in range(0, samples, batch_size)]
-    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
-
-
-def noise_seed(seed: int) -> int:
-    """The seed of torch's generators (dropout), unlike that of the order."""
-    return int(np.random.SeedSequence((NOISE, seed)).generate_state(1, np.uint64)[0])
-
-
-def criterion_of(training: Training, classes: int | None) -> Criterion:
-    """The loss that the knobs and the data ask for.
-
-    Raises:
-        DomainError: cross-entropy without classes, or the squared error of classes.
-    """
-    fitting = "mse" if classes is None else "cross_entropy"
-    if training.loss not in ("auto", fitting):
-        what = "no classes" if classes is None else f"{classes} classes"
-        raise DomainError(f"loss {training.loss} received for data with {what}; allowed is auto or {fitting}")
-    return CRITERIA[fitting]

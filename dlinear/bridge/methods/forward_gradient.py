@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack
-from dlinear.bridge.stacks import run_blocks, terminal_loss
-from dlinear.bridge.totals import accumulate
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, run_blocks, terminal_loss
+from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.errors import DomainError
 
 __all__ = ["forward_gradient"]

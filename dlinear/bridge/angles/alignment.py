@@ -20,8 +20,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dlinear.bridge import pieces
-from dlinear.bridge.horizon import (
+from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
     Readout,
@@ -31,8 +32,7 @@ from dlinear.bridge.horizon import (
     end_of,
     same_shapes,
 )
-from dlinear.bridge.pieces import Piece, Signal
-from dlinear.bridge.undisturbed import left_alone
+from dlinear.bridge.autograd.isolation import isolated
 from dlinear.checks import as_horizons
 from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
 from dlinear.errors import DomainError, NonFiniteError
@@ -70,7 +70,7 @@ def alignment(
     every = isinstance(horizons, str) and horizons == "all" and depth > 1
     asked = as_horizons(range(1, depth) if every else horizons, depth)
     short = {int(h) for h in asked if h < depth}
-    with left_alone((*stack, readout, loss_fn), x):
+    with isolated((*stack, readout, loss_fn), x):
         table = _Table(stack, x, loss_fn, readout, short)
     sums = {depth - h: table.sums(h) for h in {int(h) for h in asked}}
     return profile_of(depth, asked, sums, table.eps, undefined)
@@ -85,14 +85,14 @@ class _Table:
         self.depth, self.horizons = len(stack), sorted(horizons)
         self.square = dict.fromkeys(self.horizons, 0.0)
         self.cross = dict.fromkeys(self.horizons, 0.0)
-        self.pieces: list[Piece] = []
+        self.pieces: list[BlockGraph] = []
         self.device = torch.device("cpu")
         local = self._forward(stack, x, loss_fn, readout)
         counts = Counter(leaf for piece in self.pieces for leaf in piece.leaves)
         self.shared = {leaf for leaf, count in counts.items() if count > 1}
         self.parts: dict[tuple[int, Tensor], Tensor] = {}  # delta of shared parameters, over their blocks
         self.true: dict[Tensor, Tensor] = {}
-        with pieces.plain_precision(self.device):
+        with block_graph.plain_precision(self.device):
             differences = self._true_gradient(local)
             for s in sorted(differences, reverse=True):
                 self._pull(s, differences.pop(s))
@@ -119,7 +119,7 @@ class _Table:
         first, state, live = None, x, False
         least = min(self.horizons, default=self.depth)
         for s in range(1, self.depth + 1):
-            state, piece = pieces.run(called(stack[s - 1]), state, live, f"block {s - 1}")
+            state, piece = block_graph.run(called(stack[s - 1]), state, live, f"block {s - 1}")
             self.pieces.append(piece)
             live = live or piece.live
             if s >= least or s == self.depth:
@@ -127,7 +127,7 @@ class _Table:
                     first = same_shapes(state, s, first)
                 loss, end = end_of(state, s, loss_fn, readout, follow=live)
                 self.device = loss.device
-                with pieces.plain_precision(loss.device):
+                with block_graph.plain_precision(loss.device):
                     local[s], _ = end.vjp([torch.ones_like(loss)], (), through=True)
         return local
 

@@ -43,10 +43,10 @@ def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
 
 
 @contextlib.contextmanager
-def left_alone(parts: Iterable[Any], x: Any) -> Iterator[None]:
+def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     """Gradients put aside, and afterwards gradients, buffers and torch's random numbers as before.
 
-    Enough for a step of a method; a probe of anybody's code needs `undisturbed`.
+    Enough for a step of a method; a probe of anybody's code needs `step_isolated`.
 
     Args:
         parts: blocks, readout, loss: those among them that are modules.
@@ -71,7 +71,7 @@ def left_alone(parts: Iterable[Any], x: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def undisturbed(
+def step_isolated(
     stack: nn.Module,
     device: torch.device,
     data: Iterable[Tensor] = (),

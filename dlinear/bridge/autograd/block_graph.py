@@ -63,7 +63,7 @@ def shapes(state: Any) -> list[tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class Piece:
+class BlockGraph:
     """The graph between cut inputs and the outputs of a block, or of a readout with its loss.
 
     Attributes:
@@ -108,7 +108,7 @@ class Piece:
         return before, list(found[len(leave) :])
 
 
-def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, Piece]:
+def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, BlockGraph]:
     """function(state), detached, and its piece; `follow` says whether gradients are to pass to the state.
 
     Raises:
@@ -124,7 +124,7 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
     output = pytree.tree_unflatten(
         [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
     )
-    return output, Piece(inputs, outputs, _leaves(outputs, inputs, name))
+    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name))
 
 
 def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:

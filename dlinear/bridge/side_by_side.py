@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlinear.bridge import angles, meters
+from dlinear.bridge import meters
+from dlinear.bridge.angles.kahan import angle
 from dlinear.bridge.methods import method
 from dlinear.bridge.models.stack import Stack
 from dlinear.errors import UndefinedAngleError
 
-__all__ = ["Beside", "size"]
+__all__ = ["MethodProbe", "size"]
 
 
 def size(gradient: Sequence[Tensor]) -> float:
@@ -25,7 +26,7 @@ def size(gradient: Sequence[Tensor]) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class MethodProbe:
     """A method (by name), a model and a batch.
 
     Gradients are those of the blocks' parameters: a readout's is another sum for every horizon.
@@ -58,7 +59,7 @@ class Beside:
     def cosine(self) -> float:
         """cos of the angle with back-propagation's gradient; NaN where one of the two is zero."""
         try:
-            return math.cos(angles.angle(self.gradient(), self.gradient("backprop")))
+            return math.cos(angle(self.gradient(), self.gradient("backprop")))
         except UndefinedAngleError:
             return math.nan
 

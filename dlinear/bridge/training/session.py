@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from dlinear import storage
-from dlinear.bridge import checkpoints, metrics, sampling
-from dlinear.bridge.evaluation import Score, evaluate, precision
-from dlinear.bridge.interrupts import Breaks
-from dlinear.bridge.losses import Supervised
-from dlinear.bridge.sampling import Split
-from dlinear.bridge.settings import Training, device_of
-from dlinear.bridge.undisturbed import generators, set_generators, undisturbed
+from dlinear.bridge.autograd.isolation import generators, set_generators, step_isolated
+from dlinear.bridge.data.losses import Supervised, criterion_of
+from dlinear.bridge.data.split import Split, check_split, random_part
+from dlinear.bridge.training import batching, checkpoints, metrics
+from dlinear.bridge.training.evaluation import Score, evaluate, precision
+from dlinear.bridge.training.interrupts import Interrupts
+from dlinear.bridge.training.settings import Training, device_of
 from dlinear.errors import DomainError, RecordError, ShapeError
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"  # the files of a run's folder
@@ -90,15 +90,14 @@ class Session:
             )
         if not any(leaf.requires_grad for leaf in stack.parameters()):
             raise DomainError("the model has no trainable parameter; allowed is one or more")
-        sampling.check(split, training.samples)
+        check_split(split, training.samples)
         self.stack, self.split, self.method, self.training = stack, split, method, training
         self.folder, self.every = folder, every
         self.device = device_of(training.device)
-        self.criterion = sampling.criterion_of(training, split.classes)
-        self.x, self.y = sampling.part(split.x_train, split.y_train, training.samples)
+        self.criterion = criterion_of(training.loss, split.classes)
+        self.x, self.y = random_part(split.x_train, split.y_train, training.samples)
         self.evaluated = [
-            sampling.part(x, y, training.evaluated)
-            for x, y in ((self.x, self.y), (split.x_test, split.y_test))
+            random_part(x, y, training.evaluated) for x, y in ((self.x, self.y), (split.x_test, split.y_test))
         ]
         stack.to(self.device).train()
         leaves = [leaf for leaf in stack.parameters() if leaf.requires_grad]
@@ -111,10 +110,10 @@ class Session:
         self.torn = False  # whether a step was begun and not ended
         self.saved = time.monotonic()
         self.key = self.initial = ""
-        self.breaks = Breaks()
+        self.interrupts = Interrupts()
 
     def _batches(self, epoch: int) -> list[Tensor]:
-        return sampling.batches(len(self.x), self.training.batch_size, self.training.seed, epoch)
+        return batching.batches(len(self.x), self.training.batch_size, self.training.seed, epoch)
 
     def open(self, key: str) -> None:
         """Take up the run of this key in the folder, if there is one.
@@ -180,7 +179,7 @@ class Session:
         at = self.progress
         self.batches = self._batches(at.epoch)
         while at.step < len(self.batches) and math.isfinite(at.total) and not self.stopped():
-            with self.breaks.held():
+            with self.interrupts.deferred():
                 self._step(self.batches[at.step])
                 if self.folder is not None and time.monotonic() - self.saved >= self.every:
                     self.save()
@@ -237,7 +236,7 @@ class Session:
         }
         if probe is not None and math.isfinite(at.total) and (probe_at is None or at.epoch in probe_at):
             row["probe"] = self._probe(probe)
-        with self.breaks.held():
+        with self.interrupts.deferred():
             self._turn(row, loss)
 
     def _turn(self, row: metrics.Row, loss: float) -> None:
@@ -272,7 +271,7 @@ class Session:
     def _probe(self, probe: Probe) -> dict[str, Any]:
         split = self.split
         data = (split.x_train, split.y_train, split.x_test, split.y_test, self.x, self.y)
-        with undisturbed(self.stack, self.device, data, self.breaks.held):
+        with step_isolated(self.stack, self.device, data, self.interrupts.deferred):
             found = probe(self.progress.epoch, self.stack, split)
             if not isinstance(found, Mapping):
                 raise DomainError(f"a probe must return numbers by name; received a {type(found).__name__}")
@@ -316,7 +315,7 @@ class Session:
         """After an interrupt: keep the steps that are done and say how to go on."""
         at, place = self.progress, self._place()
         if self.folder is not None and not self.torn:
-            with self.breaks.held():
+            with self.interrupts.deferred():
                 self.save()
             place = f"epoch {at.epoch}, step {at.step} of {len(self.batches)} is kept in {self.folder}"
         again = "pass a folder" if self.folder is None else "run the same command again"

@@ -12,9 +12,18 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from dlinear.bridge import pieces
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, check_gradients_are_on
-from dlinear.bridge.stacks import even_bounds, pull, run_blocks, terminal_loss
+from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.blocks import (
+    Block,
+    LossFunction,
+    Readout,
+    as_stack,
+    check_gradients_are_on,
+    even_bounds,
+    pull,
+    run_blocks,
+    terminal_loss,
+)
 from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["accumulated_backward"]
@@ -57,7 +66,7 @@ def accumulated_backward(
         raise DomainError(
             f"accumulate needs a loss with .part(slice), as Supervised; {type(loss_fn).__name__} has none"
         )
-    sizes = {t.shape[0] if t.ndim else 0 for t in pieces.tensors(x)}
+    sizes = {t.shape[0] if t.ndim else 0 for t in block_graph.tensors(x)}
     if hasattr(loss_fn, "__len__"):
         sizes.add(len(loss_fn))
     if len(sizes) != 1 or 0 in sizes:
@@ -104,7 +113,7 @@ def _shared(leaf: Any) -> Any:
 def _back_to_producer(x: Any, cut: Any) -> None:
     ends = [
         (a, b.grad)
-        for a, b in zip(pieces.tensors(x), pieces.tensors(cut), strict=True)
+        for a, b in zip(block_graph.tensors(x), block_graph.tensors(cut), strict=True)
         if a is not b and b.grad is not None
     ]
     if ends:

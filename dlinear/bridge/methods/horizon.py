@@ -8,23 +8,28 @@ products are done (`dlinear.costs`).
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlinear.bridge import pieces
-from dlinear.bridge.pieces import Piece
-from dlinear.bridge.totals import Gradients, Total, accumulate
+from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.block_graph import BlockGraph
+from dlinear.bridge.autograd.blocks import (
+    Block,
+    LossFunction,
+    Readout,
+    as_stack,
+    called,
+    check_gradients_are_on,
+    end_of,
+    same_shapes,
+)
+from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
 from dlinear.checks import as_horizon
-from dlinear.errors import DomainError, ShapeError
 
-Block = Callable[[Any], Any]
-LossFunction = Callable[[Any], Tensor]
-Readout = Callable[[Any, int], Any]
 Targets = Sequence[range]
 
 
@@ -106,39 +111,6 @@ def horizon_targets(depth: int, horizon: int) -> list[range]:
     return [*inner, range(depth - h, depth)]
 
 
-def as_stack(blocks: Iterable[Block]) -> list[Block]:
-    """The blocks as a list.
-
-    Raises:
-        ShapeError: none, or something that cannot be called.
-    """
-    if isinstance(blocks, torch.nn.Module) and not isinstance(blocks, Iterable):
-        raise ShapeError(f"blocks is one {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
-    stack = list(blocks)
-    if not stack:
-        raise ShapeError("the stack is empty; expected T >= 1 blocks")
-    for t, block in enumerate(stack):
-        if not callable(block):
-            raise ShapeError(f"block {t} is a {type(block).__name__}; expected a module or a function")
-    return stack
-
-
-def called(block: Block) -> Callable[[Any], Any]:
-    """The block as a function of one state: a tuple is spread if the block asks for two arguments or more."""
-    return lambda state: (
-        block(*state) if isinstance(state, tuple) and _asks_for_several(block) else block(state)
-    )
-
-
-def _asks_for_several(block: Block) -> bool:
-    try:
-        parameters = inspect.signature(getattr(block, "forward", block)).parameters.values()
-    except (TypeError, ValueError):  # a builtin without a signature
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.default is p.empty and p.kind in kinds for p in parameters) > 1
-
-
 def sweep(
     blocks: Sequence[Block], x: Any, loss_fn: LossFunction, targets: Targets, readout: Readout | None = None
 ) -> Step:
@@ -155,14 +127,14 @@ def sweep(
     first: tuple[int, list[tuple[int, ...]]] | None = None
     loss, state = torch.empty(0), x
     for s in range(1, depth + 1):
-        state, piece = pieces.run(called(blocks[s - 1]), state, window.follows(s - 1), f"block {s - 1}")
+        state, piece = block_graph.run(called(blocks[s - 1]), state, window.follows(s - 1), f"block {s - 1}")
         window.push(piece)
         del piece  # the window alone holds it
         if targets[s - 1] or s == depth:
             if readout is None:
                 first = same_shapes(state, s, first)
             loss, end = end_of(state, s, loss_fn, readout, follow=bool(window.receivers(s)))
-            with pieces.plain_precision(loss.device):
+            with block_graph.plain_precision(loss.device):
                 window.pull(s, end, loss)
             del end
         window.release(s)
@@ -176,8 +148,8 @@ def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Reado
         ShapeError, DomainError: as `horizon_backward`.
     """
     check_gradients_are_on()
-    depth, total = len(blocks), Total(())
-    follow = any(tensor.requires_grad for tensor in pieces.tensors(x))
+    depth, total = len(blocks), GradientSum(())
+    follow = any(tensor.requires_grad for tensor in block_graph.tensors(x))
 
     def states(z: Any, s: int) -> Any:
         for block in blocks:
@@ -185,7 +157,7 @@ def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Reado
         return z if readout is None else readout(z, s)
 
     loss, piece = end_of(x, depth, loss_fn, states, follow)
-    with pieces.plain_precision(loss.device):
+    with block_graph.plain_precision(loss.device):
         signal, found = piece.vjp([torch.ones_like(loss)], piece.leaves, through=follow, keep=False)
     total.add(piece.leaves, found)
     total.add_inputs(x, signal)
@@ -196,20 +168,20 @@ class _Window:
     """The pieces that are alive, and the way back through them."""
 
     def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets) -> None:
-        self.x, self.targets, self.total, self.vjps = x, targets, Total(blocks), 0
+        self.x, self.targets, self.total, self.vjps = x, targets, GradientSum(blocks), 0
         self.reach = [0] * len(blocks)  # the last s whose loss a block receives
         for s, receivers in enumerate(targets, start=1):
             for t in receivers:
                 self.reach[t] = s
-        self.pieces: dict[int, Piece] = {}
+        self.pieces: dict[int, BlockGraph] = {}
         self.trained: list[bool] = []
         self.oldest = 0  # the first block that waits for a loss
 
     def follows(self, t: int) -> bool:
         """Whether gradients have to pass through block t to what is before it."""
-        return self.oldest < t if t else any(tensor.requires_grad for tensor in pieces.tensors(self.x))
+        return self.oldest < t if t else any(tensor.requires_grad for tensor in block_graph.tensors(self.x))
 
-    def push(self, piece: Piece) -> None:
+    def push(self, piece: BlockGraph) -> None:
         """Keep the piece of the next block."""
         t = len(self.trained)
         self.trained.append(bool(piece.leaves) or (t == 0 and self.follows(0)))
@@ -220,7 +192,7 @@ class _Window:
         """The blocks with something to train that receive the gradient of the loss at s."""
         return [t for t in self.targets[s - 1] if self.trained[t] and t in self.pieces]
 
-    def pull(self, s: int, end: Piece, loss: Tensor) -> None:
+    def pull(self, s: int, end: BlockGraph, loss: Tensor) -> None:
         """Take the loss at s back to its receivers."""
         receivers = self.receivers(s)
         signal, found = end.vjp([torch.ones_like(loss)], end.leaves, through=bool(receivers))
@@ -248,56 +220,3 @@ class _Window:
         before, self.oldest = self.oldest, self._waiting(s)
         for t in range(before, self.oldest):
             self.pieces.pop(t, None)
-
-
-def end_of(
-    state: Any, s: int, loss_fn: LossFunction, readout: Readout | None, follow: bool
-) -> tuple[Tensor, Piece]:
-    """L(x(s)), detached, and the piece from x(s) to it.
-
-    Raises:
-        ShapeError: the loss is not a real scalar.
-        DomainError: gradients are to follow to x(s) and the loss has none.
-    """
-
-    def end(z: Any) -> Tensor:
-        loss = as_loss(loss_fn(z if readout is None else readout(z, s)), s)
-        if follow and not loss.requires_grad:
-            raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
-        return loss
-
-    loss, piece = pieces.run(end, state, follow, f"the loss at s = {s}")
-    return loss, piece
-
-
-def as_loss(loss: Any, s: int) -> Tensor:
-    """What loss_fn returned for x(s), if it is one real number; else `ShapeError`."""
-    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.is_floating_point():
-        return loss
-    what = f"{loss.dtype}, shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-    raise ShapeError(f"the loss at s = {s} is {what}; expected a real scalar tensor")
-
-
-def check_gradients_are_on() -> None:
-    """Raise `DomainError` inside `torch.no_grad()` or `torch.inference_mode()`."""
-    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
-        raise DomainError(
-            "gradients are switched off (torch.no_grad or inference_mode); leave that block first"
-        )
-
-
-def same_shapes(
-    state: Any, s: int, first: tuple[int, list[tuple[int, ...]]] | None
-) -> tuple[int, list[tuple[int, ...]]]:
-    """The first s that had a loss and its shapes; `ShapeError` if those of x(s) are others."""
-    shapes = pieces.shapes(state)
-    if first is not None and first[1] != shapes:
-        raise ShapeError(
-            f"x({first[0]}) has shape {_words(first[1])} but x({s}) has {_words(shapes)}: the loss needs a "
-            "common space; pass readout=lambda z, s: ... that maps both to it"
-        )
-    return first or (s, shapes)
-
-
-def _words(shapes: list[tuple[int, ...]]) -> str:
-    return str(shapes[0]) if len(shapes) == 1 else str(shapes)

@@ -36,9 +36,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlinear.bridge.horizon import Block, LossFunction, Readout, as_stack, called, horizon_gradients
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, called
+from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.methods.horizon import horizon_gradients
 from dlinear.bridge.models.deep import ACTIVATIONS, DeepBlock, DeepStack
-from dlinear.bridge.undisturbed import left_alone
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
 from dlinear.networks.deterministic import SmoothNetwork
 from dlinear.networks.ensembles import GaussianNetwork
@@ -113,7 +114,7 @@ def response_energies(
     leaves = [p for p in own if p.requires_grad]
     if not leaves:
         raise ShapeError(f"the first {first} blocks hold nothing to train")
-    with left_alone(stack, x), torch.enable_grad():  # until the way back is done: it reads batch-norm buffers
+    with isolated(stack, x), torch.enable_grad():  # until the way back is done: it reads batch-norm buffers
         for block in stack:
             end = called(block)(end)
         if not isinstance(end, Tensor) or end.shape != signals.shape[1:]:
@@ -128,7 +129,7 @@ def gradient_square(
 ) -> float:
     """||g_T||^2 over the parameters of the blocks, as `alignment` takes it."""
     stack = as_stack(blocks)
-    with left_alone((*stack, readout, loss_fn), x):
+    with isolated((*stack, readout, loss_fn), x):
         _, gradients = horizon_gradients(stack, x, loss_fn, len(stack), readout)
     own = {p for block in stack if isinstance(block, torch.nn.Module) for p in block.parameters()}
     return math.fsum(float(g.double().square().sum()) for leaf, g in gradients.items() if leaf in own)
@@ -227,7 +228,7 @@ def realised_law(
     stack = as_stack(blocks)
     if not 1 <= last <= len(stack):
         raise DomainError(f"last must be in 1..{len(stack)}, not {last}")
-    with left_alone((*stack, readout, loss_fn), x):
+    with isolated((*stack, readout, loss_fn), x):
         end = _end(stack, x)
 
         def terminal(z: Tensor) -> Tensor:
@@ -252,7 +253,7 @@ def _branch(block: Block) -> Map:
 
 def _end(blocks: Iterable[Block], x: Any) -> Any:
     stack = as_stack(blocks)
-    with torch.no_grad(), left_alone(stack, x):
+    with torch.no_grad(), isolated(stack, x):
         for block in stack:
             x = called(block)(x)
     return x

@@ -20,12 +20,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlinear.bridge import checkpoints, metrics
-from dlinear.bridge.evaluation import device_generators
-from dlinear.bridge.metrics import Run
-from dlinear.bridge.sampling import Split, noise_seed
-from dlinear.bridge.session import CHECKPOINT, METRICS, Method, Probe, Session, next_rate
-from dlinear.bridge.settings import SETTINGS, Setting, Training, setting
+from dlinear.bridge.data.split import Split
+from dlinear.bridge.training import checkpoints, metrics
+from dlinear.bridge.training.batching import noise_seed
+from dlinear.bridge.training.evaluation import device_generators
+from dlinear.bridge.training.metrics import Run
+from dlinear.bridge.training.session import CHECKPOINT, METRICS, Method, Probe, Session, next_rate
+from dlinear.bridge.training.settings import SETTINGS, Setting, Training, setting
 from dlinear.optional import needed
 from dlinear.runs import records
 
@@ -91,7 +92,7 @@ def train(
     session = Session(stack, split, method, training, None if folder is None else Path(folder), every)
     epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
     key = _key(session, epochs, identity)
-    with session.breaks, torch.random.fork_rng(device_generators(session.device)):
+    with session.interrupts, torch.random.fork_rng(device_generators(session.device)):
         torch.manual_seed(noise_seed(training.seed))
         session.open(key)
         total = training.epochs * len(session.batches)

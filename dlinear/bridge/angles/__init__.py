@@ -1,0 +1,1 @@
+"""Angles of real models: measured without cancellation, and predicted by Theorem D."""

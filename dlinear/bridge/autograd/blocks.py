@@ -1,0 +1,151 @@
+"""What methods do alike with a stack of blocks: run it, take the terminal loss, cut it into even parts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.block_graph import BlockGraph
+from dlinear.errors import DomainError, ShapeError
+
+__all__ = ["even_bounds", "run_blocks", "terminal_loss"]
+
+
+def run_blocks(blocks: Sequence[Block], state: Any) -> Any:
+    """The state after all blocks, passed on between them as `horizon_backward` does."""
+    for block in blocks:
+        state = called(block)(state)
+    return state
+
+
+def terminal_loss(z: Any, depth: int, loss_fn: LossFunction, readout: Readout | None) -> Tensor:
+    """L(x(T)) with z = x(T), a scalar.
+
+    Raises:
+        ShapeError: the loss is not a real scalar.
+    """
+    return as_loss(loss_fn(z if readout is None else readout(z, depth)), depth).reshape(())
+
+
+def pull(loss: Tensor, weight: float = 1.0) -> Tensor:
+    """weight x loss, taken back into every `.grad`, and returned detached.
+
+    Raises:
+        DomainError: the loss has no gradient.
+    """
+    if not loss.requires_grad:
+        raise DomainError("the loss has no gradient: nothing is trainable, or loss_fn detaches its argument")
+    weighted = loss if weight == 1.0 else loss * weight
+    weighted.backward()  # type: ignore[no-untyped-call]
+    return weighted.detach()
+
+
+def even_bounds(what: str, total: int, parts: int) -> list[int]:
+    """0 = b_0 < ... < b_parts = total, with differences as equal as can be.
+
+    Raises:
+        DomainError: parts outside 1..total.
+    """
+    if not 1 <= parts <= total:
+        raise DomainError(f"{parts} parts of {total} {what}: allowed is 1..{total}")
+    return [i * total // parts for i in range(parts + 1)]
+
+
+Block = Callable[[Any], Any]
+
+
+LossFunction = Callable[[Any], Tensor]
+
+
+Readout = Callable[[Any, int], Any]
+
+
+def as_stack(blocks: Iterable[Block]) -> list[Block]:
+    """The blocks as a list.
+
+    Raises:
+        ShapeError: none, or something that cannot be called.
+    """
+    if isinstance(blocks, torch.nn.Module) and not isinstance(blocks, Iterable):
+        raise ShapeError(f"blocks is one {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
+    stack = list(blocks)
+    if not stack:
+        raise ShapeError("the stack is empty; expected T >= 1 blocks")
+    for t, block in enumerate(stack):
+        if not callable(block):
+            raise ShapeError(f"block {t} is a {type(block).__name__}; expected a module or a function")
+    return stack
+
+
+def called(block: Block) -> Callable[[Any], Any]:
+    """The block as a function of one state: a tuple is spread if the block asks for two arguments or more."""
+    return lambda state: (
+        block(*state) if isinstance(state, tuple) and _asks_for_several(block) else block(state)
+    )
+
+
+def _asks_for_several(block: Block) -> bool:
+    try:
+        parameters = inspect.signature(getattr(block, "forward", block)).parameters.values()
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.default is p.empty and p.kind in kinds for p in parameters) > 1
+
+
+def end_of(
+    state: Any, s: int, loss_fn: LossFunction, readout: Readout | None, follow: bool
+) -> tuple[Tensor, BlockGraph]:
+    """L(x(s)), detached, and the piece from x(s) to it.
+
+    Raises:
+        ShapeError: the loss is not a real scalar.
+        DomainError: gradients are to follow to x(s) and the loss has none.
+    """
+
+    def end(z: Any) -> Tensor:
+        loss = as_loss(loss_fn(z if readout is None else readout(z, s)), s)
+        if follow and not loss.requires_grad:
+            raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
+        return loss
+
+    loss, piece = block_graph.run(end, state, follow, f"the loss at s = {s}")
+    return loss, piece
+
+
+def as_loss(loss: Any, s: int) -> Tensor:
+    """What loss_fn returned for x(s), if it is one real number; else `ShapeError`."""
+    if isinstance(loss, Tensor) and loss.numel() == 1 and loss.is_floating_point():
+        return loss
+    what = f"{loss.dtype}, shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    raise ShapeError(f"the loss at s = {s} is {what}; expected a real scalar tensor")
+
+
+def check_gradients_are_on() -> None:
+    """Raise `DomainError` inside `torch.no_grad()` or `torch.inference_mode()`."""
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        raise DomainError(
+            "gradients are switched off (torch.no_grad or inference_mode); leave that block first"
+        )
+
+
+def same_shapes(
+    state: Any, s: int, first: tuple[int, list[tuple[int, ...]]] | None
+) -> tuple[int, list[tuple[int, ...]]]:
+    """The first s that had a loss and its shapes; `ShapeError` if those of x(s) are others."""
+    shapes = block_graph.shapes(state)
+    if first is not None and first[1] != shapes:
+        raise ShapeError(
+            f"x({first[0]}) has shape {_words(first[1])} but x({s}) has {_words(shapes)}: the loss needs a "
+            "common space; pass readout=lambda z, s: ... that maps both to it"
+        )
+    return first or (s, shapes)
+
+
+def _words(shapes: list[tuple[int, ...]]) -> str:
+    return str(shapes[0]) if len(shapes) == 1 else str(shapes)

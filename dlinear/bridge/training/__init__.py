@@ -1,0 +1,1 @@
+"""Train a stack by any method, resume after any interruption."""
