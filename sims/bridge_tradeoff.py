@@ -47,7 +47,7 @@ import torch
 from dlinear import report
 from dlinear.analysis import budgets, comparison
 from dlinear.bridge import data, meters
-from dlinear.bridge.data.load import LoadedSplit
+from dlinear.bridge.data.loading import LoadedSplit
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.methods.registry import method as method_of
 from dlinear.bridge.models import Stack, model

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlinear.bridge.data.load import (
+from dlinear.bridge.data.loading import (
     NAMES,
     SAMPLES,
     TEST_SAMPLES,

@@ -1,5 +1,5 @@
 """Training and test data of the bridge as tensors, and the losses on them."""
 
-from dlinear.bridge.data import load
+from dlinear.bridge.data.loading import load
 
 __all__ = ["load"]

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import torch
 
-from dlinear.bridge.data.load import LoadedSplit, balanced_part
+from dlinear.bridge.data.loading import LoadedSplit, balanced_part
 from dlinear.checks import as_known
 from dlinear.data import datasets
 from dlinear.data.tasks import random_task, whitened_task
