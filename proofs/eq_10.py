@@ -92,7 +92,7 @@ CLAIMS = (
         twin_statement="twice the gradient",
         evidence="a terminal loss per block, not Hinton's contrastive objective",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
     claim(
         "eq_10_backward",
@@ -108,6 +108,6 @@ CLAIMS = (
         twin_statement="already for t + h >= T - 1",
         evidence="every layer and every horizon that reaches the end",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

@@ -46,7 +46,7 @@ CLAIMS = (
         twin=lambda: counted(costs.stored_blocks_eager, eager=False),
         twin_statement="the same for one static graph",
         function="dlinear.costs.stored_blocks_eager",
-        test="tests/test_costs.py::test_counts_match_an_instrumented_run",
+        test="tests/theory/test_costs.py::test_counts_match_an_instrumented_run",
     ),
     Claim(
         id="eq_11_static",
@@ -59,6 +59,6 @@ CLAIMS = (
         twin=lambda: counted(lambda depth, horizon: horizon * (depth - horizon), eager=False),
         twin_statement="h (T - h), one window fewer",
         function="dlinear.costs.stored_blocks_static",
-        test="tests/test_costs.py::test_counts_match_an_instrumented_run",
+        test="tests/theory/test_costs.py::test_counts_match_an_instrumented_run",
     ),
 )

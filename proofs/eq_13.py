@@ -72,6 +72,6 @@ CLAIMS = (
         twin_statement="1 - cos in place of 1 - cos^2",
         evidence="every pair of non-zero gradients",
         function="dlinear.alignment",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

@@ -308,7 +308,7 @@ CLAIMS = (
         twin_statement="one layer fewer in the exponent",
         evidence="gradient domination of a deep linear net with bounded layers, a = 1 + c/T, b = 1 - c/T",
         function="dlinear.bounds.gradient_norm_bounds",
-        test="tests/test_bounds.py::test_gradient_domination",
+        test="tests/theory/test_bounds.py::test_gradient_domination",
         assumes="the chain rule: -dJ/dt = <g_T, u'> along u' = -(rescaled g_h)",
     ),
     Claim(

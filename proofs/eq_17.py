@@ -87,7 +87,7 @@ CLAIMS = (
         twin_goal={**chosen("a*k <= a*h"), "conclusions": ["a*k <= a*h"]},
         twin_statement="at the greatest cost, which the same example satisfies",
         function="dlinear.costs.memory_model",
-        test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
+        test="tests/theory/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),
     claim(
         id="eq_17_repaired",
@@ -105,6 +105,6 @@ CLAIMS = (
         evidence="a strictly increasing cost; with ties (the ladder cost) a larger h may be chosen",
         assumes="r(h) = 1 - c (1 - h/T)^3, the model of section 3.3",
         function="dlinear.costs.decay_model",
-        test="tests/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
+        test="tests/theory/test_costs.py::test_least_cost_is_the_smallest_feasible_horizon",
     ),
 )

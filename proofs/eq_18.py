@@ -75,7 +75,7 @@ CLAIMS = (
         },
         twin_statement="the less accurate, which the same example satisfies",
         function="dlinear.costs.horizon_objective",
-        test="tests/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
+        test="tests/theory/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
     ),
     claim(
         id="eq_18_repaired",
@@ -101,6 +101,6 @@ CLAIMS = (
         twin_statement="max in place of min",
         evidence="d cheaper costs at least lambda d of accuracy; e more accurate costs at least e/lambda",
         function="dlinear.costs.horizon_objective",
-        test="tests/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
+        test="tests/theory/test_costs.py::test_minimiser_of_the_weighted_objective_is_not_dominated",
     ),
 )

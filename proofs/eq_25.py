@@ -64,6 +64,6 @@ CLAIMS = (
         twin_goal=statement("L(T)"),
         twin_statement="without the constant L(x(0))",
         evidence="every T and every real sequence",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

@@ -77,7 +77,7 @@ CLAIMS = (
         twin_goal=statement("W(0, t)", "posint"),
         twin_statement="the repaired factor (W_0^t)^T, which the example must not refute",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
         figure="autograd_error",
     ),
     claim(
@@ -102,7 +102,7 @@ CLAIMS = (
         evidence="every direction, layer 0 <= t < s and end s <= T",
         assumes="the gradient is the linear part of the loss along W(t) + e E",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
         figure="autograd_error",
     ),
 )

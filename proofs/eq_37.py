@@ -73,7 +73,7 @@ CLAIMS = (
         twin_goal=REPAIRED,
         twin_statement="the repaired order, which the example must not refute",
         function="dlinear.bounds.window_change",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
     claim(
         "eq_37",
@@ -89,6 +89,6 @@ CLAIMS = (
         twin_statement="the printed order",
         evidence="every window; b = 0 gives (38)",
         function="dlinear.bounds.window_change",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
 )

@@ -78,7 +78,7 @@ CLAIMS = (
         twin_statement="sqrt(c1) in place of c1",
         evidence="every a, b and 0 <= c1 <= 1",
         function="dlinear.bounds.cosine_lower",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
     claim(
         "eq_42_line",
@@ -91,6 +91,6 @@ CLAIMS = (
         route=example,
         twin_goal=REPAIRED_LINE,
         twin_statement="with the parentheses, which the example must not refute",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

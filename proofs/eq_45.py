@@ -111,7 +111,7 @@ CLAIMS = [
         twin_goal={**ENVELOPES, "conclusions": [f"{SIN2} <= eps*(p - q)**2/q**2"]},
         twin_statement="at most |g_h - g_T|^2/|g_T|^2, which the same example satisfies",
         function="dlinear.bounds.theorem_a",
-        test="tests/test_scalar.py::test_profiles_between_envelopes",
+        test="tests/theory/test_scalar.py::test_profiles_between_envelopes",
     ),
     claim(
         "eq_45_gap",
@@ -127,7 +127,7 @@ CLAIMS = [
         twin_statement="1/5 instead of 1/1000",
         evidence="1/1000 < 1/10; lambda = 0 gives 1 - f^2 = 0",
         function="dlinear.scalar.sin2",
-        test="tests/test_scalar.py::test_profiles_between_envelopes",
+        test="tests/theory/test_scalar.py::test_profiles_between_envelopes",
     ),
     claim(
         "eq_45_limits",
@@ -146,6 +146,6 @@ CLAIMS = [
         twin_fails=1,
         evidence="small u: u^2 <= 1 - c1 and C u < 1",
         function="dlinear.bounds.theorem_a",
-        test="tests/test_scalar.py::test_profiles_between_envelopes",
+        test="tests/theory/test_scalar.py::test_profiles_between_envelopes",
     ),
 ]

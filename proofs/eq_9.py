@@ -71,7 +71,7 @@ CLAIMS = (
         route=example,
         twin_goal=REPAIRED,
         twin_statement="the repaired index, which the example must not refute",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
     claim(
         "eq_9",
@@ -87,6 +87,6 @@ CLAIMS = (
         twin_statement="last block s instead of s - 1",
         evidence="every 0 <= t < T, h >= 1",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

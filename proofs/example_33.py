@@ -150,7 +150,7 @@ CLAIMS = (
         twin_goal=printed("T*(1 - sqrt(a*lam*T/(3*c)))"),
         twin_statement="h* with the factor T, which costs no more than h = 1 in the same example",
         function="dlinear.costs.optimal_horizon",
-        test="tests/test_costs.py::test_optimal_horizon_is_stationary",
+        test="tests/theory/test_costs.py::test_optimal_horizon_is_stationary",
     ),
     claim(
         id="example_33_interval_printed",
@@ -164,7 +164,7 @@ CLAIMS = (
         twin_goal=four_horizons("f(1) < min(f(2), min(f(3), f(4)))"),
         twin_statement="the best horizon is 1, which the same example satisfies",
         function="dlinear.costs.integer_interior_interval",
-        test="tests/test_costs.py::test_printed_interval_does_not_give_an_interior_optimum",
+        test="tests/theory/test_costs.py::test_printed_interval_does_not_give_an_interior_optimum",
     ),
     claim(
         id="example_33_repaired",
@@ -180,7 +180,7 @@ CLAIMS = (
         twin_statement="the printed h*, without the factor T",
         evidence="f(h) - f(h*) = c (x - w)^2 (x + 2w), x = 1 - h/T, w = 1 - h*/T",
         function="dlinear.costs.optimal_horizon",
-        test="tests/test_costs.py::test_optimal_horizon_is_the_best",
+        test="tests/theory/test_costs.py::test_optimal_horizon_is_the_best",
     ),
     claim(
         id="example_33_integers",
@@ -196,6 +196,6 @@ CLAIMS = (
         twin_statement="the interval of the continuous h* in place of the integers' one",
         evidence="f convex, f(1) - f(2) = c(3T^2-9T+7)/T^3 - a lambda, f(T) - f(T-1) = a lambda - c/T^3",
         function="dlinear.costs.integer_interior_interval",
-        test="tests/test_costs.py::test_interior_intervals",
+        test="tests/theory/test_costs.py::test_interior_intervals",
     ),
 )

@@ -149,7 +149,7 @@ CLAIMS = (
         twin_statement="W_0^t = Phi",
         evidence="every layer t with t + h <= T",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
     claim(
         "fixed_points_backward",
@@ -165,7 +165,7 @@ CLAIMS = (
         twin_statement="Phi is reached one layer earlier only",
         evidence="every layer",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
     claim(
         "fixed_points_tail",
@@ -180,7 +180,7 @@ CLAIMS = (
         twin_goal=tail("(s-1)"),
         twin_statement="the layer before",
         evidence="every s",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
     claim(
         "fixed_points_shorter",
@@ -194,6 +194,6 @@ CLAIMS = (
         twin_goal=shorter(2),
         twin_statement="horizon 2 itself, which the example must not refute",
         function="dlinear.horizon_gradients",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
     ),
 )

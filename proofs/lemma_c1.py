@@ -32,7 +32,7 @@ from dlinear.certify.prover.statements import TWO_LAYERS, network
 WINDOW = "W(s, s+k)"
 PRINTED_WINDOW = "W(floor(beta*T), floor(gamma*T))"
 RANGE = ["0 <= beta", "beta <= gamma", "gamma <= 1"]
-TEST = "tests/test_bounds.py"
+TEST = "tests/theory/test_bounds.py"
 
 
 def counts(*conclusions: str, hypotheses: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def size(name: str, reference: str, window: tuple[str, str, str], inner: str, ca
         twin_statement="without the factor sqrt(n)",
         evidence="every layer, horizon and Phi, T > c",
         function="dlinear.bounds.gradient_norm_bounds",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     )
 
 
@@ -122,7 +122,7 @@ CLAIMS = (
         twin_goal=assignment("(-c*T/(T-c))", "c"),
         twin_statement="rates -cT/(T-c) and c, which the example must not refute",
         function="dlinear.bounds.gradient_norm_bounds",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
     size(
         "lemma_c2", "Lemma C.2", C2, "h-1", 0,

@@ -77,7 +77,7 @@ CLAIMS = (
         twin_goal=printed("((T - floor(alpha*T))/T)"),
         twin_statement="the number of layers, T - floor(aT), which the example must not refute",
         function="dlinear.bounds.tail_deviation",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
     claim(
         "lemma_c4",
@@ -92,6 +92,6 @@ CLAIMS = (
         twin_statement="k - 1 in place of k",
         evidence="every window of every network",
         function="dlinear.bounds.tail_deviation",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
     ),
 )

@@ -33,7 +33,7 @@ from dlinear.certify.prover.scalar_case import Language, bench, divide, explicit
 from dlinear.theory import scalar
 
 REFERENCE = "Lemma C.5"
-TEST = "tests/test_scalar.py"
+TEST = "tests/theory/test_scalar.py"
 NAMES = ("c", "y", "eps")
 
 #: id -> (ends of c, of y, of eps), M: e^c - y keeps one sign; the second box meets the curve y = 2e^c.

@@ -35,7 +35,7 @@ from dlinear.certify.prover.eliminate import Atoms
 from dlinear.certify.prover.scalar_case import divide
 from dlinear.theory.log_periodic import LogPeriodic
 
-TEST = "tests/test_logperiodic.py"
+TEST = "tests/theory/test_log_periodic.py"
 A, B, W = Fraction(7, 10), Fraction(4, 5), 4
 AT = Atoms()
 COS, SIN = AT["C"], AT["D"]  # cos(w L) and sin(w L)

@@ -39,7 +39,7 @@ DERIVATIVE = (
     "f'(0+) = sign(G) ((G - phi(0))/sqrt(J2) - J1 (G^2 - phi(0)^2)/(2 J2^{3/2})), from "
     "dI1/dalpha = G - phi(alpha) and dI2/dalpha = G^2 - phi(alpha)^2"
 )
-TEST = "tests/test_scalar.py"
+TEST = "tests/theory/test_scalar.py"
 POINT = {"c": "1", "y": "1/2"}
 AT = Atoms()
 X, C, R, Y, J1, J2 = (AT[text] for text in ("exp(c)", "c", "r", "y", "J1", "J2"))

@@ -29,7 +29,7 @@ from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover.statements import RESIDUAL, network
 from dlinear.theory import scalar
 
-TEST = "tests/test_scalar.py"
+TEST = "tests/theory/test_scalar.py"
 LEADING = scalar.series_coefficients(*sympy.symbols("c z"))[0]
 
 POSITIVE: dict[str, Any] = {
@@ -58,7 +58,7 @@ CLAIMS = [
         twin_goal={**DEFINED, "conclusions": [f"{RESIDUAL} <= F(W(0, T)) + F(Phi)"]},
         twin_statement="R is no larger than ||P_T|| + ||Phi||, which the same example satisfies",
         function="dlinear.alignment",
-        test="tests/test_limits.py::test_errors",
+        test="tests/theory/test_limits.py::test_errors",
     ),
     claim(
         "theorem_34_identity_printed",

@@ -357,7 +357,7 @@ CLAIMS = (
         twin_statement="T^4 in place of T^3 (order 4)",
         evidence="every T > c, n, Phi and layers with ||W~||_2 <= c",
         function="dlinear.bounds.theorem_a",
-        test="tests/test_bounds.py",
+        test="tests/theory/test_bounds.py",
         figure="theorem_a",
     ),
     claim(
@@ -387,7 +387,7 @@ CLAIMS = (
         twin_fails=2,
         evidence="one constant for every T, h, Phi and layers",
         function="dlinear.bounds.theorem_a_cubic",
-        test="tests/test_proofs.py",
+        test="tests/certify/test_proofs.py",
         figure="theorem_a",
     ),
     claim(
@@ -406,6 +406,6 @@ CLAIMS = (
         twin_fails=2,
         evidence="Theorem A at c = 0; sin^2 >= 0 by Cauchy-Schwarz",
         function="dlinear.alignment",
-        test="tests/test_scalar.py::test_identity_layers",
+        test="tests/theory/test_scalar.py::test_identity_layers",
     ),
 )

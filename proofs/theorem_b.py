@@ -28,7 +28,7 @@ from dlinear.certify.prover.eliminate import Atoms, equation
 from dlinear.certify.prover.scalar_case import Language, bench, explicit, solved, statement
 from dlinear.theory import limits, scalar
 
-TEST = "tests/test_limits.py"
+TEST = "tests/theory/test_limits.py"
 
 # ---------------------------------------------------------------- one missed layer, and the equation of G
 

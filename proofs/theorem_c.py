@@ -26,7 +26,7 @@ from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.theory import limits
 
-TEST = "tests/test_limits.py"
+TEST = "tests/theory/test_limits.py"
 WIDTH = 2
 
 

@@ -129,7 +129,7 @@ CLAIMS = (
         twin_goal=TRUE_BOUND,
         twin_statement="the repaired bound, which the same example satisfies",
         function="dlinear.bounds.sgd_gap",
-        test="tests/test_bounds.py::test_false_twin_of_sgd_gap_fails",
+        test="tests/theory/test_bounds.py::test_false_twin_of_sgd_gap_fails",
     ),
     claim(
         id="theorem_c8_exponent",
@@ -143,7 +143,7 @@ CLAIMS = (
         twin_goal=TRUE_BOUND,
         twin_statement="exponent tau, which the same example satisfies",
         function="dlinear.bounds.sgd_gap",
-        test="tests/test_bounds.py::test_false_twin_of_sgd_gap_fails",
+        test="tests/theory/test_bounds.py::test_false_twin_of_sgd_gap_fails",
     ),
     claim(
         id="theorem_c8_repaired",
@@ -181,6 +181,6 @@ CLAIMS = (
         "(61b); u* exists; total expectation; gap(k+1) <= rho gap(k) + (1 - rho) K is the form with slacks",
         evidence="one step from (61), (62); recursion by induction; equality when each inequality is one",
         function="dlinear.bounds.sgd_gap",
-        test="tests/test_bounds.py::test_sgd_gap",
+        test="tests/theory/test_bounds.py::test_sgd_gap",
     ),
 )

@@ -26,7 +26,7 @@ from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
 from dlinear.data.tasks import random_task
 from dlinear.theory import limits
 
-TEST = "tests/test_bridge_prediction.py"
+TEST = "tests/bridge/angles/test_theorem_d.py"
 WIDTH = 4
 SHORTFALLS = np.array([1, 3])
 DEPTHS = (50, 100, 200, 400)

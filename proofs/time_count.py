@@ -82,7 +82,7 @@ CLAIMS = (
         twin_statement="without the shared last window",
         evidence="T for h = 1 and h = T; (T-h) h + h(h+1)/2 if the last layers did not share their window",
         function="dlinear.costs.block_vjps",
-        test="tests/test_costs.py::test_counts_over_horizons",
+        test="tests/theory/test_costs.py::test_counts_over_horizons",
     ),
     Claim(
         id="time_measured",
@@ -95,6 +95,6 @@ CLAIMS = (
         twin=lambda: counted(lambda depth, h: (depth - h) * h + h * (h + 1) // 2),
         twin_statement="a window for each of the last h layers too",
         function="dlinear.costs.run_windows",
-        test="tests/test_costs.py::test_counts_match_an_instrumented_run",
+        test="tests/theory/test_costs.py::test_counts_match_an_instrumented_run",
     ),
 )

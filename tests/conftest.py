@@ -1,7 +1,7 @@
 """Shared settings of the tests: one BLAS thread, hypothesis profiles, precision restored after every test.
 
 The profile `ci` (the default) draws the same examples every time; `HYPOTHESIS_PROFILE=dev` draws new ones.
-Helpers are imported by their file names: `from reference import gradients`, `from strategies import cases`.
+Helpers of tests/support are imported by their file names: `from reference import gradients`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import pytest  # noqa: E402 - after the thread limits, which are read on import
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:  # proofs/, sims/ and paper_figs/ are run from the root and are not installed
-    sys.path.insert(0, str(ROOT))
+TESTS = Path(__file__).resolve().parent
+for _folder in (TESTS.parent, TESTS / "support"):  # proofs/, sims/ and paper_figs/ are not installed
+    if str(_folder) not in sys.path:
+        sys.path.insert(0, str(_folder))
 
 _common = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=60, database=None, **_common)

@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ("proofs", "sims", "paper_figs")
 LIBRARY = sorted(p for p in (ROOT / "dlinear").rglob("*.py") if "__pycache__" not in p.parts)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from paths import ROOT, SUPPORT
 from tiny_stack import TINY, Split, Stack, backprop, labelled
 from torch import nn
 from torch.nn import functional
@@ -594,13 +595,19 @@ CASES = {"kill": (14, 600.0), "terminate": (8, 600.0)}  # step, every
 @pytest.fixture(scope="module")
 def children(tmp_path_factory):
     """Tiny runs in processes of their own, each waiting in the middle of a step; started together."""
-    root = Path(__file__).resolve().parent
-    environment = {**os.environ, "PYTHONPATH": str(root.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = {}
     for name, (pause_at, every) in CASES.items():
         folder = tmp_path_factory.mktemp("child")
-        command = [sys.executable, str(root / "tiny_stack.py"), str(folder), "4", str(pause_at), str(every)]
+        command = [
+            sys.executable,
+            str(SUPPORT / "tiny_stack.py"),
+            str(folder),
+            "4",
+            str(pause_at),
+            str(every),
+        ]
         started[name] = folder, subprocess.Popen(command, env=environment, text=True, **pipes)
     yield started
     for _, process in started.values():

@@ -7,17 +7,16 @@ import socket
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import dlinear
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel import distributed
 from dlinear.errors import DistributedError
 
-ROOT = Path(__file__).resolve().parents[1]
 DEPTH, WIDTH, M = 3000, 4, [0, 1, 7, 30, 1000, 2200]
 PHI = np.random.default_rng(1).normal(size=(WIDTH, WIDTH))
 NET = dlinear.GaussianNetwork(depth=DEPTH, width=WIDTH, sigma=2.0, seed=3)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 from dlinear.errors import DomainError, MissingDependencyError
 from dlinear.runs import collection, dask_cluster, launch, pool, records, sweeps
@@ -21,7 +22,6 @@ from dlinear.runs import collection, dask_cluster, launch, pool, records, sweeps
 pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
-ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # as in the docs
 ANSWER = 20.0  # seconds; a loaded machine may be slow to answer
 

@@ -6,16 +6,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tyro
+from paths import ROOT
 
 from dlinear.analysis import profiles
 from dlinear.runs import collection
 
-ROOT = Path(__file__).resolve().parents[1]
 WORDS = "--data random --width 4 --depth 2e4 --points 8"
 ARRAYS = ("shortfall", "sin2", "cos", "norm_ratio", "predicted_quadratic")
 

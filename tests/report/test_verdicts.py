@@ -6,15 +6,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from dlinear import optional, report
 from dlinear.errors import DomainError, MissingDependencyError
 from dlinear.runs import collection, script
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_an_undecided_question_is_no_support_and_no_failure(capsys):

@@ -65,7 +65,7 @@ def test_round_trip_is_exact(tmp_path):
 
 
 def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "site" / "dlinear" / "records.py"))
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "site" / "dlinear" / "runs" / "records.py"))
     records._revision.cache_clear()
     try:
         assert records._revision() is None

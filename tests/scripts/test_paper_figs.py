@@ -5,16 +5,15 @@ import itertools
 import os
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tyro
+from paths import ROOT
 
 from dlinear.report import plotting
 from dlinear.runs import script
 
-ROOT = Path(__file__).resolve().parents[1]
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
 TOY = {
     "cubic_decay": "--data random --width 3 --depths 300 --seeds 2 --points 8",

@@ -8,11 +8,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tyro
+from paths import ROOT
 
 from dlinear.analysis import statistics
 from dlinear.errors import DomainError
@@ -20,7 +20,6 @@ from dlinear.runs import collection
 from dlinear.runs.knobs import cell_from
 from dlinear.theory import limits
 
-ROOT = Path(__file__).resolve().parents[1]
 SIMS = sorted(path.stem for path in (ROOT / "sims").glob("*.py"))
 TOY = {
     "cubic_decay": "--data random --width 4 --depths 100 1000 --seeds 3 --points 10",

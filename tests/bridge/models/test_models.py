@@ -3,11 +3,11 @@ import math
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 from torch import nn
 
 import dlinear
@@ -206,8 +206,7 @@ def test_peft_is_needed_by_lora_alone(monkeypatch):
 
 def test_the_zoo_is_imported_when_it_is_asked_for():
     code = "import sys, dlinear.bridge.models; print('transformers' in sys.modules, 'peft' in sys.modules)"
-    root = Path(__file__).resolve().parent.parent
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.split() == ["False", "False"]
 
 

@@ -3,12 +3,12 @@
 import dataclasses
 import importlib
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import tyro
+from paths import ROOT
 
 from dlinear.bridge import alignment, horizon_gradients
 from dlinear.bridge.data.losses import Supervised
@@ -25,7 +25,7 @@ TOY = (
 @pytest.fixture(scope="module")
 def sim():
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).resolve().parents[1]))
+        patch.syspath_prepend(str(ROOT))
         yield importlib.import_module("sims.bridge_tradeoff")
 
 
