@@ -10,18 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from dlinear.analysis import budgets, comparison, pareto, statistics
+from dlinear.bridge.methods import method
 from dlinear.report import plotting
 from dlinear.runs import collection
 
 NEEDS = "python -m sims.bridge_tradeoff"
-FAMILIES = {
-    "horizon $h<T$": ("horizon",),
-    "checkpoint, backprop": ("checkpoint", "backprop"),
-    "micro-batches": ("accumulate", "combined"),
-    "LoCo": ("loco",),
-    "forward gradient": ("forward",),
-    "greedy": ("greedy",),
-}
 PANELS = (("memory", "epochs"), ("memory", "time"), ("ratio", "epochs"))
 LABELS = {"memory": "activation memory / back-propagation", "ratio": "time of a step / back-propagation"}
 
@@ -31,18 +24,26 @@ def cost(one: comparison.MethodResult, axis: str) -> float:
     return one.memory if axis == "memory" else one.ratio[0]
 
 
+def groups(shown: list[comparison.MethodResult]) -> dict[str, list[comparison.MethodResult]]:
+    """Horizons below T, then the families, exact ones first, as lists under the label of each."""
+    found = {"horizon $h<T$": [one for one in shown if one.truncated]}
+    others = sorted((one for one in shown if not one.truncated), key=lambda one: (not one.exact, one.family))
+    for one in others:
+        found.setdefault(one.family, []).append(one)
+    return found
+
+
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
     folder = Path(results) / "bridge_tradeoff"
     collection.load_latest(folder)  # says what is missing
-    found = comparison.entries(collection.scan(folder, collection.latest(folder)))
+    found = comparison.entries(collection.scan(folder, collection.latest(folder)), method)
     with plotting.style():
         figure, panels = plotting.column(rows=len(PANELS), height=7.2)
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
             means = {one.method: statistics.mean_interval(one.value(regime)) for one in shown}
-            for number, (label, families) in enumerate(FAMILIES.items()):
-                some = [one for one in shown if one.family in families]
+            for number, (label, some) in enumerate(groups(shown).items()):
                 if some:
                     mean, low, high = np.transpose([means[one.method] for one in some])
                     low, high = (np.where(np.isfinite(end), end, mean) for end in (low, high))
@@ -53,19 +54,15 @@ def draw(results: str, figures: str) -> list[Path]:
                 ("best exact in budget", 1, True),
                 ("best horizon in budget", 0, False),
             ):
-                some = [
-                    one
-                    for one in shown
-                    if one.exact is exact and one.family in (*comparison.EXACT, "horizon")
-                ]
+                some = [one for one in shown if (one.exact if exact else one.truncated)]
                 line = pareto.staircase(
                     [cost(one, axis) for one in some], [means[one.method].value for one in some], end
                 )
                 plotting.predicted(axes, *line, label, number)
             for one in shown:
-                if one.family == "horizon":
+                if one.truncated:
                     place = (cost(one, axis), means[one.method].value)
-                    text = f"{one.numbers['horizon']:.0f}"
+                    text = f"{one.horizon}"
                     axes.annotate(text, place, (0, 4), textcoords="offset points", fontsize=6, ha="center")
             values = [mean.value for mean in means.values()]
             margin = 0.15 * (max(values) - min(values)) or 0.05

@@ -63,7 +63,7 @@ def won_budgets(found: Sequence[MethodResult], regime: str, metric: str = "test"
 
 def _sides(found: Sequence[MethodResult]) -> tuple[list[MethodResult], list[MethodResult]]:
     """Horizons below T, and the exact methods."""
-    return [one for one in found if one.family == "horizon"], [one for one in found if one.exact]
+    return [one for one in found if one.truncated], [one for one in found if one.exact]
 
 
 def findings(found: Sequence[MethodResult], regime: str, metric: str = "test") -> list[str]:

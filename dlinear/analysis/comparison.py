@@ -1,36 +1,33 @@
-"""Methods side by side, from the records of `sims.bridge_tradeoff`: costs, results, and what theory predicts.
+"""Methods side by side, from the records of a comparison (`sims.bridge_tradeoff`): costs and results.
 
-A method is named as `dlinear.bridge.methods` names it: "backprop", "horizon-4", "checkpoint-8", ...
-Everything about costs is in units of back-propagation of the same model and batch.
+Everything about costs is in units of back-propagation of the same model and batch, the reference. Nothing
+here knows another method by name: the record of a method's costs says whether it is exact and which horizon
+it has.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear.errors import DomainError, RecordError
+from dlinear.errors import RecordError
 from dlinear.runs import records
-from dlinear.theory import costs
 
 __all__ = [
-    "EXACT",
+    "REFERENCE",
     "REGIMES",
     "MethodResult",
-    "Predicted",
     "entries",
-    "parts_of",
-    "predicted",
     "steps_within",
 ]
 
-EXACT = ("backprop", "checkpoint", "accumulate", "combined")  # families whose gradient is that of the loss
+REFERENCE = "backprop"  # the method that costs and gradients are compared with
 REGIMES = {"epochs": "equal epochs", "time": "equal time"}
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
@@ -48,7 +45,7 @@ class MethodResult:
         steps: regime -> optimizer steps.
         rates: regime -> learning rate in back-propagation's unit.
         cosines: (S, 2), with back-propagation's gradient before and after training (equal epochs).
-        numbers: what else was measured of one step.
+        numbers: what else is known of one step: T, h (NaN: none), whether the method is exact, counts.
     """
 
     method: str
@@ -63,18 +60,29 @@ class MethodResult:
 
     @property
     def family(self) -> str:
-        """The name without its number; horizon T counts as what it is, back-propagation."""
-        return (
-            "backprop" if self.numbers.get("horizon") == self.numbers["depth"] else parts_of(self.method)[0]
-        )
+        """The name without its number; horizon T counts as what it is, the reference."""
+        if self.horizon == self.numbers["depth"]:
+            return REFERENCE
+        return re.sub(r"-[0-9]+$", "", self.method)
+
+    @property
+    def horizon(self) -> int | None:
+        """h of a horizon that is weighed against the exact methods, else None."""
+        h = self.numbers["horizon"]
+        return None if math.isnan(h) else int(h)
 
     @property
     def exact(self) -> bool:
         """Whether it is an alternative to a horizon with the gradient of the loss itself."""
-        return self.family in EXACT
+        return bool(self.numbers["exact"]) or self.horizon == self.numbers["depth"]
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it is a horizon h < T."""
+        return self.horizon is not None and not self.exact
 
     def value(self, regime: str, metric: str = "test") -> NDArray[np.float64]:
-        """(S,) what is to be large: test accuracy (without classes minus the loss), or minus the train loss.
+        """(S,) higher is better: test accuracy (without classes minus the loss), or minus the train loss.
 
         Args:
             regime: "epochs" or "time".
@@ -86,119 +94,93 @@ class MethodResult:
         return -scores["test_loss"] if np.isnan(scores["test_accuracy"]).all() else scores["test_accuracy"]
 
 
-def parts_of(method: str) -> tuple[str, int | None]:
-    """Family and number of a method's name.
-
-    Raises:
-        DomainError: not such a name.
-    """
-    match = re.fullmatch(r"([a-z]+)(?:-([1-9][0-9]*))?", method)
-    if match is None:
-        raise DomainError(f"{method!r} is no name of a method, for example horizon-4")
-    return match[1], None if match[2] is None else int(match[2])
-
-
 def steps_within(total: int, ratio: float) -> int:
     """Steps of a method in the time that back-propagation takes for `total` of its own; at least one."""
     return max(1, math.floor(total / ratio))
 
 
-class Predicted(NamedTuple):
-    """What theory says a method costs, over back-propagation.
+class Described(Protocol):
+    """What a record that was written before it held `horizon` and `exact` lacks of a method."""
 
-    Attributes:
-        memory: blocks that are alive at once over T.
-        time: products with a weight matrix over 3 T.
-    """
+    @property
+    def exact(self) -> bool:
+        """Whether its gradient is that of the loss."""
 
-    memory: float
-    time: float
-
-
-def predicted(method: str, depth: int) -> Predicted:
-    """Memory and time over back-propagation's.
-
-    Memory: h/T of a horizon; of checkpointing K inputs of segments (counted as whole blocks) and one segment,
-    (K + ceil(T/K))/T; 1/K of K micro-batches; two of LoCo's K stages; nothing in forward mode. "combined-K"
-    is micro-batches with about sqrt(T) segments each.
-    Time: a block costs one forward, one product to pass a signal back and one for the gradient of its
-    parameters: 3 T for back-propagation. A horizon passes signals (T - h + 1) h times and takes T parameter
-    gradients; of K segments all but the last run forward twice; LoCo takes both kinds in 2 (K - 1) stages; a
-    direction in forward mode adds two products to each forward.
-
-    Raises:
-        DomainError: an unknown method.
-    """
-    family, number = parts_of(method)
-    k, segments = number or 1, max(1, round(math.sqrt(depth)))
-    if family in ("horizon", "greedy"):
-        passed = 2 * depth + costs.block_vjps(depth, k)
-        return Predicted(float(costs.stored_blocks_eager(depth, k)) / depth, float(passed) / (3 * depth))
-    if family == "checkpoint":
-        segments = number or segments
-    stored = min(1.0, (segments + math.ceil(depth / segments)) / depth)
-    known = {
-        "backprop": Predicted(1.0, 1.0),
-        "checkpoint": Predicted(stored, (4 - 1 / segments) / 3),
-        "accumulate": Predicted(1 / k, 1.0),
-        "combined": Predicted(stored / k, (4 - 1 / segments) / 3),
-        "loco": Predicted(min(1.0, 2 * math.ceil(depth / k) / depth), (1 + 4 * (k - 1) / k) / 3),
-        "forward": Predicted(0.0, float(k)),
-    }
-    if family not in known:
-        raise DomainError(f"nothing is predicted of {method!r}; the families are {', '.join(known)}")
-    return known[family]
+    @property
+    def horizon(self) -> int | None:
+        """h, or None."""
 
 
-def entries(found: Iterable[records.Record]) -> list[MethodResult]:
-    """Entries in the order of memory, from the records of one run.
+def entries(
+    found: Iterable[records.Record], describe: Callable[[str], Described] | None = None
+) -> list[MethodResult]:
+    """Results in the order of memory, from the records of one run.
 
-    A method without training runs of its own has back-propagation's gradient: back-propagation's runs stand
-    for it, at equal time the one with as many steps as fit.
+    A method without training runs of its own has back-propagation's gradient: back-propagation's runs
+    represent it, at equal time the one with as many steps as fit.
+
+    Args:
+        found: cells of the parts meters, epochs and time.
+        describe: method name -> what records of earlier editions lack (`bridge.methods.method`).
 
     Raises:
-        RecordError: a run that is missing.
+        RecordError: a run that is missing, or an earlier record and nothing that describes its method.
     """
     every = list(found)
     meters = {r.knobs["method"]: r for r in every if r.knobs["part"] == "meters"}
     runs: dict[tuple[str, str], list[records.Record]] = {}
     for record in every:
         runs.setdefault((record.knobs["part"], record.knobs["method"]), []).append(record)
-    if "backprop" not in meters or ("epochs", "backprop") not in runs:
+    if REFERENCE not in meters or ("epochs", REFERENCE) not in runs:
         raise RecordError("no record of back-propagation, which everything is compared with")
-    whole = float(meters["backprop"].arrays["activations"])
-    total = int(runs["epochs", "backprop"][0].arrays["steps"])
+    whole = float(meters[REFERENCE].arrays["activations"])
+    total = int(runs["epochs", REFERENCE][0].arrays["steps"])
     out = []
     for method, meter in meters.items():
-        numbers = {name: float(array) for name, array in meter.arrays.items()}
-        runner = method if ("epochs", method) in runs else "backprop"
+        numbers = _numbers(meter, describe)
+        runner = method if ("epochs", method) in runs else REFERENCE
         steps = steps_within(total, numbers["ratio"])
         equal = {"epochs": _by_seed(runs["epochs", runner])}
         limited = [r for r in runs.get(("time", runner), []) if r.knobs["steps"] == steps]
         equal["time"] = _by_seed(limited) if limited or steps != total else equal["epochs"]
         if not equal["time"]:
             raise RecordError(f"no run of {steps} steps of {method}")
-        family, number = parts_of(method)
-        numbers |= {"depth": meter.knobs["depth"]} | ({"horizon": number or 1} if family == "horizon" else {})
-        out.append(
-            MethodResult(
-                method,
-                numbers["activations"],
-                numbers["activations"] / whole,
-                (numbers["ratio"], numbers["ratio_low"], numbers["ratio_high"]),
-                {
-                    regime: {
-                        name: np.array([r.arrays[f"final_{name}"] for r in some], float) for name in METRICS
-                    }
-                    for regime, some in equal.items()
-                },
-                {regime: int(some[0].arrays["steps"]) for regime, some in equal.items()},
-                {regime: float(some[0].knobs["rate"]) for regime, some in equal.items()},
-                np.array([[r.arrays["cos_start"], r.arrays["cos_end"]] for r in equal["epochs"]], float),
-                numbers,
-            )
-        )
+        out.append(_result(method, numbers, whole, equal))
     return sorted(out, key=lambda one: (one.memory, one.method))
+
+
+def _numbers(meter: records.Record, describe: Callable[[str], Described] | None) -> dict[str, float]:
+    """What a record of costs says of its method, and T."""
+    numbers = {name: float(array) for name, array in meter.arrays.items()} | {"depth": meter.knobs["depth"]}
+    if "exact" not in numbers:
+        name = str(meter.knobs["method"])
+        if describe is None:
+            raise RecordError(
+                f"the record of {name} does not say whether it is exact: run the comparison again"
+            )
+        about = describe(name)
+        numbers |= {"exact": about.exact, "horizon": math.nan if about.horizon is None else about.horizon}
+    return numbers
+
+
+def _result(
+    method: str, numbers: dict[str, float], whole: float, runs: Mapping[str, Sequence[records.Record]]
+) -> MethodResult:
+    """The result of a method from its costs, the reference's bytes and its runs by regime."""
+    return MethodResult(
+        method,
+        numbers["activations"],
+        numbers["activations"] / whole,
+        (numbers["ratio"], numbers["ratio_low"], numbers["ratio_high"]),
+        {
+            regime: {name: np.array([r.arrays[f"final_{name}"] for r in some], float) for name in METRICS}
+            for regime, some in runs.items()
+        },
+        {regime: int(some[0].arrays["steps"]) for regime, some in runs.items()},
+        {regime: float(some[0].knobs["rate"]) for regime, some in runs.items()},
+        np.array([[r.arrays["cos_start"], r.arrays["cos_end"]] for r in runs["epochs"]], float),
+        numbers,
+    )
 
 
 def _by_seed(some: Sequence[records.Record]) -> list[records.Record]:

@@ -13,8 +13,9 @@ from dlinear.bridge.angles.kahan import angle
 from dlinear.bridge.data import load
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import fit_memory, step_calls, step_memory, step_times
+from dlinear.bridge.methods.base import Method
 from dlinear.bridge.methods.horizon import horizon_backward, horizon_gradients
-from dlinear.bridge.methods.registry import Method, method
+from dlinear.bridge.methods.registry import method
 from dlinear.bridge.models import Stack, TaskShape, model
 from dlinear.bridge.training.trainer import Run, Training, train
 

@@ -86,7 +86,7 @@ def column(rows: int = 1, columns: int = 1, height: float = HEIGHT) -> tuple[Fig
 
 def measured(axes: Axes, x: ArrayLike, y: ArrayLike, label: str | None = None, number: int = 0) -> None:
     """Measured values as open points, in colour and marker `number` of the palette."""
-    colour, marker = CYCLE[number % len(CYCLE)], MARKERS[number % len(MARKERS)]
+    colour, marker = CYCLE[number % len(CYCLE)], MARKERS[(number + number // len(CYCLE)) % len(MARKERS)]
     axes.plot(x, y, marker, color=colour, markerfacecolor="white", markeredgewidth=0.8, label=label, zorder=2)
 
 

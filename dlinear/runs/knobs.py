@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from dlinear.data.tasks import TaskName, load_task
 from dlinear.errors import DomainError
 
 Cell = TypeVar("Cell")
+Knobs = TypeVar("Knobs")
 
 
 class Constraint(NamedTuple):
@@ -65,6 +66,12 @@ def check(knobs: Any, **rules: Constraint) -> None:
             raise DomainError(f"{option} must hold one value or more, each once; received {list(items)}")
         if name in rules and not all(map(rules[name].holds, items)):
             raise DomainError(f"{option} must be {rules[name].words}; received {value}")
+
+
+def filled(knobs: Knobs, values: Mapping[str, Any]) -> Knobs:
+    """The knobs with those that were left open (None, or "auto") taken from `values`."""
+    open_ = {name: value for name, value in values.items() if getattr(knobs, name) in (None, "auto")}
+    return replace(knobs, **open_)  # type: ignore[type-var]
 
 
 def cell_from(kind: type[Cell], knobs: Any, **own: Any) -> Cell:

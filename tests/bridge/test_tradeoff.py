@@ -10,10 +10,14 @@ import torch
 import tyro
 from paths import ROOT
 
+from dlinear.analysis import comparison
 from dlinear.bridge import alignment, horizon_gradients
 from dlinear.bridge.data.losses import Supervised
+from dlinear.bridge.methods import Family, method, register, registry
 from dlinear.bridge.models import TaskShape, model
 from dlinear.bridge.side_by_side import MethodProbe, size
+from dlinear.bridge.tradeoff import Plan, best_rate
+from dlinear.errors import DomainError, RecordError
 from dlinear.runs import collection, records
 
 TOY = (
@@ -102,8 +106,8 @@ def test_the_rate_of_the_least_loss_in_an_epoch(sim):
         return records.Record("", {"rate": rate}, {"loss": np.array([np.nan, *losses])}, {}, {})
 
     some = [tuned(0.3, np.nan), tuned(0.1, 0.2, 0.5), tuned(0.03, 0.4, 0.3)]
-    assert [sim.best_rate(some, epoch) for epoch in (0, 1, 2, 9)] == [0.1, 0.1, 0.03, 0.03]
-    assert sim.best_rate(some[:1], 3) == 0.3
+    assert [best_rate(some, epoch) for epoch in (0, 1, 2, 9)] == [0.1, 0.1, 0.03, 0.03]
+    assert best_rate(some[:1], 3) == 0.3
 
 
 def test_rates_are_in_the_unit_of_the_methods_own_gradient(toy, sim):
@@ -153,11 +157,70 @@ def test_a_wrong_count_is_not_supported(sim, tmp_path, capsys, monkeypatch):
     assert "NOT SUPPORTED: block vector-Jacobian products of horizon h" in capsys.readouterr().out
 
 
-def test_a_horizon_with_another_gradient_is_trained_itself(sim):
-    knobs = sim.settled(sim.Knobs(depth=6, horizons=(1, 6)))
-    plan = sim.Plan(knobs, None)
+def test_a_horizon_with_another_gradient_is_trained_itself():
+    plan = Plan(["backprop", "horizon-1", "horizon-6"], (0.1,), 2, 3, 4, False, lambda *words: words)
     meter = records.Record("", {"method": "horizon-1"}, {"difference": np.array(0.5)}, {}, {})
     assert plan.runner(meter) == "horizon-1"
     same = dataclasses.replace(meter, knobs={"method": "horizon-6"}, arrays={"difference": np.array(1e-7)})
     assert plan.runner(same) == "backprop"
-    assert sim.Plan(dataclasses.replace(knobs, train_exact=True), None).runner(same) == "horizon-6"
+    assert dataclasses.replace(plan, train_exact=True).runner(same) == "horizon-6"
+
+
+def twice(blocks, x, loss_fn, readout=None):
+    """A method from outside the package: back-propagation with every gradient doubled."""
+    before = {p: p.grad for block in blocks for p in block.parameters()}
+    loss = method("backprop")(blocks, x, loss_fn, readout)
+    for p in before:
+        p.grad.mul_(2.0)
+    return loss
+
+
+def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, monkeypatch):
+    """One record is all that the comparison, its table and its figure need of a method."""
+    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    family = Family(
+        "twice",
+        lambda number: dataclasses.replace(method("backprop"), name="twice", family="twice", run=twice),
+        least=None,
+        bare=True,
+        compared=lambda depth, batch: (None,),
+    )
+    register(family)
+    register(family)  # again: nothing happens
+    with pytest.raises(DomainError, match="'backprop' is taken"):
+        register(dataclasses.replace(family, name="backprop"))
+    with pytest.raises(DomainError, match="joined by hyphens"):
+        register(dataclasses.replace(family, name="Twice 2"))
+    words = f"{TOY} --horizons 1 6 --checkpoints 2 --accumulations 2 --combined 2 --stages 2"
+    words += f" --results {tmp_path} --workers 0"
+    sim.main(tyro.cli(sim.Knobs, args=words.split()))
+    said = capsys.readouterr().out
+    assert len([line for line in said.splitlines() if line.startswith("twice ")]) == 2, said
+    place = tmp_path / sim.NAME
+    found = {one.method: one for one in comparison.entries(collection.scan(place))}
+    assert found["twice"].exact  # as its record says; the gradient differs all the same
+    assert found["twice"].numbers["difference"] == pytest.approx(1.0, rel=1e-5)
+    assert found["horizon-6"].exact
+    assert found["horizon-1"].truncated
+    assert found["loco-2"].horizon is None
+    figure = importlib.import_module("paper_figs.bridge_pareto")
+    groups = figure.groups(list(found.values()))
+    assert [one.method for one in groups["twice"]] == ["twice"]
+    assert {one.method for one in groups["backprop"]} == {"backprop", "horizon-6"}
+    figure.draw(str(tmp_path), str(tmp_path / "figures"))
+
+
+def test_a_record_that_does_not_describe_its_method_needs_someone_who_does(toy):
+    """Records of earlier editions hold neither `exact` nor `horizon`."""
+    earlier = [
+        dataclasses.replace(
+            r, arrays={k: v for k, v in r.arrays.items() if k not in ("exact", "horizon", "whole_batch")}
+        )
+        for r in toy
+    ]
+    now, then = comparison.entries(toy), comparison.entries(earlier, method)
+    assert [(a.method, a.family, a.exact, a.horizon) for a in now] == [
+        (b.method, b.family, b.exact, b.horizon) for b in then
+    ]
+    with pytest.raises(RecordError, match="does not say whether it is exact"):
+        comparison.entries(earlier)

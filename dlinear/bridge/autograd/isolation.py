@@ -32,6 +32,19 @@ def set_generators(states: dict[str, Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes on one core inside: workers side by side have a core each, and timings are those of
+    one.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def modules_among(parts: Iterable[Any]) -> list[nn.Module]:
     """Those parts of a step (blocks, readout, loss) that are modules."""
     return [part for part in parts if isinstance(part, nn.Module)]

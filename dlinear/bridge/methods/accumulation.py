@@ -24,6 +24,13 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
+from dlinear.bridge.methods.backprop import one_pass
+from dlinear.bridge.methods.base import Family, Method, Predicted, at_any_depth, named, no_angle
+from dlinear.bridge.methods.checkpointing import (
+    checkpointed_backward,
+    predicted,
+    recomputed,
+)
 from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["accumulated_backward"]
@@ -118,3 +125,52 @@ def _back_to_producer(x: Any, cut: Any) -> None:
     ]
     if ends:
         torch.autograd.backward([a for a, _ in ends], [g for _, g in ends])
+
+
+def _accumulate(number: int | None) -> Method:
+    parts = number or 1
+    return Method(
+        name=named("accumulate", parts),
+        family="accumulate",
+        number=parts,
+        description=f"back-propagation of {parts} micro-batches",
+        exact=True,
+        run=partial(accumulated_backward, parts=parts),
+        cost=one_pass,
+        predicted=partial(at_any_depth, Predicted(1 / parts, 1.0)),
+        whole_batch=False,
+        sin2=no_angle,
+    )
+
+
+def _combined(number: int | None) -> Method:
+    parts = number or 1
+    return Method(
+        name=named("combined", parts),
+        family="combined",
+        number=parts,
+        description=f"back-propagation of {parts} micro-batches, each through about sqrt(T) segments",
+        exact=True,
+        run=partial(accumulated_backward, parts=parts, within=checkpointed_backward),
+        cost=partial(recomputed, None),
+        predicted=partial(_segmented, parts),
+        whole_batch=False,
+        sin2=no_angle,
+    )
+
+
+def _segmented(parts: int, depth: int) -> Predicted:
+    """1/K of what checkpointing the whole batch stores."""
+    memory, time = predicted(None, depth)
+    return Predicted(memory / parts, time)
+
+
+def _accumulated(depth: int, batch: int) -> list[int]:
+    """2, 4, 16 and as many micro-batches as samples."""
+    return sorted({k for k in (2, 4, 16) if k < batch} | {batch})
+
+
+FAMILIES = (
+    Family("accumulate", _accumulate, compared=_accumulated),
+    Family("combined", _combined, compared=lambda depth, batch: [k for k in (2, 4, 8) if k <= max(batch, 2)]),
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
+from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
 
 __all__ = ["checkpointed_backward", "default_segments"]
 
@@ -109,3 +111,38 @@ class _Rewound(AbstractContextManager[None]):
     def __exit__(self, *_: object) -> None:
         for (buffers, name, _value), buffer in zip(self._before, self._after, strict=True):
             buffers[name] = buffer
+
+
+def recomputed(segments: int | None, depth: int) -> Cost:
+    """All segments but the last run forward twice."""
+    bounds = even_bounds("blocks", depth, segments or default_segments(depth))
+    return Cost(depth + bounds[-2], depth)
+
+
+def predicted(segments: int | None, depth: int) -> Predicted:
+    """Stored: the inputs of K segments, counted as whole blocks, and the blocks of one, (K + ceil(T/K))/T."""
+    count = segments or max(1, round(math.sqrt(depth)))
+    return Predicted(min(1.0, (count + math.ceil(depth / count)) / depth), (4 - 1 / count) / 3)
+
+
+def _method(number: int | None) -> Method:
+    return Method(
+        name=named("checkpoint", number),
+        family="checkpoint",
+        number=number,
+        description=f"back-propagation through {number or 'about sqrt(T)'} recomputed segments",
+        exact=True,
+        run=partial(checkpointed_backward, segments=number),
+        cost=partial(recomputed, number),
+        predicted=partial(predicted, number),
+        sin2=no_angle,
+    )
+
+
+def _compared(depth: int, batch: int) -> list[int]:
+    """Powers of two from 2 to T/2, and about sqrt(T)."""
+    near = max(1, round(math.sqrt(max(depth, 0))))
+    return sorted({k for k in powers_of_two(depth)[1:] if 2 * k <= depth} | {near})
+
+
+FAMILIES = (Family("checkpoint", _method, bare=True, compared=_compared),)

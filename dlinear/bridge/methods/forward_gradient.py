@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from torch.func import functional_call, jvp
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, run_blocks, terminal_loss
 from dlinear.bridge.autograd.gradient_sum import accumulate
+from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, at_any_depth, named
 from dlinear.errors import DomainError
 
 __all__ = ["forward_gradient"]
@@ -140,3 +142,26 @@ def _repeated(tensors: Iterable[Tensor]) -> Callable[[], AbstractContextManager[
             yield
 
     return context
+
+
+def _method(number: int | None) -> Method:
+    tangents = number or 1
+    return Method(
+        name=named("forward", number),
+        family="forward",
+        number=number,
+        description=f"forward gradient, {tangents} random direction{'s'[: tangents > 1]}",
+        exact=False,
+        run=partial(forward_gradient, tangents=tangents),
+        cost=partial(_cost, tangents),
+        predicted=partial(
+            at_any_depth, Predicted(0.0, float(tangents))
+        ),  # two more products with each forward
+    )
+
+
+def _cost(tangents: int, depth: int) -> Cost:
+    return Cost(tangents * depth, 0, tangents * depth)
+
+
+FAMILIES = (Family("forward", _method, bare=True, compared=lambda depth, batch: (1,)),)

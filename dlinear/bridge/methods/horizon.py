@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,10 @@ from dlinear.bridge.autograd.blocks import (
     same_shapes,
 )
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
+from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
 from dlinear.checks import as_horizon
+from dlinear.theory import costs
+from dlinear.theory.decay_law import DecayConstants, decay_law
 
 Targets = Sequence[range]
 
@@ -220,3 +224,55 @@ class _Window:
         before, self.oldest = self.oldest, self._waiting(s)
         for t in range(before, self.oldest):
             self.pieces.pop(t, None)
+
+
+def _method(number: int | None) -> Method:
+    h = number or 1
+    return Method(
+        name=named("horizon", h),
+        family="horizon",
+        number=h,
+        description=f"horizon gradient, each block sees the loss {h} block{'s'[: h > 1]} on",
+        exact=False,
+        run=partial(horizon_backward, horizon=h),
+        cost=partial(_cost, h),
+        predicted=partial(_predicted, h),
+        horizon=h,
+        sin2=partial(_sin2, h),
+    )
+
+
+def _greedy(number: int | None) -> Method:
+    return Method(
+        name="greedy",
+        family="greedy",
+        number=None,
+        description="greedy local losses, one after each block",
+        exact=False,
+        run=partial(horizon_backward, horizon=1),
+        cost=partial(_cost, 1),
+        predicted=partial(_predicted, 1),
+    )
+
+
+def _cost(horizon: int, depth: int) -> Cost:
+    return Cost(depth, costs.block_vjps(depth, horizon))
+
+
+def _sin2(horizon: int, law: DecayConstants, depth: int) -> float:
+    """The law of decay at m = T - h (Theorems B to D)."""
+    return float(decay_law(law.quadratic, law.cubic, depth - horizon, depth))
+
+
+def _predicted(horizon: int, depth: int) -> Predicted:
+    """h of T blocks are stored; (T - h + 1) h signals go back, beside T forwards and T parameter
+    gradients.
+    """
+    passed = 2 * depth + costs.block_vjps(depth, horizon)
+    return Predicted(float(costs.stored_blocks_eager(depth, horizon)) / depth, float(passed) / (3 * depth))
+
+
+FAMILIES = (
+    Family("horizon", _method, compared=lambda depth, batch: [*powers_of_two(depth), depth]),
+    Family("greedy", _greedy, least=None, bare=True, compared=only_bare),
+)

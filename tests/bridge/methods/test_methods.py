@@ -19,7 +19,8 @@ from dlinear.bridge.autograd.blocks import even_bounds
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.methods.checkpointing import default_segments
 from dlinear.bridge.methods.forward_gradient import forward_gradient
-from dlinear.bridge.methods.registry import NAMES, loco_targets, method
+from dlinear.bridge.methods.loco import loco_targets
+from dlinear.bridge.methods.registry import NAMES, method
 from dlinear.errors import DlinearError, DomainError, HorizonError, ShapeError
 
 WIDTH, DEPTH = 4, 7
