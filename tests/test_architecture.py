@@ -121,7 +121,7 @@ def repeated(paths: list[Path], least: int) -> list[str]:
     return [f"{sorted(places)}\n{text}" for text, places in seen.items() if len(places) > 1]
 
 
-@pytest.mark.parametrize("where", ["dlinear/bounds.py", "sims/*.py", "paper_figs/*.py"])
+@pytest.mark.parametrize("where", ["dlinear/theory/bounds/*.py", "sims/*.py", "paper_figs/*.py"])
 def test_a_bound_and_a_step_of_a_script_are_written_once(where):
     found = repeated(sorted(ROOT.glob(where)), 60)
     assert not found, "\n\n".join(found)
