@@ -11,20 +11,23 @@ Exit status 0 iff every verdict is the one that its claim expects and every fals
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from dlinear import report
+from dlinear.errors import DomainError
 from dlinear.runs import script
 from dlinear.storage import write_text
 
 with script.imports():
+    import tyro
+
     from dlinear.certify import CertificateError
     from dlinear.certify.claims import Claim, Verdict
     from dlinear.certify.decide import CHECKED, Row, decide, select, verify
@@ -34,6 +37,16 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 CERTIFICATES = ROOT / "results" / "certificates"
 DOCS = ROOT / "docs" / "claims.md"
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What to decide."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # proof files or claim ids; all by default
+    json: str | None = None  # write the table to this file, as JSON
+    check: tuple[str, ...] = ()  # re-check these certificates against the registered statements, and stop
+    docs: bool = False  # also regenerate docs/claims.md
 
 
 def discover(folder: Path = FOLDER) -> dict[str, tuple[Claim, ...]]:
@@ -51,7 +64,7 @@ def discover(folder: Path = FOLDER) -> dict[str, tuple[Claim, ...]]:
     ids = Counter(claim.id for claims in found.values() for claim in claims)
     twice = [name for name, count in ids.items() if count > 1]
     if twice:
-        raise SystemExit(f"claim ids declared twice: {', '.join(twice)}")
+        raise DomainError(f"claim ids declared twice: {', '.join(twice)}")
     return found
 
 
@@ -87,58 +100,52 @@ def cells(row: Row) -> list[str]:
     return [*about, verdict, row.outcome.method, f"{row.seconds:.2f}"]
 
 
-def run(ledger: Mapping[str, tuple[Claim, ...]], arguments: argparse.Namespace) -> int:
+HEAD = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
+
+
+def closing(rows: Sequence[Row]) -> list[str]:
+    """What stands below the table: counterexamples, what was not expected, counts and the verdict."""
+    lines = [
+        f"counterexample to {row.claim.reference} ({row.claim.id}): {row.outcome.evidence}"
+        for row in rows
+        if row.outcome.verdict == Verdict.REFUTED and row.expected
+    ]
+    wrong = [row for row in rows if not row.expected]
+    lines += [f"UNEXPECTED {row.claim.id}: {fault(row)}" for row in wrong]
+    counts = Counter(str(row.outcome.verdict) for row in rows)
+    summary = ", ".join(f"{counts[v]} {v}" for v in map(str, Verdict) if counts[v])
+    lines.append(f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s")
+    good = "every statement has its expected verdict and every false twin fails"
+    return [*lines, f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}"]
+
+
+def fault(row: Row) -> str:
+    """Why a row is not the expected one."""
+    if row.outcome.verdict != row.claim.expected:
+        return f"expected {row.claim.expected}, found {row.outcome.verdict}: {row.outcome.evidence}"
+    return f"the false twin ({row.claim.twin_statement}) also reaches {row.twin.verdict}"
+
+
+def run(ledger: Mapping[str, tuple[Claim, ...]], knobs: Knobs) -> int:
     """Decides the selected claims and reports."""
     rows = []
-    for claim in select(ledger, arguments.names):
+    for claim in select(ledger, knobs.names):
         row = decide(claim)
         store(row)
         rows.append(row)
-    head = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
-    print(report.table(head, [cells(row) for row in rows], widest=44))
-    print()
-    for row in rows:
-        if row.outcome.verdict == Verdict.REFUTED and row.expected:
-            print(f"counterexample to {row.claim.reference} ({row.claim.id}): {row.outcome.evidence}")
-    wrong = [row for row in rows if not row.expected]
-    for row in wrong:
-        if row.outcome.verdict != row.claim.expected:
-            reason = f"expected {row.claim.expected}, found {row.outcome.verdict}: {row.outcome.evidence}"
-        else:
-            reason = f"the false twin ({row.claim.twin_statement}) also reaches {row.twin.verdict}"
-        print(f"UNEXPECTED {row.claim.id}: {reason}")
-    counts = Counter(str(row.outcome.verdict) for row in rows)
-    summary = ", ".join(f"{counts[v]} {v}" for v in map(str, Verdict) if counts[v])
-    print(f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s")
-    if arguments.json:
-        write_text(Path(arguments.json), json.dumps([record(row) for row in rows], indent=1) + "\n")
-    if arguments.docs and not arguments.names:
+    print(report.table(HEAD, [cells(row) for row in rows], widest=44))
+    print("", *closing(rows), sep="\n")
+    if knobs.json:
+        write_text(Path(knobs.json), json.dumps([record(row) for row in rows], indent=1) + "\n")
+    if knobs.docs:
         write_text(DOCS, claims_page(ledger, {row.claim.id: str(row.outcome.verdict) for row in rows}))
-    good = "every statement has its expected verdict and every false twin fails"
-    print(f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}")
-    return 1 if wrong else 0
+    return 0 if all(row.expected for row in rows) else 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m proofs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="proof file or claim id; default: all")
-    parser.add_argument("--json", metavar="FILE", help="write the table as JSON")
-    parser.add_argument("--check", nargs="+", metavar="FILE", help="re-check certificates and stop")
-    parser.add_argument(
-        "--docs", action="store_true", help="regenerate docs/claims.md (needs the whole ledger)"
-    )
-    arguments = parser.parse_args(argv)
-    if arguments.docs and arguments.names:
-        parser.error("--docs needs the whole ledger: give no names")
-    ledger = discover()
-    if not arguments.check:
-        return run(ledger, arguments)
-    claims = select(ledger, ())
+def recheck(claims: Sequence[Claim], files: Sequence[str]) -> int:
+    """A line about each certificate; 0 iff all are accepted."""
     bad = 0
-    for path in arguments.check:
+    for path in files:
         try:
             print(f"accepted {path}: {verify(path, claims)}")
         except CertificateError as error:
@@ -147,5 +154,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if bad else 0
 
 
+def main(knobs: Knobs) -> int:
+    """Decide claims, or re-check certificates; the exit status.
+
+    Raises:
+        DomainError: an unknown name, or --docs for a part of the ledger.
+    """
+    if knobs.docs and (knobs.names or knobs.check):
+        raise DomainError("--docs needs the whole ledger: give no names and no --check")
+    ledger = discover()
+    return recheck(select(ledger, ()), knobs.check) if knobs.check else run(ledger, knobs)
+
+
 if __name__ == "__main__":
-    sys.exit(script.command(main))
+    sys.exit(script.run(main, Knobs, __doc__))

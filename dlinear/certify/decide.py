@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlinear.certify.claims import Claim, Outcome, Verdict
-from dlinear.certify.outcomes import confirm as recheck
+from dlinear.certify.outcomes import rechecked
 from dlinear.certify.trusted.check import check, read
 from dlinear.certify.trusted.terms import CertificateError
 from dlinear.checks import as_known
@@ -43,14 +43,14 @@ def select(ledger: Mapping[str, tuple[Claim, ...]], names: Sequence[str]) -> lis
     return [claim for claim in everything if claim.id in wanted]
 
 
-def confirm(claim: Claim, outcome: Outcome) -> Outcome:
+def confirmed(claim: Claim, outcome: Outcome) -> Outcome:
     """The outcome if the checker confirms it for the registered goal; otherwise it is undecided."""
     if outcome.verdict not in CHECKED:
         return outcome
     if outcome.certificate is None:
         return Outcome(Verdict.UNDECIDED, outcome.method, "a verdict without a certificate", None)
     try:
-        found = recheck(outcome.certificate, claim.goal)
+        found = rechecked(outcome.certificate, claim.goal)
     except CertificateError as error:
         return Outcome(Verdict.UNDECIDED, outcome.method, f"certificate rejected: {error}", None)
     if found.verdict != outcome.verdict:
@@ -64,7 +64,7 @@ def confirm(claim: Claim, outcome: Outcome) -> Outcome:
 def decide(claim: Claim) -> Row:
     """Runs a claim and its twin."""
     start = time.perf_counter()
-    outcome = confirm(claim, claim.prove())
+    outcome = confirmed(claim, claim.prove())
     seconds = time.perf_counter() - start
     return Row(claim, outcome, claim.twin(), seconds)
 

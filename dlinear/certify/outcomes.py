@@ -18,7 +18,7 @@ def _checked(certificate: str, goal: str) -> Checked:
     return check(json.loads(certificate), json.loads(goal))
 
 
-def confirm(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None = None) -> Checked:
+def rechecked(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None = None) -> Checked:
     """`check`, remembered for data already checked in this process (the checker is deterministic)."""
     return _checked(json.dumps(certificate), json.dumps(goal, sort_keys=True))
 
@@ -36,7 +36,7 @@ def outcome(
     Raises:
         CertificateError: the checker rejects it.
     """
-    found = confirm(certificate, goal)
+    found = rechecked(certificate, goal)
     evidence = evidence or f"for all values: {certificate['statement']['conclusions'][0]}"
     if found.verdict == "refuted":
         return Outcome(Verdict.REFUTED, "exact counterexample", found.evidence, certificate)

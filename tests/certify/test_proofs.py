@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import tyro
 
 from dlinear import certify
 from dlinear.certify import CertificateError, Proof, check, decide, refutation, show
@@ -34,7 +35,7 @@ FORMAL = [name for name, claim in CLAIMS.items() if claim.expected in decide.CHE
 @cache
 def outcome(name):
     """Outcome of a claim, confirmed by the checker."""
-    return decide.confirm(CLAIMS[name], CLAIMS[name].prove())
+    return decide.confirmed(CLAIMS[name], CLAIMS[name].prove())
 
 
 @cache
@@ -176,11 +177,11 @@ def test_what_a_certificate_leaves_to_the_reader_is_shown():
 def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
     claim = CLAIMS["eq_13"]
     bare = Outcome(Verdict.PROVED, "by assertion", "trust me", None)
-    assert decide.confirm(claim, bare).verdict is Verdict.UNDECIDED
+    assert decide.confirmed(claim, bare).verdict is Verdict.UNDECIDED
     other = Outcome(Verdict.PROVED, "another proof", "", json.loads(text("eq_25")))
-    assert decide.confirm(claim, other).verdict is Verdict.UNDECIDED
+    assert decide.confirmed(claim, other).verdict is Verdict.UNDECIDED
     louder = Outcome(Verdict.CERTIFIED, "", "", json.loads(text("eq_13")))
-    assert decide.confirm(claim, louder).verdict is Verdict.UNDECIDED
+    assert decide.confirmed(claim, louder).verdict is Verdict.UNDECIDED
 
 
 # -- witnesses ----------------------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ def test_contradictory_hypotheses_prove_nothing():
         about = ("x", "x", Form.NEW, "x", Relation.IDENTITY, Verdict.PROVED)
         words = {"goal": goal, "route": route, "twin_goal": goal, "twin_statement": "none"}
         mine = certify.claim(*about, **words, witness=witness)
-        found = decide.confirm(mine, mine.prove())
+        found = decide.confirmed(mine, mine.prove())
         assert found.verdict is Verdict.UNDECIDED
         assert "witness" in found.evidence or "no value for x" in found.evidence
 
@@ -562,7 +563,7 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeyp
     monkeypatch.setattr(ledger, "CERTIFICATES", tmp_path / "certificates")
     monkeypatch.setattr(ledger, "store", lambda row: _store(row, tmp_path / "certificates"))
     path = tmp_path / "rows.json"
-    assert ledger.main(["eq_42", "eq_25", "--json", str(path)]) == 0
+    assert ledger.main(tyro.cli(ledger.Knobs, args=["eq_42", "eq_25", "--json", str(path)])) == 0
     rows = json.loads(path.read_text())
     assert [row["id"] for row in rows] == ["eq_25", "eq_42", "eq_42_line"]
     for row in rows:
@@ -575,9 +576,9 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeyp
     assert output.strip().splitlines()[-1].startswith("verdict: every statement")
     files = sorted((tmp_path / "certificates").iterdir())
     assert [f.name for f in files] == ["eq_25.json", "eq_42.json", "eq_42_line.json"]
-    assert ledger.main(["--check", *map(str, files)]) == 0
+    assert ledger.main(tyro.cli(ledger.Knobs, args=["--check", *map(str, files)])) == 0
     files[0].write_text(files[0].read_text()[:-20])
-    assert ledger.main(["--check", *map(str, files)]) == 1
+    assert ledger.main(tyro.cli(ledger.Knobs, args=["--check", *map(str, files)])) == 1
     assert "rejected" in capsys.readouterr().out
 
 
@@ -586,7 +587,7 @@ _store = ledger.store
 
 def test_an_unknown_name_lists_the_names():
     with pytest.raises(DomainError, match="did you mean lemma_") as caught:
-        ledger.main(["lemma_z9"])
+        ledger.main(tyro.cli(ledger.Knobs, args=["lemma_z9"]))
     message = str(caught.value)
     assert "lemma_z9" in message
     assert "theorem_a" in message
@@ -603,7 +604,7 @@ def test_an_unexpected_verdict_or_a_twin_that_proves_fails_the_run(monkeypatch, 
     ):
         wrong = Claim(**{**fields, **change})
         monkeypatch.setattr(ledger, "discover", lambda wrong=wrong: {"eq_13": (wrong,)})
-        assert ledger.main([]) == 1
+        assert ledger.main(tyro.cli(ledger.Knobs, args=[])) == 1
         assert word in capsys.readouterr().out
 
 
