@@ -103,19 +103,10 @@ def domination(power: str) -> dict[str, Any]:
     )
 
 
-def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
-    """Layer by layer b^{T-1} r <= ||g_T(t)||_F <= a^{T-1} r; sums; the rate is cos^2 ||g_T||^2."""
-    helpers = {name: sort for name, sort in lemmas.SYMBOLS.items() if name not in goal["symbols"]}
-    p = Proof(goal, j="natural", **helpers)
-    _, _, radius, loss, cosine, rate = (p.assume(text) for text in goal["hypotheses"])
-    low, high = lemmas.lower(p), lemmas.upper(p)
-    inside = p.assume("j + 1 <= T")
-    room = p.linear("0 <= T - 1 - j", {inside: "1"})
+def layer_bounds(p: Proof, low: int, high: int, radius: int, room: int) -> tuple[int, int]:
+    """b^{T-1} r <= F(W(j+1, T).T*(W(0, T) - Phi)*W(0, j).T) <= a^{T-1} r, two facts."""
     residual, after, before = "(W(0, T) - Phi)", "W(j+1, T)", "W(0, j)"
     whole = f"F({after}.T*{residual}*{before}.T)"
-    layer = p.definition("gT", "j")
-    square, step = p.axiom("F_square", "gT(j)"), p.sum_step("TT", "j")
-
     s1, s2 = f"S({after}.T)", f"S({before}.T)"
     least = p.linear(
         f"b**(T-1)*r <= {whole}",
@@ -142,6 +133,21 @@ def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
             lemmas.at(p, high, "0", "j"): "r*a**(T-1-j)",
         },
     )
+    return least, most
+
+
+def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """Layer by layer b^{T-1} r <= ||g_T(t)||_F <= a^{T-1} r; sums; the rate is cos^2 ||g_T||^2."""
+    helpers = {name: sort for name, sort in lemmas.SYMBOLS.items() if name not in goal["symbols"]}
+    p = Proof(goal, j="natural", **helpers)
+    _, _, radius, loss, cosine, rate = (p.assume(text) for text in goal["hypotheses"])
+    low, high = lemmas.lower(p), lemmas.upper(p)
+    inside = p.assume("j + 1 <= T")
+    room = p.linear("0 <= T - 1 - j", {inside: "1"})
+    layer = p.definition("gT", "j")
+    square, step = p.axiom("F_square", "gT(j)"), p.sum_step("TT", "j")
+
+    least, most = layer_bounds(p, low, high, radius, room)
     g = "F(gT(j))"
     floor, top = "b**(2*(T-1))*r**2", "a**(2*(T-1))*r**2"
     least = p.substitute(layer, least, f"b**(T-1)*r <= {g}")

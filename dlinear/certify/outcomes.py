@@ -69,13 +69,10 @@ def claim(
     twin_goal: Mapping[str, Any],
     twin_statement: str,
     evidence: str = "",
-    function: str = "",
-    test: str = "",
-    figure: str = "",
-    assumes: str = "",
     twin_values: Mapping[str, Any] | None = None,
     twin_fails: int = 0,
     witness: Mapping[str, Any] | None = None,
+    **links: str,
 ) -> Claim:
     """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
 
@@ -83,24 +80,16 @@ def claim(
     then no sound route can reach it.
 
     Args:
-        id: lower-case name, unique in the ledger.
-        reference: where it stands in the paper.
-        form: printed, repaired or new.
-        statement: one line of plain text.
-        relation: identity, tight, upper bound or asymptotic.
-        expected: the verdict that the ledger expects.
+        id, reference, form, statement, relation, expected: as of `Claim`.
         goal: formal statement, see `dlinear.certify`.
         route: writes a certificate for a goal.
         twin_goal: the wrong (or, for a refuted statement, the repaired) goal.
         twin_statement: what the twin changes, in words.
         evidence: what a reader should see; counterexamples describe themselves.
-        function: library function that computes the quantity.
-        test: pytest node beside the proof.
-        figure: stem of the figure.
-        assumes: what stands between the goal and the statement, in words.
         twin_values: values at which the twin is false; the twin's verdict is then "refuted".
         twin_fails: the conclusion of the twin that fails there.
         witness: values at which the hypotheses of the goal hold, see `dlinear.certify.trusted.witness`.
+        links: function, test, figure and assumes of `Claim`.
 
     Raises:
         CertificateError: (from `twin`) the twin holds at `twin_values`.
@@ -125,8 +114,5 @@ def claim(
         twin=twin,
         twin_statement=twin_statement,
         goal=goal,
-        function=function,
-        test=test,
-        figure=figure,
-        assumes=assumes,
+        **links,
     )

@@ -24,7 +24,7 @@ from typing import Any
 
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError
 from dlinear.runs.pool import THREADS
-from dlinear.runs.sweeps import Arrays, Compute, Outcome, Results, timed
+from dlinear.runs.sweeps import Arrays, Compute, Computed, Results, timed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
 TRIES = 3  # of a cell that the cluster forgets (a restarted scheduler)
@@ -209,7 +209,7 @@ class _Watch:
             print(f"no worker at {self.address}: waiting up to {self.patience:g} s", file=sys.stderr)
 
 
-def _outcome(future: Future[tuple[Arrays, float]]) -> Outcome:
+def _outcome(future: Future[tuple[Arrays, float]]) -> Computed:
     error = future.exception()
     if error is None:
         return future.result()

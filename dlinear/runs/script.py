@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from dlinear import optional
@@ -50,12 +51,19 @@ def command(main: Callable[[], int]) -> int:
         return 130
 
 
+def _program() -> str:
+    """How this script was started, for the help: python -m sims.NAME."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
+    return f"python -m {name}" if spec else name
+
+
 def run(main: Callable[[Any], int], knobs: type, description: str | None) -> int:
     """`command` of `main` with knobs (a dataclass) from the command line."""
 
     def started() -> int:
         import tyro
 
-        return main(tyro.cli(knobs, description=description))
+        return main(tyro.cli(knobs, description=description, prog=_program()))
 
     return command(started)

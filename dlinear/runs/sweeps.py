@@ -2,7 +2,7 @@
 
 A cell is one frozen dataclass of knobs; `compute(cell)` must be a top-level function (the processes are
 spawned) that returns the arrays of `records.write`. Cells whose record exists are not computed again.
-Any `concurrent.futures.Executor` can be passed instead of the local pool, or a `cluster.Cluster`.
+Any `concurrent.futures.Executor` can be passed instead of the local pool, or a `dask_cluster.Cluster`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,12 +27,12 @@ from dlinear.errors import DlinearError, DomainError, MissingDependencyError, Re
 from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
 from dlinear.runs import collection, records
-from dlinear.runs.pool import _pool, _terminable
+from dlinear.runs.pool import spread, terminable
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
 Compute = Callable[[Any], Arrays]
-Outcome = tuple[Arrays, float] | Exception
-Results = Generator[tuple[str, Outcome], None, None]
+Computed = tuple[Arrays, float] | Exception
+Results = Generator[tuple[str, Computed], None, None]
 
 
 class Gatherer(Protocol):
@@ -91,7 +92,7 @@ def run(
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
     A cell that raises is reported on stderr and the rest go on (unless it lacks a package: so would they); so
-    does one whose process dies, after one more try in a process of its own. Ctrl-C or a SIGTERM keeps what is
+    does one whose process dies twice. Ctrl-C or a SIGTERM keeps what is
     finished and says how to go on.
 
     Args:
@@ -100,7 +101,7 @@ def run(
         compute: top-level function, cell -> arrays by name as (dimensions, values).
         workers: processes; 0 or 1 computes here, None takes one per core.
         executor: anything that runs `submit`, used instead of a local pool; its owner pins the threads
-            of its workers and closes it. Or a `cluster.Cluster`.
+            of its workers and closes it. Or a `dask_cluster.Cluster`.
         shard: i/N takes the i-th of N disjoint parts of the cells; the parts together are all of them.
 
     Raises:
@@ -119,40 +120,50 @@ def run(
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
     there = _present(place, wanted)
     missing = {key: cell for key, cell in wanted.items() if key not in there}
-    failed: dict[str, str] = {}
-    count = 0
     try:
         with (
-            _terminable(),
+            terminable(),
             tqdm(total=len(missing), desc=place.name, unit="cell", disable=None) as bar,
             contextlib.closing(_results(missing, compute, workers, executor)) as results,
         ):
-            for key, result in results:
-                bar.update()
-                if isinstance(result, ModuleNotFoundError):
-                    raise missing_package("a cell", result) from result
-                if isinstance(result, MissingDependencyError):  # no other cell would do better
-                    raise result
-                if isinstance(result, Exception):
-                    failed[key] = f"{type(result).__name__}: {' '.join(str(result).split())}"
-                    print(f"cell {key[:12]} of {place.name} failed: {failed[key]}", file=sys.stderr)
-                    continue
-                records.write(place, wanted[key], *result)
-                count += 1
+            failed = _written(place, wanted, results, bar.update)
     except (KeyboardInterrupt, DlinearError) as stop:
-        word = "interrupted" if isinstance(stop, KeyboardInterrupt) else "stopped"
-        kept = len(wanted) - len(_absent(place, wanted))
-        if kept or word == "interrupted":
-            print(
-                f"{word}: {kept} of {len(wanted)} cells are kept in {records.cells(place)}; "
-                "run the same command again to compute the rest",
-                file=sys.stderr,
-            )
+        _say_what_is_kept(place, wanted, isinstance(stop, KeyboardInterrupt))
         raise
-    lost = tuple(key for key in _absent(place, wanted) if key not in failed)
+    absent = _absent(place, wanted)
+    lost = tuple(key for key in absent if key not in failed)
     if not failed and not lost and shard is None:
         collection.mark_latest(place, list(wanted))
-    return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
+    return Sweep(place, tuple(wanted), len(missing) - len(absent), len(there), failed, lost, shard)
+
+
+def _written(
+    place: Path, wanted: Mapping[str, Any], results: Results, update: Callable[[], Any]
+) -> dict[str, str]:
+    """Write each result as it arrives; key -> one line for each cell that failed."""
+    failed: dict[str, str] = {}
+    for key, result in results:
+        update()
+        if isinstance(result, ModuleNotFoundError):
+            raise missing_package("a cell", result) from result
+        if isinstance(result, MissingDependencyError):  # no other cell would do better
+            raise result
+        if isinstance(result, Exception):
+            failed[key] = f"{type(result).__name__}: {' '.join(str(result).split())}"
+            print(f"cell {key[:12]} of {place.name} failed: {failed[key]}", file=sys.stderr)
+            continue
+        records.write(place, wanted[key], *result)
+    return failed
+
+
+def _say_what_is_kept(place: Path, wanted: Mapping[str, Any], interrupted: bool) -> None:
+    kept = len(wanted) - len(_absent(place, wanted))
+    if kept or interrupted:
+        print(
+            f"{'interrupted' if interrupted else 'stopped'}: {kept} of {len(wanted)} cells are kept in "
+            f"{records.cells(place)}; run the same command again to compute the rest",
+            file=sys.stderr,
+        )
 
 
 def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
@@ -210,16 +221,7 @@ def _results(
             except Exception as error:
                 yield key, error
         return
-    orphans: dict[str, Any] = {}
-    with _pool(count) as pool:
-        for key, result in _gather(pool, cells, compute):
-            if isinstance(result, BrokenProcessPool):
-                orphans[key] = cells[key]
-            else:
-                yield key, result
-    for key, cell in orphans.items():  # a process died: find out whose fault it was
-        with _pool(1) as pool:
-            yield from _gather(pool, {key: cell}, compute)
+    yield from spread(partial(timed, compute), cells, count)
 
 
 def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> Results:
@@ -232,7 +234,7 @@ def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> R
     try:
         for future in as_completed(futures):
             try:
-                result: Outcome = future.result()
+                result: Computed = future.result()
             except Exception as error:
                 result = error
             yield futures[future], result

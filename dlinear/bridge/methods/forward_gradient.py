@@ -71,24 +71,29 @@ def forward_gradient(
         filled |= {name: state[b] for name, b in buffers.items()}
         return functional_call(stack, filled, (x,), tie_weights=False), state
 
-    sums: list[Tensor] = []
     with torch.no_grad():
-        same_randomness = _repeated(at)
-        for k in range(tangents):
-            v = [torch.randn_like(p) for p in at]
-            with same_randomness():
-                loss, slope, state = _slope(loss_of, at, v)
-            for tangent in v:
-                tangent.mul_(slope / tangents)
-            if k == 0:
-                sums, first, after = v, loss, state
-            else:
-                sums = [total.add_(tangent) for total, tangent in zip(sums, v, strict=True)]
+        sums, loss, after = _mean_guess(loss_of, at, tangents)
         for buffer, value in after.items():
             buffer.copy_(value)
     accumulate(dict(zip(trained, sums, strict=True)))
-    loss_at: Tensor = first.detach()
-    return loss_at
+    return loss.detach()
+
+
+def _mean_guess(loss_of: Any, at: list[Tensor], tangents: int) -> tuple[list[Tensor], Tensor, Any]:
+    """The mean of (dL . v) v over the tangents, and the loss and the buffers of the first pass."""
+    sums: list[Tensor] = []
+    same_randomness = _repeated(at)
+    for k in range(tangents):
+        v = [torch.randn_like(p) for p in at]
+        with same_randomness():
+            loss, slope, state = _slope(loss_of, at, v)
+        for tangent in v:
+            tangent.mul_(slope / tangents)
+        if k == 0:
+            sums, first, after = v, loss, state
+        else:
+            sums = [total.add_(tangent) for total, tangent in zip(sums, v, strict=True)]
+    return sums, first, after
 
 
 def _places(stack: nn.Module, kind: str) -> dict[str, Tensor]:

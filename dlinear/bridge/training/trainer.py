@@ -97,17 +97,22 @@ def train(
         session.open(key)
         total = training.epochs * len(session.batches)
         silent = None if progress else True  # None: silent unless a terminal is there
-        try:
-            with tqdm(total=total, initial=session.progress.steps, unit="step", disable=silent) as bar:
-                if not session.rows:
-                    session.close_epoch(probe, probe_at)
-                while session.going_on():
-                    session.run_epoch(bar)
-                    session.close_epoch(probe, probe_at)
-        except KeyboardInterrupt:
-            session.leave()
-            raise
+        with tqdm(total=total, initial=session.progress.steps, unit="step", disable=silent) as bar:
+            _epochs(session, bar, probe, probe_at)
     return metrics.run_of(session.rows)
+
+
+def _epochs(session: Session, bar: Any, probe: Probe | None, probe_at: Collection[int] | None) -> None:
+    """All epochs that are left; an interrupt leaves a checkpoint."""
+    try:
+        if not session.rows:
+            session.close_epoch(probe, probe_at)
+        while session.going_on():
+            session.run_epoch(bar)
+            session.close_epoch(probe, probe_at)
+    except KeyboardInterrupt:
+        session.leave()
+        raise
 
 
 def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:

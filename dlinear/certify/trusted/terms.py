@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -172,79 +172,86 @@ def substitute(tree: Tree, mapping: Mapping[str, Tree]) -> Tree:
 
 def check_names(tree: Tree, context: Context, extra: Mapping[str, str] | None = None) -> str:
     """The kind of a tree, "scalar", "matrix" or "formula"; unknown names and ill-typed terms are errors."""
-    sorts = {**context.symbols, **(extra or {})}
+    return _Kinds(context, {**context.symbols, **(extra or {})}).of(tree)
 
-    def scalar(*parts: Tree) -> str:
-        for part in parts:
-            if visit(part) != "scalar":
-                raise CertificateError("a matrix stands where a number is expected")
-        return "scalar"
 
-    def matrix(*parts: Tree) -> str:
-        for part in parts:
-            if visit(part) != "matrix":
-                raise CertificateError("a number stands where a matrix is expected")
-        return "matrix"
+class _Kinds:
+    """The kinds of terms in a context, with the sorts of its symbols."""
 
-    def term(part: Tree) -> str:
-        kind = visit(part)
-        if kind == "formula":
-            raise CertificateError("a comparison stands where a term is expected")
-        return kind
+    def __init__(self, context: Context, sorts: Mapping[str, str]) -> None:
+        self.context, self.sorts = context, sorts
 
-    def visit(t: Tree) -> str:
+    def of(self, t: Tree) -> str:
+        """The kind of a tree."""
         match t:
             case ("num", _):
                 return "scalar"
             case ("sym", "I"):
                 return "matrix"
             case ("sym", name):
-                if name not in sorts:
+                if name not in self.sorts:
                     raise CertificateError(f"undeclared symbol {name}")
-                return "matrix" if sorts[name] == "matrix" else "scalar"
+                return "matrix" if self.sorts[name] == "matrix" else "scalar"
             case ("T", inner):
-                return matrix(inner)
+                return self._matrix(inner)
             case ("add", a, b):
-                kinds = {term(a), term(b)}
+                kinds = {self._term(a), self._term(b)}
                 if len(kinds) != 1:
                     raise CertificateError("sum of a number and a matrix")
                 return kinds.pop()
             case ("mul", a, b):
-                return "matrix" if "matrix" in (term(a), term(b)) else "scalar"
+                return "matrix" if "matrix" in (self._term(a), self._term(b)) else "scalar"
             case ("pow", a, b):
-                return scalar(a, b)
+                return self._scalar(a, b)
             case ("call", "Int", ("sym", name), lo, hi, body):
-                if sorts.get(name) != "real":
+                if self.sorts.get(name) != "real":
                     raise CertificateError(f"the variable of an integral must be a declared real: {name}")
-                return scalar(lo, hi, body)
+                return self._scalar(lo, hi, body)
             case ("call", name, *args):
-                if name in SCALAR_FUNCTIONS and len(args) == SCALAR_FUNCTIONS[name]:
-                    return scalar(*args)
-                if name in MATRIX_FUNCTIONS and len(args) == MATRIX_FUNCTIONS[name]:
-                    matrix(*args)
-                    return "scalar"
-                if name in context.families and len(args) == 1:
-                    scalar(*args)
-                    return "matrix"
-                if name in context.products and len(args) == 2:
-                    scalar(*args)
-                    return "matrix"
-                if name in context.definitions and len(args) == 1:
-                    scalar(*args)
-                    return context.definitions[name][1]
-                if name in context.sums and len(args) == 1:
-                    return scalar(*args)
-                raise CertificateError(f"unknown function {name} of {len(args)} arguments")
+                return self._call(name, args)
             case ("==", a, b):
-                if term(a) != term(b):
+                if self._term(a) != self._term(b):
                     raise CertificateError("equation between a number and a matrix")
                 return "formula"
             case ("<=" | "<", a, b):
-                scalar(a, b)
+                self._scalar(a, b)
                 return "formula"
         raise CertificateError("ill-formed term")
 
-    return visit(tree)
+    def _call(self, name: str, args: Sequence[Tree]) -> str:
+        """The kind of name(args); the arguments must be of the kinds that the name takes."""
+        if MATRIX_FUNCTIONS.get(name) == len(args):
+            self._matrix(*args)
+            return "scalar"
+        results = {
+            **{(known, count): "scalar" for known, count in SCALAR_FUNCTIONS.items()},
+            **{(known, 1): "matrix" for known in self.context.families},
+            **{(known, 2): "matrix" for known in self.context.products},
+            **{(known, 1): kind for known, (_, kind, _) in self.context.definitions.items()},
+            **{(known, 1): "scalar" for known in self.context.sums},
+        }
+        if (name, len(args)) not in results:
+            raise CertificateError(f"unknown function {name} of {len(args)} arguments")
+        self._scalar(*args)
+        return results[name, len(args)]
+
+    def _scalar(self, *parts: Tree) -> str:
+        for part in parts:
+            if self.of(part) != "scalar":
+                raise CertificateError("a matrix stands where a number is expected")
+        return "scalar"
+
+    def _matrix(self, *parts: Tree) -> str:
+        for part in parts:
+            if self.of(part) != "matrix":
+                raise CertificateError("a number stands where a matrix is expected")
+        return "matrix"
+
+    def _term(self, part: Tree) -> str:
+        kind = self.of(part)
+        if kind == "formula":
+            raise CertificateError("a comparison stands where a term is expected")
+        return kind
 
 
 def read_context(data: Mapping[str, Any]) -> Context:
