@@ -6,6 +6,7 @@ them when a function is called.
 
 from dlinear import errors
 from dlinear.analysis.decay import DecayFit, fit_decay
+from dlinear.data import datasets
 from dlinear.data.tasks import Task, whitened_task
 from dlinear.engine import Engine
 from dlinear.engine.alignment import alignment
@@ -39,6 +40,7 @@ __all__ = [
     "alignment",
     "bounds",
     "costs",
+    "datasets",
     "errors",
     "fit_decay",
     "horizon_gradients",

@@ -22,16 +22,15 @@ from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
     Readout,
     as_stack,
-    called,
     check_gradients_are_on,
-    end_of,
-    same_shapes,
 )
+from dlinear.bridge.autograd.ends import Ends, copied
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.checks import as_horizons
 from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
@@ -116,16 +115,14 @@ class _Table:
     ) -> dict[int, Signal]:
         """Run the blocks once; r(s) where a horizon needs it, and at T."""
         local: dict[int, Signal] = {}
-        first, state, live = None, x, False
+        ends, state, live = Ends(self.depth, loss_fn, readout), copied(x), False  # blocks may write into x
         least = min(self.horizons, default=self.depth)
         for s in range(1, self.depth + 1):
-            state, piece = block_graph.run(called(stack[s - 1]), state, live, f"block {s - 1}")
+            state, piece = run_block(stack[s - 1], state, live, s - 1)
             self.pieces.append(piece)
             live = live or piece.live
             if s >= least or s == self.depth:
-                if readout is None:
-                    first = same_shapes(state, s, first)
-                loss, end = end_of(state, s, loss_fn, readout, follow=live)
+                loss, end, state = ends.at(state, s, follow=live)
                 self.device = loss.device
                 with block_graph.plain_precision(loss.device):
                     local[s], _ = end.vjp([torch.ones_like(loss)], (), through=True)
@@ -137,7 +134,7 @@ class _Table:
         differences = {}
         for k in range(self.depth - 1, -1, -1):
             signal, found = self.pieces[k].vjp(signal, self.pieces[k].leaves, through=k > 0)
-            for leaf, g in zip(self.pieces[k].leaves, found, strict=True):
+            for leaf, g in zip(self.pieces[k].leaves, map(_dense, found), strict=True):
                 if g is not None:
                     self.true[leaf] = self.true[leaf] + g if leaf in self.true else g
             if k in local:
@@ -155,7 +152,7 @@ class _Table:
             piece = self.pieces[k]
             leaves = piece.leaves if k in receivers else ()
             signal, found = piece.vjp(signal, leaves, through=k > min(receivers))
-            for leaf, delta in zip(leaves, found, strict=True):
+            for leaf, delta in zip(leaves, map(_dense, found), strict=True):
                 if delta is None:
                     continue
                 h = receivers[k]
@@ -169,6 +166,11 @@ class _Table:
         self.square[h] += scale * scale * _dot(delta, delta)
         if leaf in self.true:  # else its true gradient is zero
             self.cross[h] += scale * _dot(delta, self.true[leaf])
+
+
+def _dense(gradient: Tensor | None) -> Tensor | None:
+    """A gradient with all its entries (those of a sparse embedding are few)."""
+    return gradient.to_dense() if gradient is not None and gradient.is_sparse else gradient
 
 
 def _wide(tensor: Tensor) -> Tensor:

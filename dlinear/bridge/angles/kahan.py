@@ -61,4 +61,9 @@ def _pairs(a: Vector, b: Vector) -> list[tuple[Tensor, Tensor]]:
         if [v.shape for v in left] != [v.shape for v in right]:
             raise ShapeError("two gradients of different shapes received; expected those of one model")
         found = list(zip(left, right, strict=True))
-    return [(u.detach().double(), v.detach().double()) for u, v in found]
+    return [(_wide(u), _wide(v)) for u, v in found]
+
+
+def _wide(part: Tensor) -> Tensor:
+    part = part.detach()
+    return (part.to_dense() if part.is_sparse else part).double()

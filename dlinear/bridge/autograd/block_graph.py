@@ -17,7 +17,14 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils import _pytree as pytree
 
-from dlinear.errors import ShapeError
+from dlinear.errors import DomainError, ShapeError
+
+REENTRANT = (
+    "checkpoints in torch's reentrant way, through which no gradient of a part can be taken: "
+    "use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
+)
+# What a state may hold beside tensors.
+_PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
 Edges = list[GradientEdge | None]  # one for each tensor of a state; None where no gradient passes
 Signal = list[Tensor | None]  # gradient of a loss with respect to a state, likewise
@@ -70,11 +77,13 @@ class BlockGraph:
         inputs: where the gradient with respect to the input leaves.
         outputs: where the gradient with respect to the output enters.
         leaves: the trainable tensors (parameters, as a rule) that the outputs depend on.
+        name: of the block or the loss, for messages.
     """
 
     inputs: Edges
     outputs: Edges
     leaves: tuple[Tensor, ...]
+    name: str
 
     @property
     def live(self) -> bool:
@@ -96,16 +105,30 @@ class BlockGraph:
         leave = [edge for edge in self.inputs if edge is not None] if through else []
         if not enter or not (leave or leaves):
             return [None] * len(self.inputs), [None] * len(leaves)
-        found = torch.autograd.grad(
-            [edge for edge, _ in enter],
-            [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
-            [v for _, v in enter],
-            retain_graph=keep,
-            allow_unused=True,
-        )
+        with self._named_errors():
+            found = torch.autograd.grad(
+                [edge for edge, _ in enter],
+                [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
+                [v for _, v in enter],
+                retain_graph=keep,
+                allow_unused=True,
+            )
         arrived = iter(found[: len(leave)])
         before: Signal = [next(arrived) if through and edge is not None else None for edge in self.inputs]
         return before, list(found[len(leave) :])
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Put torch's word about an overwritten tensor in terms of the stack."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "modified by an inplace operation" not in str(error):
+                raise
+            raise DomainError(
+                f"{self.name} keeps a tensor for its gradient that was written into afterwards, by the "
+                "readout, the loss or the next block: let that one work on a copy (z.clone())"
+            ) from error
 
 
 def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, BlockGraph]:
@@ -113,9 +136,20 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
 
     Raises:
         ShapeError: the function uses a tensor of another piece that is not part of the state.
+        DomainError: the function does what would give wrong gradients: it writes into a part of its input
+            that overlaps another, hands on objects that hold tensors, or checkpoints in torch's reentrant
+            way.
     """
     start, inputs = cut(state, follow)
+    overlapping = _overlapping(start)
+    before = [tensor._version for tensor in overlapping]
     leaves, spec = pytree.tree_flatten(function(start))
+    if before != [tensor._version for tensor in overlapping]:
+        raise DomainError(
+            f"{name} writes into a part of its input that overlaps another part in memory: hand on "
+            "copies (z.clone())"
+        )
+    _check_kinds(leaves, name)
     outputs: Edges = [
         get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
         for leaf in leaves
@@ -124,7 +158,34 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
     output = pytree.tree_unflatten(
         [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
     )
-    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name))
+    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name), name)
+
+
+def _overlapping(state: Any) -> list[Tensor]:
+    """The tensors of a state that share memory with another one of it."""
+    some = tensors(state)
+    if len(some) < 2:
+        return []
+    places = [_storage(tensor) for tensor in some]
+    return [tensor for tensor, place in zip(some, places, strict=True) if place and places.count(place) > 1]
+
+
+def _storage(tensor: Tensor) -> int:
+    """Where a tensor's numbers are; 0 for a kind that has no such place (sparse, meta)."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError):
+        return 0
+
+
+def _check_kinds(leaves: Sequence[Any], name: str) -> None:
+    """Raise `DomainError` for what may hide a tensor: through it no gradient would be handed on."""
+    for leaf in leaves:
+        if not isinstance(leaf, _PLAIN):
+            raise DomainError(
+                f"{name} hands on a {type(leaf).__name__}; a state is a tensor, or a tuple, list or dict of "
+                "tensors (another container: torch.utils._pytree.register_pytree_node)"
+            )
 
 
 def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
@@ -139,6 +200,8 @@ def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
         seen.add(node)
         if hasattr(node, "variable"):  # accumulates into a leaf
             found.append(node.variable)
+        elif node.name() == "CheckpointFunctionBackward":
+            raise DomainError(f"{name} {REENTRANT}")
         elif isinstance(node, _Start._backward_cls):
             raise ShapeError(
                 f"{name} uses a tensor made in an earlier block; hand it on in the state, as x(t) = (z, skip)"

@@ -132,20 +132,3 @@ def check_gradients_are_on() -> None:
         raise DomainError(
             "gradients are switched off (torch.no_grad or inference_mode); leave that block first"
         )
-
-
-def same_shapes(
-    state: Any, s: int, first: tuple[int, list[tuple[int, ...]]] | None
-) -> tuple[int, list[tuple[int, ...]]]:
-    """The first s that had a loss and its shapes; `ShapeError` if those of x(s) are others."""
-    shapes = block_graph.shapes(state)
-    if first is not None and first[1] != shapes:
-        raise ShapeError(
-            f"x({first[0]}) has shape {_words(first[1])} but x({s}) has {_words(shapes)}: the loss needs a "
-            "common space; pass readout=lambda z, s: ... that maps both to it"
-        )
-    return first or (s, shapes)
-
-
-def _words(shapes: list[tuple[int, ...]]) -> str:
-    return str(shapes[0]) if len(shapes) == 1 else str(shapes)

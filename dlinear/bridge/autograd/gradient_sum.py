@@ -28,7 +28,7 @@ class GradientSum:
         for leaf, gradient in zip(leaves, found, strict=True):
             if gradient is not None:
                 before = self.gradients.get(leaf)
-                self.gradients[leaf] = gradient if before is None else before + gradient
+                self.gradients[leaf] = gradient if before is None else _added(before, gradient)
 
     def add_direct(self, leaves: Sequence[Tensor], found: Sequence[Tensor | None], receivers: range) -> None:
         """Add what a loss depends on directly, other than through its state.
@@ -61,7 +61,7 @@ def accumulate(gradients: Gradients) -> None:
             if leaf.grad is None:
                 leaf.grad = _own(gradient, leaf, taken)
             elif leaf.grad.is_sparse or gradient.is_sparse:
-                leaf.grad = leaf.grad + gradient
+                leaf.grad = _added(leaf.grad, gradient)
             else:
                 leaf.grad += gradient
             for hook in (getattr(leaf, "_post_accumulate_grad_hooks", None) or {}).values():
@@ -69,6 +69,11 @@ def accumulate(gradients: Gradients) -> None:
     inner = [(tensor, gradient) for tensor, gradient in gradients.items() if not tensor.is_leaf]
     if inner:
         torch.autograd.backward([tensor for tensor, _ in inner], [gradient for _, gradient in inner])
+
+
+def _added(a: Tensor, b: Tensor) -> Tensor:
+    """a + b; torch adds a sparse tensor to a dense one, not the other way round."""
+    return b + a if a.is_sparse and not b.is_sparse else a + b
 
 
 def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:

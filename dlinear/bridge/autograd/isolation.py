@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError
 
 
@@ -45,16 +46,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def modules_among(parts: Iterable[Any]) -> list[nn.Module]:
-    """Those parts of a step (blocks, readout, loss) that are modules."""
-    return [part for part in parts if isinstance(part, nn.Module)]
-
-
-def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
-    """Their parameters that require a gradient, each once."""
-    return list({p: None for module in modules for p in module.parameters() if p.requires_grad})
-
-
 @contextlib.contextmanager
 def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     """Gradients put aside, and afterwards gradients, buffers and torch's random numbers as before.
@@ -62,7 +53,7 @@ def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     Enough for a step of a method; a probe of anybody's code needs `step_isolated`.
 
     Args:
-        parts: blocks, readout, loss: those among them that are modules.
+        parts: blocks, readout, loss: the modules among and behind them.
         x: x(0), whose tensors may get gradients.
     """
     modules = modules_among(parts)

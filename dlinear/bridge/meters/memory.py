@@ -31,7 +31,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack
-from dlinear.bridge.autograd.isolation import isolated, modules_among, trainable
+from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError, MeterError
 from dlinear.theory import costs
 

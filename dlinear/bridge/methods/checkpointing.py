@@ -9,7 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.checkpoint import checkpoint
 
@@ -24,6 +24,7 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
+from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
 
 __all__ = ["checkpointed_backward", "default_segments"]
@@ -46,8 +47,8 @@ def checkpointed_backward(
     Every segment but the last runs forward a second time during the backward pass, with the dropout masks of
     the first time. A second pass would also update running statistics a second time (as torch does, in
     silence); here it works on the buffers as they were before the first and leaves them as after it. Forward
-    hooks, and state that is no buffer, do see both passes; a block that overwrites the input of a segment is
-    refused by autograd.
+    hooks, state that is no buffer, and modules that a function looks up while it runs, do see both passes; a
+    block that overwrites the input of a segment is refused by autograd.
 
     Args:
         blocks: T modules or functions, as of `horizon_backward`.
@@ -94,7 +95,7 @@ class _Rewound(AbstractContextManager[None]):
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
-        modules = {m: None for b in blocks if isinstance(b, nn.Module) for m in b.modules() if m.training}
+        modules = {m: None for b in modules_among(blocks) for m in b.modules() if m.training}
         self._before = [
             (module._buffers, name, buffer.clone())
             for module in modules

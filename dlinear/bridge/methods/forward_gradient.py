@@ -20,6 +20,7 @@ from torch.func import functional_call, jvp
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, run_blocks, terminal_loss
 from dlinear.bridge.autograd.gradient_sum import accumulate
+from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, at_any_depth, named
 from dlinear.errors import DomainError
 
@@ -35,10 +36,10 @@ def forward_gradient(
 ) -> Tensor:
     """Add the mean over `tangents` of (dL . v) v to `.grad` of every trainable parameter.
 
-    Parameters are found where blocks, `readout` and `loss_fn` are modules; one that occurs twice has one
-    tangent. The tangents come from torch's default generator of the parameter's device, before the random
-    numbers of the pass. All tangents see the same dropout masks; running statistics are those of one
-    ordinary pass. `x` gets no gradient.
+    Parameters are found where blocks, `readout` and `loss_fn` are modules, or functions that hold some; one
+    that occurs twice has one tangent. The tangents come from torch's default generator of the parameter's
+    device, before the random numbers of the pass. All tangents see the same dropout masks; running
+    statistics are those of one ordinary pass. `x` gets no gradient.
 
     Args:
         blocks: T modules or functions, as of `horizon_backward`.
@@ -122,7 +123,7 @@ class _Whole(nn.Module):
     def __init__(self, blocks: Sequence[Block], loss_fn: Any, readout: Any) -> None:
         super().__init__()
         self.order = list(blocks)
-        self.modules_among = nn.ModuleList(b for b in blocks if isinstance(b, nn.Module))
+        self.modules_among = nn.ModuleList(modules_among((*blocks, loss_fn, readout)))
         self.loss_fn, self.readout = loss_fn, readout
 
     def forward(self, x: Any) -> Tensor:

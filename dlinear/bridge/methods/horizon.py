@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
+from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
@@ -26,11 +27,12 @@ from dlinear.bridge.autograd.blocks import (
     called,
     check_gradients_are_on,
     end_of,
-    same_shapes,
 )
+from dlinear.bridge.autograd.ends import Ends
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
 from dlinear.checks import as_horizon
+from dlinear.errors import DomainError
 from dlinear.theory import costs
 from dlinear.theory.decay_law import DecayConstants, decay_law
 
@@ -70,12 +72,14 @@ def horizon_backward(
     Args:
         blocks: T modules (or functions), in order; each is run forward once. The state between them is a
             tensor or a tuple, list or dict of tensors, passed on as `torch.nn.Sequential` does; a tuple is
-            spread over the arguments of a block that asks for several.
+            spread over the arguments of a block that asks for several. A block may write into its input,
+            unless parts of the state overlap in memory.
         x: x(0).
         loss_fn: z -> scalar, z = readout(x(s), s) or x(s).
         horizon: h in 1..T.
         readout: maps x(s), s = h..T, to where the loss lives: a shared head, a head for each s, pooling, a
-            fixed projection. Without it all x(s) must have the same shape, unless h = T.
+            fixed projection. Without it all x(s) must have the same shape, unless h = T. Readout and loss may
+            write into their argument: x(s) is then copied for them.
 
     Returns:
         L(x(T)), detached.
@@ -83,9 +87,14 @@ def horizon_backward(
     Raises:
         HorizonError: h is not an integer in 1..T.
         ShapeError: no block, states of different shapes without a readout, or a loss that is not a scalar.
-        DomainError: gradients are switched off, or the loss has none.
+        DomainError: gradients are switched off, the loss has none, nothing is trained, or a block does what
+            would give wrong gradients (the message names it).
     """
     loss, gradients = horizon_gradients(blocks, x, loss_fn, horizon, readout)
+    if not gradients:
+        raise DomainError(
+            "no gradient reaches a trainable tensor: all blocks are frozen, or detach what they hand on"
+        )
     accumulate(gradients)
     return loss
 
@@ -128,16 +137,14 @@ def sweep(
     """
     check_gradients_are_on()
     depth, window = len(blocks), _Window(blocks, x, targets)
-    first: tuple[int, list[tuple[int, ...]]] | None = None
+    ends = Ends(depth, loss_fn, readout)
     loss, state = torch.empty(0), x
     for s in range(1, depth + 1):
-        state, piece = block_graph.run(called(blocks[s - 1]), state, window.follows(s - 1), f"block {s - 1}")
+        state, piece = run_block(blocks[s - 1], state, window.follows(s - 1), s - 1)
         window.push(piece)
         del piece  # the window alone holds it
         if targets[s - 1] or s == depth:
-            if readout is None:
-                first = same_shapes(state, s, first)
-            loss, end = end_of(state, s, loss_fn, readout, follow=bool(window.receivers(s)))
+            loss, end, state = ends.at(state, s, follow=bool(window.receivers(s)))
             with block_graph.plain_precision(loss.device):
                 window.pull(s, end, loss)
             del end

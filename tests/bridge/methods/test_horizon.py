@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import weakref
+from collections import OrderedDict, namedtuple
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stacks import KINDS, MIXED, WIDTH, Pair, Residual, Spread, batch, grads, slow, squares, stack_of, worst
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from dlinear.bridge import horizon_backward, horizon_gradients
 from dlinear.bridge.methods.horizon import horizon_targets, sweep
@@ -496,6 +499,231 @@ def test_a_skip_outside_the_state_is_named():
         horizon_backward([Residual(), Keep(), Use()], torch.rand(5, 3), lambda z: z.sum(), 2)
 
 
-def test_nothing_to_train_returns_the_loss():
-    x = batch(0)
-    assert horizon_backward([nn.Tanh()], x, lambda z: z.sum(), 1) == x.tanh().sum()
+class Detached(nn.Module):
+    """A block with parameters of which its output does not depend."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.linear(x).detach()
+
+
+@pytest.mark.parametrize("h", [1, 2, 3])
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        lambda: [nn.Tanh(), nn.Tanh(), nn.Tanh()],
+        lambda: [nn.Linear(3, 3).requires_grad_(False) for _ in range(3)],
+        lambda: [Detached() for _ in range(3)],
+        lambda: [lambda z: z + 1, nn.Identity(), Detached()],
+    ],
+)
+def test_nothing_to_train_is_said(blocks, h):
+    """Also at h = T; the gradients themselves are then none, and no error."""
+    some = blocks()
+    assert horizon_gradients(some, torch.rand(5, 3), lambda z: z.sum(), h)[1] == {}
+    with pytest.raises(DomainError, match="no gradient reaches a trainable tensor"):
+        horizon_backward(some, torch.rand(5, 3), lambda z: z.sum(), h)
+
+
+def test_what_can_be_trained_is_trained_among_frozen_and_detaching_blocks():
+    """A block that detaches cuts off those before it, as in back-propagation."""
+    blocks = [nn.Linear(3, 3), Detached(), nn.Linear(3, 3).requires_grad_(False), nn.Linear(3, 3)]
+    for h in (1, 2, 4):
+        copies_ = copy.deepcopy(blocks)
+        horizon_backward(copies_, torch.rand(5, 3), lambda z: z.square().sum(), h)
+        assert [any(p.grad is not None for p in b.parameters()) for b in copies_] == [
+            h < 2,
+            False,
+            False,
+            True,
+        ]
+    head = nn.Linear(3, 2)
+    horizon_backward([nn.Tanh()], torch.rand(5, 3), lambda z: z.sum(), 1, lambda z, s: head(z))
+    assert head.weight.grad is not None
+
+
+IN_PLACE_ENDS = {
+    "readout relu": (lambda z: z.square().sum(), lambda z, s: nn.functional.relu(z, inplace=True)),
+    "readout module": (lambda z: z.square().sum(), lambda z, s: nn.ReLU(inplace=True)(z)),
+    "readout slice": (lambda z: z.square().sum(), lambda z, s: z[:, :1].mul_(3) * z[:, 1:]),
+    "loss": (lambda z: z.mul_(2).square().sum(), None),
+    "loss and readout": (lambda z: z.add_(1).square().sum(), lambda z, s: z.mul_(s)),
+    "only later": (lambda z: z.square().sum(), lambda z, s: z.mul_(2) if s > 2 else z * 2),
+}
+
+
+@pytest.mark.parametrize("h", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", IN_PLACE_ENDS)
+def test_readout_and_loss_may_write_into_the_state(name, h):
+    """As many gradients as with a copy, at every horizon; or a refusal, never others."""
+    loss_fn, readout = IN_PLACE_ENDS[name]
+    torch.manual_seed(0)
+    blocks, x = [nn.Linear(3, 3) for _ in range(4)], torch.rand(5, 3)
+    wanted = horizon_gradients(
+        blocks,
+        x,
+        lambda z: loss_fn(z.clone()),
+        h,
+        None if readout is None else lambda z, s: readout(z.clone(), s),
+    )
+    if name == "only later" and h < 3:
+        with pytest.raises(DomainError, match=r"write into x\(3\), but not into the states before"):
+            horizon_gradients(blocks, x, loss_fn, h, readout)
+        return
+    found = horizon_gradients(blocks, x, loss_fn, h, readout)
+    assert_same(found[1], wanted[1], atol=1e-6)
+    assert torch.equal(found[0], wanted[0])
+
+
+def test_a_write_into_what_a_block_keeps_is_named():
+    """tanh keeps its output for its gradient; torch refuses as well, in more words."""
+    blocks = [nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh()]
+    with pytest.raises(DomainError, match="block 1 keeps a tensor for its gradient that was written into"):
+        horizon_backward(blocks, torch.rand(5, 3), lambda z: z.mul_(2).sum(), 2)
+
+
+class Writes(nn.Module):
+    """Writes into the first part of its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, state):
+        a, b = state
+        a.mul_(2)
+        return a * self.scale, b
+
+
+class Twice(nn.Module):
+    """Hands on its state and what overlaps it."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.scale, self.other = nn.Parameter(torch.ones(())), other
+
+    def forward(self, x):
+        z = x * self.scale
+        return z, self.other(z)
+
+
+@pytest.mark.parametrize("other", [lambda z: z, lambda z: z[:1], lambda z: z.T, lambda z: z.view(-1)])
+def test_a_write_into_overlapping_parts_of_a_state_is_refused(other):
+    def loss_fn(z):
+        return z[0].sum() + z[1].sum()
+
+    with pytest.raises(DomainError, match="block 1 writes into a part of its input that overlaps another"):
+        horizon_backward([Twice(other), Writes()], torch.rand(2, 3), loss_fn, 1, lambda z, s: z)
+    apart = [Twice(lambda z: other(z).clone()), Writes()]
+    horizon_backward(apart, torch.rand(2, 3), loss_fn, 1, lambda z, s: z)
+    assert all(p.grad is not None for block in apart for p in block.parameters())
+
+
+def test_overlapping_parts_that_nobody_writes_into_are_fine():
+    class Adds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, state):
+            return state[0] * self.scale + state[1]
+
+    blocks, x = [Twice(lambda z: z), Adds(), nn.Linear(3, 3)], torch.rand(2, 3)
+    nn.Sequential(*blocks)(x).sum().backward()
+    wanted = {p: p.grad for block in blocks for p in block.parameters()}
+    assert_same(horizon_gradients(blocks, x, lambda z: z.sum(), 3)[1], wanted, atol=1e-6)
+    short = horizon_gradients(blocks, x, lambda z: z.sum(), 2, lambda z, s: z)[1]
+    assert_same(
+        {p: short[p] for p in blocks[2].parameters()},
+        {p: wanted[p] for p in blocks[2].parameters()},
+        atol=1e-6,
+    )
+
+
+@dataclasses.dataclass
+class Box:
+    z: torch.Tensor
+
+
+class Bag(dict):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        Box,
+        lambda z: Bag(z=z),
+        lambda z: (z, Box(z)),
+        lambda z: {"z": z, "more": object()},
+        lambda z: z.detach().numpy(),
+    ],
+)
+def test_a_state_that_hides_its_tensors_is_refused(wrap):
+    with pytest.raises(DomainError, match=r"block 0 hands on a .*; a state is a tensor, or a tuple"):
+        horizon_backward([lambda z: wrap(z), nn.Linear(3, 3)], torch.rand(2, 3), lambda z: z.sum(), 1)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda z: {"z": z, "n": 3}, lambda z: [z, None], lambda z: OrderedDict(z=z), lambda z: Named(z, "name")],
+)
+def test_containers_of_tensors_are_states(wrap):
+    linear = nn.Linear(3, 3)
+    blocks = [lambda z: wrap(linear(z)), lambda s: next(iter(s.values() if isinstance(s, dict) else s))]
+    horizon_backward(
+        blocks,
+        torch.rand(2, 3),
+        lambda z: z.sum(),
+        1,
+        lambda z, s: z if s == 2 else next(iter(z.values() if isinstance(z, dict) else z)),
+    )
+    assert linear.weight.grad is not None
+
+
+Named = namedtuple("Named", "z name")
+
+
+class Reentrant(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(3, 3)
+
+    def forward(self, x):
+        return x + checkpoint(self.f, x, use_reentrant=True)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("h", [1, 2])
+@pytest.mark.parametrize("wrapped", [lambda b: b, lambda b: lambda x: b(x)])
+def test_reentrant_checkpointing_in_a_block_is_refused(h, wrapped):
+    blocks = [nn.Linear(3, 3), wrapped(Reentrant()), Reentrant()]
+    with pytest.raises(
+        DomainError, match=r"block 1 checkpoints in torch's reentrant way.*use_reentrant=False"
+    ):
+        horizon_backward(blocks, torch.rand(2, 3), lambda z: z.square().sum(), h)
+    assert all(p.grad is None for p in blocks[0].parameters())
+
+
+def test_sparse_and_dense_gradients_add_up_in_any_order():
+    """As torch accumulates: a sparse .grad and then a dense gradient."""
+    table = nn.Embedding(4, 3, sparse=True)
+    ids, sums = torch.tensor([0, 2]), []
+    for order in ((True, False), (False, True), (True, True)):
+        table.weight.grad = None
+        for sparse in order:
+            table.sparse = sparse
+            horizon_backward([table, nn.Linear(3, 3)], ids, lambda z: z.sum(), 1)
+        grad = table.weight.grad
+        sums.append(grad.to_dense() if grad.is_sparse else grad)
+    assert torch.allclose(sums[0], sums[1])
+    assert torch.allclose(sums[0], sums[2])
+    tied = [table, lambda z: z @ table.weight.T]  # one weight, a sparse and a dense gradient in one pass
+    table.sparse, table.weight.grad = True, None
+    horizon_backward(tied, ids, lambda z: z.square().sum(), 2)
+    found, table.weight.grad, table.sparse = table.weight.grad, None, False
+    horizon_backward(tied, ids, lambda z: z.square().sum(), 2)
+    assert torch.allclose(found.to_dense() if found.is_sparse else found, table.weight.grad)

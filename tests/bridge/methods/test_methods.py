@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import pickle
 from functools import partial
@@ -16,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from dlinear.bridge.autograd.blocks import even_bounds
+from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.methods.checkpointing import default_segments
 from dlinear.bridge.methods.forward_gradient import forward_gradient
@@ -128,6 +130,60 @@ def test_checkpointing_recomputes_with_the_buffers_of_the_first_pass():
     found, wanted = step("checkpoint-4", net, x, loss_fn), ordinary(net, x, loss_fn)
     assert_close(found[1], wanted[1], 0, 0)
     assert_close(found[2], wanted[2], 0, 0)
+
+
+BEHIND = {
+    "lambda": lambda norm: lambda z: norm(z),
+    "default": lambda norm: lambda z, n=norm: n(z),
+    "partial": lambda norm: functools.partial(nn.Module.__call__, norm),
+    "bound method": lambda norm: norm.forward,
+    "object": lambda norm: Calls([{"norm": norm}]),
+    "nested": lambda norm: (lambda f: lambda z: f(z))(lambda z: norm(z)),
+    "wrapped": lambda norm: functools.wraps(norm.forward)(lambda z: norm(z)),
+    "module": lambda norm: norm,
+}
+
+
+class Calls:
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __call__(self, z):
+        return self.parts[0]["norm"](z)
+
+
+@pytest.mark.parametrize("name", ["checkpoint-3", "combined-1"])
+@pytest.mark.parametrize("how", BEHIND)
+def test_batch_statistics_are_taken_once_wherever_the_module_hides(name, how):
+    norms = [nn.BatchNorm1d(2) for _ in range(3)]
+    x, loss_fn = torch.tensor([[1.0, 2.0], [3.0, 5.0]]), Supervised(nn.functional.mse_loss, torch.zeros(2, 2))
+    method(name)([BEHIND[how](norm) for norm in norms], x, loss_fn)
+    assert [int(norm.num_batches_tracked) for norm in norms] == [1, 1, 1]
+    once = nn.BatchNorm1d(2)
+    once(x)
+    assert torch.equal(norms[0].running_mean, once.running_mean)
+    assert len(modules_among([BEHIND[how](norms[0])])) == 1
+
+
+GLOBAL_NORM = nn.BatchNorm1d(2)
+
+
+def by_global(z):
+    return GLOBAL_NORM(z)
+
+
+def test_modules_behind_a_global_and_those_that_are_none():
+    assert modules_among([by_global]) == [GLOBAL_NORM]
+    assert modules_among([lambda z: by_global(z)]) == [GLOBAL_NORM]
+    loop = []
+    loop.append(loop)  # refers to itself
+    assert modules_among([loop, None, 3, "text", torch.tanh, nn.Linear]) == []
+
+
+def test_forward_gradients_reach_modules_behind_functions():
+    linear = nn.Linear(3, 3)
+    method("forward-2")([lambda z: linear(z)], torch.rand(4, 3), lambda z: z.square().sum())
+    assert linear.weight.grad is not None
 
 
 def test_a_block_in_two_segments_sees_its_own_buffers_in_each():
