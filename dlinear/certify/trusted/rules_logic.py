@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, inference_rule
 from dlinear.certify.trusted.normal_form import Key, scale
 from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
 
 
-@rule("assume")
+@inference_rule("assume")
 def assume_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """F |- F."""
     return Fact({kernel.normal.formula(conclusion): conclusion}, conclusion)
 
 
-@rule("cut")
+@inference_rule("cut")
 def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From H, A |- C and H' |- A (any number of such): H, H' |- C."""
     target, *others = premises
@@ -26,7 +26,7 @@ def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
     return kernel.expect(target.formula, conclusion, {**left, **kernel.join(others)})
 
 
-@rule("cases")
+@inference_rule("cases")
 def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From A <= B |- C and B <= A |- C: C. The split is `on`, a formula A <= B."""
     split = formula(step["on"], kernel.context)
@@ -41,7 +41,7 @@ def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return Fact(hypotheses, conclusion)
 
 
-@rule("instantiate")
+@inference_rule("instantiate")
 def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """Terms for symbols throughout a sequent; the sorts of the symbols must be shown to be kept."""
     target, *sides = premises
@@ -72,7 +72,7 @@ def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
     return kernel.expect(substitute(target.formula, mapping), conclusion, hypotheses)
 
 
-@rule("induction")
+@inference_rule("induction")
 def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From P(0) and P(k) |- P(k+1): P(k), k natural. With `upto` e: k+1 <= e |- step, k <= e |- P(k)."""
     name = step["variable"]
@@ -102,7 +102,7 @@ def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
     return Fact({**result, **rest, **base.hypotheses}, conclusion)
 
 
-@rule("absurd")
+@inference_rule("absurd")
 def absurd_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """Anything follows from a manifestly false inequality."""
     [fact] = premises
@@ -115,7 +115,7 @@ def absurd_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("sort")
+@inference_rule("sort")
 def sort_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """What the sort of a symbol says: 0 <= x, 0 < x or 1 <= x."""
     name = step["symbol"]

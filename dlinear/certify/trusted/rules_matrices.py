@@ -7,12 +7,12 @@ from typing import Any
 
 from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
 from dlinear.certify.trusted.normal_form import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
 from dlinear.certify.trusted.terms import CertificateError, Tree, parse, substitute
 
 
-@rule("matrix")
+@inference_rule("matrix")
 def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """right - left = sum L_i (right_i - left_i) R_i in the free algebra with transposition.
 
@@ -38,7 +38,7 @@ def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("definite")
+@inference_rule("definite")
 def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From F(X - Y) <= 0: X == Y."""
     [fact] = premises
@@ -52,7 +52,7 @@ def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("substitute")
+@inference_rule("substitute")
 def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From X == Y and a formula: the formula with X replaced by Y, here or there or everywhere."""
     equation, target = premises
@@ -67,7 +67,7 @@ def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("axiom")
+@inference_rule("axiom")
 def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """An instance of the fixed list in `axioms`."""
     template = axioms.TEMPLATES.get(step["name"])
@@ -88,7 +88,7 @@ def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return kernel.expect(substitute(parse(text), mapping), conclusion, {})
 
 
-@rule("layer")
+@inference_rule("layer")
 def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """N(D(t)) <= bound at an integer t."""
     bound = kernel.context.families[step["family"]]
@@ -98,7 +98,7 @@ def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return kernel.expect(("<=", ("call", "N", layer), bound), conclusion, {})
 
 
-@rule("window_empty")
+@inference_rule("window_empty")
 def window_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """W(a, a) == I."""
     at = kernel.integer(step["at"])
@@ -107,7 +107,7 @@ def window_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusi
     return kernel.expect(("==", ("call", step["product"], at, at), ("sym", "I")), conclusion, {})
 
 
-@rule("window_step")
+@inference_rule("window_step")
 def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From a <= b: W(a, b+1) == (I + D(b)) W(a, b)."""
     name = step["product"]
@@ -119,7 +119,7 @@ def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
     return kernel.expect(("==", longer, ("mul", factor, ("call", name, start, stop))), conclusion, hypotheses)
 
 
-@rule("definition")
+@inference_rule("definition")
 def definition_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """name(at) == term of one case, under its conditions."""
     index, _, cases = kernel.context.definitions[step["name"]]
@@ -135,7 +135,7 @@ def definition_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return kernel.expect(derived, conclusion, hypotheses)
 
 
-@rule("sum_empty")
+@inference_rule("sum_empty")
 def sum_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """G(0) == 0."""
     if step["sum"] not in kernel.context.sums:
@@ -144,7 +144,7 @@ def sum_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
     return kernel.expect(("==", ("call", step["sum"], zero), zero), conclusion, {})
 
 
-@rule("sum_step")
+@inference_rule("sum_step")
 def sum_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From 0 <= j: G(j + 1) == G(j) + term(j)."""
     name = step["sum"]

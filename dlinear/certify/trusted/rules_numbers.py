@@ -8,12 +8,12 @@ from math import factorial
 from dlinear.certify.trusted.balls import Tape, check_tree, precision
 from dlinear.certify.trusted.calculus import at_zero, derivative, falls_towards_zero
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
 from dlinear.certify.trusted.normal_form import Key, add, key, mul, scale
 from dlinear.certify.trusted.terms import CertificateError, Tree, free, substitute
 
 
-@rule("linear")
+@inference_rule("linear")
 def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """right - left = sum multiplier_i (right_i - left_i) + sum c_j e_j^2 + (manifestly non-negative).
 
@@ -51,7 +51,7 @@ def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("product")
+@inference_rule("product")
 def product_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From A <= B and C <= D: 0 <= (B - A)(D - C); strict if both are."""
     one, two = (fact.formula for fact in premises)
@@ -66,7 +66,7 @@ def product_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: T
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("antisymmetry")
+@inference_rule("antisymmetry")
 def antisymmetry_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From A <= B and B <= A: A == B."""
     one, two = (fact.formula for fact in premises)
@@ -78,7 +78,7 @@ def antisymmetry_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusi
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("discrete")
+@inference_rule("discrete")
 def discrete_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From a < b between integers: a + 1 <= b."""
     [fact] = premises
@@ -88,7 +88,7 @@ def discrete_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return kernel.expect(("<=", ("add", left, ("num", rational(1))), right), conclusion, fact.hypotheses)
 
 
-@rule("order")
+@inference_rule("order")
 def order_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From x <= y: min(x, y) == x and max(x, y) == y, with the arguments in either order."""
     [fact] = premises
@@ -103,7 +103,7 @@ def order_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("reciprocal")
+@inference_rule("reciprocal")
 def reciprocal_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From 0 < e or e < 0: e * (1/e) == 1."""
     term = kernel.term(step["of"])
@@ -116,7 +116,7 @@ def reciprocal_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return kernel.expect(("==", ("mul", term, inverse), ("num", rational(1))), conclusion, hypotheses)
 
 
-@rule("root")
+@inference_rule("root")
 def root_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """From 0 <= e: sqrt(e)**2 == e."""
     term = kernel.term(step["of"])
@@ -125,7 +125,7 @@ def root_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree
     return kernel.expect(("==", squared, term), conclusion, hypotheses)
 
 
-@rule("taylor")
+@inference_rule("taylor")
 def taylor_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """0 <= f for u >= 0 (all real u, even order) from f(0) = f'(0) = ... = 0 and 0 <= f^(order)."""
     name, order = step["variable"], step["order"]
@@ -162,7 +162,7 @@ def taylor_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("ftc")
+@inference_rule("ftc")
 def ftc_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """Int(x, lo, hi, f) == G(hi) - G(lo) for a smooth G with G' = f."""
     _, left, _ = conclusion
@@ -180,7 +180,7 @@ def ftc_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
     return kernel.expect(("==", left, value), conclusion, {})
 
 
-@rule("phi_step")
+@inference_rule("phi_step")
 def phi_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """x*phi(k, x) == phi(k-1, x) - 1/(k-1)!, for a number k = 1, 2, ..."""
     order, x = step["order"], kernel.term(step["at"])
@@ -192,7 +192,7 @@ def phi_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return kernel.expect(("==", product, ("add", lower, constant)), conclusion, {})
 
 
-@rule("ball")
+@inference_rule("ball")
 def ball_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """An inequality over a rational box by ball arithmetic on the leaves of a subdivision."""
     relation, left, right = conclusion
