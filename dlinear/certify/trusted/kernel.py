@@ -121,7 +121,7 @@ class Kernel:
         return merged
 
     def shown(self, wanted: Tree, premises: Sequence[Fact]) -> dict[Key, Tree]:
-        """Hypotheses under which a formula holds: manifest, or one of the premises."""
+        """Hypotheses of an inequality: none if it is manifest, or those of a premise that says it."""
         relation, _, _ = wanted
         sign = self.normal.sign(self.normal.difference(wanted))
         if (relation == "<=" and sign != "any") or (relation == "<" and sign == "pos"):
