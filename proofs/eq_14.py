@@ -103,8 +103,11 @@ def domination(power: str) -> dict[str, Any]:
     )
 
 
-def layer_bounds(p: Proof, low: int, high: int, radius: int, room: int) -> tuple[int, int]:
-    """b^{T-1} r <= F(W(j+1, T).T*(W(0, T) - Phi)*W(0, j).T) <= a^{T-1} r, two facts."""
+def written_out(p: Proof, radius: int, low: int, high: int, room: int) -> tuple[int, int]:
+    """b^{T-1} r <= ||g_T(j)||_F <= a^{T-1} r, with g_T(j) written out as a product of three factors.
+
+    Facts: `radius` r == ||R||_F, `low` and `high` the bounds of a window, `room` 0 <= T - 1 - j.
+    """
     residual, after, before = "(W(0, T) - Phi)", "W(j+1, T)", "W(0, j)"
     whole = f"F({after}.T*{residual}*{before}.T)"
     s1, s2 = f"S({after}.T)", f"S({before}.T)"
@@ -142,12 +145,10 @@ def prove_domination(goal: Mapping[str, Any]) -> dict[str, Any]:
     p = Proof(goal, j="natural", **helpers)
     _, _, radius, loss, cosine, rate = (p.assume(text) for text in goal["hypotheses"])
     low, high = lemmas.lower(p), lemmas.upper(p)
-    inside = p.assume("j + 1 <= T")
-    room = p.linear("0 <= T - 1 - j", {inside: "1"})
+    room = p.linear("0 <= T - 1 - j", {p.assume("j + 1 <= T"): "1"})
     layer = p.definition("gT", "j")
     square, step = p.axiom("F_square", "gT(j)"), p.sum_step("TT", "j")
-
-    least, most = layer_bounds(p, low, high, radius, room)
+    least, most = written_out(p, radius, low, high, room)
     g = "F(gT(j))"
     floor, top = "b**(2*(T-1))*r**2", "a**(2*(T-1))*r**2"
     least = p.substitute(layer, least, f"b**(T-1)*r <= {g}")

@@ -28,7 +28,7 @@ import sympy
 
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
-from dlinear.certify.prover.eliminate import Rule, equation
+from dlinear.certify.prover.eliminate import Equation, equation
 from dlinear.certify.prover.scalar_case import Language, bench, divide, explicit, solved, statement
 from dlinear.theory import scalar
 
@@ -144,10 +144,10 @@ def series_route(degenerate: bool) -> Callable[[Mapping[str, Any]], dict[str, An
         b = bench(Proof(goal), Language(), order=SERIES_ORDER)
         lang = b.lang
         left, right = series_sides(sympy.Integer(2) if degenerate else lang.z, lang)
-        rules = [*b.moments]
+        equations = [*b.moments]
         if degenerate:
-            rules.append((b.p.assume("y == 2*exp(c)"), lang.z, 2 * lang.w - lang.y))
-        return b.p.finish(equation(b.p, lang.at, left, right, [*rules, *b.through(SERIES_ORDER)]))
+            equations.append((b.p.assume("y == 2*exp(c)"), lang.z, 2 * lang.w - lang.y))
+        return b.p.finish(equation(b.p, lang.at, left, right, [*equations, *b.through(SERIES_ORDER)]))
 
     return route
 
@@ -193,7 +193,7 @@ def bound_route(ends: tuple[tuple[str, str], ...]) -> Callable[[Mapping[str, Any
         gap = lang["I2"] - lang["I1"] ** 2 - sin2 * lang["I2"]
         shape = equation(p, at, w**4 * sin2 * two, w**4 * (two - one**2), b.moments, {given: (1, gap)})
         leading = p.assume("3*K*(exp(c) - y)**2 == c**2*(2*exp(c) - y)**2")
-        rules: list[Rule] = [
+        equations: list[Equation] = [
             (shape, sin2, w**4 * (two - one**2 - sin2 * two)),
             (leading, k, c**2 * (2 * w - lang.y) ** 2 - 3 * k * (w - lang.y) ** 2),
             *b.through(4),
@@ -204,7 +204,7 @@ def bound_route(ends: tuple[tuple[str, str], ...]) -> Callable[[Mapping[str, Any
             inside = size * g**2 * two - sign * excess
             ball = p.ball(f"0 <= {at.text(inside)}", box, max_boxes=MAX_BOXES)
             known = {ball: (w**4 * eps**4, inside)}
-            whole = equation(p, at, sympy.S.Zero, w**4 * room * g**2 * two, rules, known, relation="<=")
+            whole = equation(p, at, sympy.S.Zero, w**4 * room * g**2 * two, equations, known, relation="<=")
             q = at.text(g**2 * two)
             whole = p.linear(f"0 <= ({at.text(room)})*({q})", {whole: "exp(-4*c)"})
             facts.append(p.linear(conclusion, {divide(p, at.text(room), q, positive, whole): "1"}))

@@ -85,8 +85,8 @@ def closed_route(goal: Mapping[str, Any]) -> dict[str, Any]:
     product = R * (X - 1) * ((X + 1) * half - Y)
     value = equation(p, AT, J1, product, [unit], {one[0]: (half * R, one[1])})
     left = 6 * C**2 * (G - START) * (2 * J2 - J1 * (G + START))
-    rules = {two[0]: (C * (G - START), two[1]), one[0]: (-3 * C * (G - START) * (G + START), one[1])}
-    slope = equation(p, AT, left, C * slope_numerator(), [], rules)
+    known = {two[0]: (C * (G - START), two[1]), one[0]: (-3 * C * (G - START) * (G + START), one[1])}
+    slope = equation(p, AT, left, C * slope_numerator(), [], known)
     return p.finish(value, slope)
 
 

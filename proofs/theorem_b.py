@@ -98,9 +98,9 @@ def commuting_goal(power: int = 3) -> dict[str, Any]:
 def commuting_route(goal: Mapping[str, Any]) -> dict[str, Any]:
     """I1, I2 of each eigenvalue in entire form."""
     p, at = Proof(goal), Atoms()
-    rules = [rule for tag in TAGS for rule in bench(p, Language(at, tag)).moments]
+    equations = [found for tag in TAGS for found in bench(p, Language(at, tag)).moments]
     left, _, right = commuting_sides(at, 3)
-    return p.finish(equation(p, at, left, right, rules))
+    return p.finish(equation(p, at, left, right, equations))
 
 
 def leading_goal(factor: int = 1) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Relation(StrEnum):
-    """The kind of statement; it picks the check."""
+    """What a statement relates; it picks the check."""
 
     IDENTITY = "identity"
     TIGHT = "tight"
@@ -71,7 +71,7 @@ class Claim:
         form: printed, repaired or new.
         statement: one line of plain text in the paper's letters.
         relation: identity, tight, upper bound or asymptotic.
-        expected: the verdict that the ledger expects; any other makes `python -m proofs` fail.
+        expected: the expected verdict; any other makes `python -m proofs` fail.
         prove: runs the route.
         twin: runs the same route on a slightly wrong statement; it must not reach `expected`.
         twin_statement: what the twin gets wrong.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,21 @@ from dlinear.certify.claims import Claim, Outcome, Verdict
 from dlinear.certify.outcomes import rechecked
 from dlinear.certify.trusted.check import check, read
 from dlinear.certify.trusted.terms import CertificateError
-from dlinear.checks import as_known
 
 CHECKED = (Verdict.PROVED, Verdict.CERTIFIED, Verdict.REFUTED)
+PARTS = {"format", "claim", "verdict", "statement", "auxiliary", "steps", "goals", "refutation"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the ledger found about one claim."""
+    """What was found about one claim.
+
+    Attributes:
+        claim: the registered claim.
+        outcome: what its route returned, as far as the checker confirms it.
+        twin: what the route of its false twin returned.
+        seconds: time of the route and of the checker, without the twin.
+    """
 
     claim: Claim
     outcome: Outcome
@@ -29,18 +36,6 @@ class Row:
     def expected(self) -> bool:
         """The verdict is the expected one and the twin does not reach it."""
         return self.outcome.verdict == self.claim.expected and self.twin.verdict != self.claim.expected
-
-
-def select(ledger: Mapping[str, tuple[Claim, ...]], names: Sequence[str]) -> list[Claim]:
-    """Claims by file stem or id, in the order of the files; an unknown name is a `DomainError`."""
-    everything = [claim for claims in ledger.values() for claim in claims]
-    if not names:
-        return everything
-    known = {*ledger, *(claim.id for claim in everything)}
-    for name in names:
-        as_known("proof file or claim", name, sorted(known))
-    wanted = {claim.id for name in names for claim in ledger.get(name, ())} | set(names)
-    return [claim for claim in everything if claim.id in wanted]
 
 
 def confirmed(claim: Claim, outcome: Outcome) -> Outcome:
@@ -76,22 +71,14 @@ def verify(path: str | Path, claims: Iterable[Claim]) -> str:
     claim = by_id.get(str(data.get("claim")))
     if claim is None:
         raise CertificateError(
-            f"the file is about {str(data.get('claim'))[:60]!r}, which is no claim of the ledger"
+            f"the file is about {str(data.get('claim'))[:60]!r}, which is no registered claim"
         )
-    extra = set(data) - {
-        "format",
-        "claim",
-        "verdict",
-        "statement",
-        "auxiliary",
-        "steps",
-        "goals",
-        "refutation",
-    }
+    extra = set(data) - PARTS
     if extra:
         raise CertificateError(f"unknown parts {sorted(extra)}")
     found = check(data, claim.goal)
-    for origin, verdict in (("the file", data.get("verdict")), ("the ledger", str(claim.expected))):
+    origins = (("the file", data.get("verdict")), ("the registered claim", str(claim.expected)))
+    for origin, verdict in origins:
         if verdict != found.verdict:
             raise CertificateError(f"{origin} says {verdict}, the checker finds {found.verdict}")
     return f"{claim.id}: {found.verdict}, {found.steps} steps, {found.boxes} boxes"

@@ -69,32 +69,29 @@ def claim(
     twin_goal: Mapping[str, Any],
     twin_statement: str,
     evidence: str = "",
+    function: str = "",
+    test: str = "",
+    figure: str = "",
+    assumes: str = "",
     twin_values: Mapping[str, Any] | None = None,
     twin_fails: int = 0,
     witness: Mapping[str, Any] | None = None,
-    **links: str,
 ) -> Claim:
     """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
 
     Where the twin of a true statement is known to be false at explicit values, that is checked instead:
-    then no sound route can reach it.
+    then no sound route can reach it. Arguments that are not named here: see `Claim`.
 
     Args:
-        id, reference, form, statement, relation, expected: as of `Claim`.
-        goal: formal statement, see `dlinear.certify`.
-        route: writes a certificate for a goal.
+        route: writes a certificate for a goal (see `dlinear.certify`).
         twin_goal: the wrong (or, for a refuted statement, the repaired) goal.
-        twin_statement: what the twin changes, in words.
         evidence: what a reader should see; counterexamples describe themselves.
-        twin_values: values at which the twin is false; the twin's verdict is then "refuted".
-        twin_fails: the conclusion of the twin that fails there.
+        twin_values, twin_fails: values at which that conclusion of the twin is false; it is then "refuted".
         witness: values at which the hypotheses of the goal hold, see `dlinear.certify.trusted.witness`.
-        links: function, test, figure and assumes of `Claim`.
 
     Raises:
         CertificateError: (from `twin`) the twin holds at `twin_values`.
     """
-
     if witness is not None:
         goal = {**goal, "witness": plain(witness)}
 
@@ -114,5 +111,8 @@ def claim(
         twin=twin,
         twin_statement=twin_statement,
         goal=goal,
-        **links,
+        function=function,
+        test=test,
+        figure=figure,
+        assumes=assumes,
     )

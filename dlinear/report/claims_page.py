@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from dlinear.certify.claims import Claim
+from dlinear.certify.registry import Registry
 
 
-def claims_page(ledger: Mapping[str, tuple[Claim, ...]], verdicts: Mapping[str, str]) -> str:
+def claims_page(registry: Registry, verdicts: Mapping[str, str]) -> str:
     """docs/claims.md: each statement with its verdict, function, proof file, test and figure."""
 
     def cell(text: str) -> str:
@@ -30,7 +30,7 @@ def claims_page(ledger: Mapping[str, tuple[Claim, ...]], verdicts: Mapping[str, 
         "| Reference | Form | Statement | Assumes | Relation | Verdict | Function | Proof | Test | Figure |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for stem, claims in ledger.items():
+    for stem, claims in registry.items():
         for claim in claims:
             parts = [
                 cell(claim.reference),
@@ -51,7 +51,7 @@ def claims_page(ledger: Mapping[str, tuple[Claim, ...]], verdicts: Mapping[str, 
         "some y_1 and y_2 exist, and any y_1 >= max(1, e^{lambda_1}) and negative enough y_2 will do (the",
         "upper bounds of the repaired rows). The values in their proof are wrong: `lemma_c2_printed`.",
     ]
-    counts = Counter(verdicts[claim.id] for claims in ledger.values() for claim in claims)
+    counts = Counter(verdicts[claim.id] for claims in registry.values() for claim in claims)
     total = sum(counts.values())
     lines += ["", f"{total} claims: {', '.join(f'{counts[v]} {v}' for v in sorted(counts))}.", ""]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The ledger: every claim reaches its verdict, every twin fails, damaged certificates are rejected."""
+"""The registered claims: every claim reaches its verdict, every twin fails, damaged certificates are rejected."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import pkgutil
 import random
 import re
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 
 import numpy as np
 import pytest
-import tyro
 
 from dlinear import certify
-from dlinear.certify import CertificateError, Proof, check, decide, refutation, show
-from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify import CertificateError, Proof, check, decide, refutation, registry, show, store
+from dlinear.certify.claims import Form, Outcome, Relation, Verdict
 from dlinear.certify.prover.scalar_case import explicit
+from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
-from dlinear.certify.trusted.terms import parse, read_context
+from dlinear.certify.trusted.terms import parse
 from dlinear.certify.trusted.witness import check_witness
 from dlinear.errors import DomainError
 from dlinear.report.claims_page import claims_page
+from dlinear.runs import script
 from dlinear.theory import bounds
-from proofs import __main__ as ledger
+from proofs import __main__ as command
+from proofs.__main__ import Knobs
 
-LEDGER = ledger.discover()
-CLAIMS = {claim.id: claim for claims in LEDGER.values() for claim in claims}
+REGISTRY = registry.discover(command.FOLDER)
+CLAIMS = {claim.id: claim for claims in REGISTRY.values() for claim in claims}
 FORMAL = [name for name, claim in CLAIMS.items() if claim.expected in decide.CHECKED]
 
 
@@ -167,11 +170,11 @@ def test_what_a_certificate_leaves_to_the_reader_is_shown():
     for name, claim in CLAIMS.items():
         if claim.relation is Relation.ASYMPTOTIC and claim.expected is Verdict.PROVED:
             assert claim.assumes, name
-    page = ledger.DOCS.read_text(encoding="utf-8")
+    page = command.DOCS.read_text(encoding="utf-8")
     for claim in CLAIMS.values():
         assert claim.assumes.replace("|", "\\|") in page
     row = decide.Row(CLAIMS["oscillating_limit_gap"], outcome("oscillating_limit_gap"), outcome("eq_13"), 0.0)
-    assert "assumes: for J = int psi" in ledger.record(row)["evidence"]
+    assert "assumes: for J = int psi" in store.record(row)["evidence"]
 
 
 def test_a_supported_or_unchecked_outcome_never_counts_as_proved():
@@ -559,11 +562,15 @@ def test_a_mutated_conclusion_is_rejected_or_true(name):
 
 
 # -- command line -------------------------------------------------------------------------------------------
-def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(ledger, "CERTIFICATES", tmp_path / "certificates")
-    monkeypatch.setattr(ledger, "store", lambda row: _store(row, tmp_path / "certificates"))
+@pytest.fixture
+def certificates(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "CERTIFICATES", tmp_path / "certificates")
+    return tmp_path / "certificates"
+
+
+def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, certificates):
     path = tmp_path / "rows.json"
-    assert ledger.main(tyro.cli(ledger.Knobs, args=["eq_42", "eq_25", "--json", str(path)])) == 0
+    assert command.main(Knobs(names=("eq_42", "eq_25"), json=str(path))) == 0
     rows = json.loads(path.read_text())
     assert [row["id"] for row in rows] == ["eq_25", "eq_42", "eq_42_line"]
     for row in rows:
@@ -574,50 +581,95 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, monkeyp
     output = capsys.readouterr().out
     assert "3 statements: 2 proved, 1 refuted" in output
     assert output.strip().splitlines()[-1].startswith("verdict: every statement")
-    files = sorted((tmp_path / "certificates").iterdir())
+    files = sorted(certificates.iterdir())
     assert [f.name for f in files] == ["eq_25.json", "eq_42.json", "eq_42_line.json"]
-    assert ledger.main(tyro.cli(ledger.Knobs, args=["--check", *map(str, files)])) == 0
+    assert command.main(Knobs(check=tuple(map(str, files)))) == 0
     files[0].write_text(files[0].read_text()[:-20])
-    assert ledger.main(tyro.cli(ledger.Knobs, args=["--check", *map(str, files)])) == 1
+    assert command.main(Knobs(check=tuple(map(str, files)))) == 1
     assert "rejected" in capsys.readouterr().out
 
 
-_store = ledger.store
-
-
-def test_an_unknown_name_lists_the_names():
-    with pytest.raises(DomainError, match="did you mean lemma_") as caught:
-        ledger.main(tyro.cli(ledger.Knobs, args=["lemma_z9"]))
+@pytest.mark.parametrize("name", ["lemma_z9", "lemma_c9", "Lemma_c1", ""])
+def test_an_unknown_name_lists_the_names(name):
+    with pytest.raises(DomainError, match="the names are eq_10, ") as caught:
+        command.main(Knobs(names=(name,)))
     message = str(caught.value)
-    assert "lemma_z9" in message
+    assert repr(name) in message
     assert "theorem_a" in message
     assert "\n" not in message
+    assert ("did you mean lemma_c" in message) == bool(name)
 
 
-def test_an_unexpected_verdict_or_a_twin_that_proves_fails_the_run(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["eq_9"], 0, "verdict: every statement"),
+        (["lemma_z9"], 2, "error: unknown proof file or claim 'lemma_z9'"),
+        (["--check"], 2, "error: --check without a file"),
+        (["--check", "absent.json"], 1, "rejected absent.json: absent.json is not a readable certificate"),
+        (["eq_9", "--check", "absent.json"], 2, "error: --check only re-checks"),
+        (["--docs", "--check", "absent.json"], 2, "error: --check only re-checks"),
+        (["--json", "x.json", "--check", "absent.json"], 2, "error: --check only re-checks"),
+        (["--docs", "eq_9"], 2, "error: --docs with eq_9"),
+        (["--jsn", "x"], 2, "--jsn"),
+    ],
+)
+def test_the_exit_status_and_the_message_of_the_command_line(
+    arguments, status, words, monkeypatch, capsys, certificates
+):
+    monkeypatch.setattr(sys, "argv", ["proofs", *arguments])
+    try:
+        found = script.run(command.main, Knobs, command.__doc__)
+    except SystemExit as stopped:  # tyro's own
+        found = stopped.code
+    output = capsys.readouterr()
+    assert found == status
+    assert words in output.out + output.err
+    assert "Traceback" not in output.err
+
+
+def test_an_unexpected_verdict_or_a_twin_that_proves_fails_the_run(monkeypatch, capsys, certificates):
     claim = CLAIMS["eq_13"]
-    fields = {name: getattr(claim, name) for name in Claim.__dataclass_fields__}
-    monkeypatch.setattr(ledger, "store", lambda row: None)
     for change, word in (
         ({"expected": Verdict.CERTIFIED}, "expected certified"),
         ({"twin": claim.prove}, "twin"),
     ):
-        wrong = Claim(**{**fields, **change})
-        monkeypatch.setattr(ledger, "discover", lambda wrong=wrong: {"eq_13": (wrong,)})
-        assert ledger.main(tyro.cli(ledger.Knobs, args=[])) == 1
+        wrong = replace(claim, **change)
+        monkeypatch.setattr(command, "discover", lambda folder, wrong=wrong: {"eq_13": (wrong,)})
+        assert command.main(Knobs()) == 1
         assert word in capsys.readouterr().out
 
 
+def test_a_claim_is_one_file_and_two_of_one_id_are_refused(tmp_path):
+    """Registering a claim touches its own file and nothing else."""
+    for name in ("mine", "yours"):
+        (tmp_path / f"{name}.py").write_text(
+            "from proofs.eq_9 import CLAIMS as them\n"
+            "from dataclasses import replace\n"
+            f"CLAIMS = (replace(them[1], id='{name}'),)\n"
+        )
+    (tmp_path / "_helper.py").write_text("CLAIMS = 1/0\n")
+    found = registry.discover(tmp_path)
+    assert {stem: [claim.id for claim in claims] for stem, claims in found.items()} == {
+        "mine": ["mine"],
+        "yours": ["yours"],
+    }
+    assert decide.decide(found["mine"][0]).expected
+    (tmp_path / "yours.py").write_text((tmp_path / "mine.py").read_text())
+    with pytest.raises(DomainError, match="declared twice: mine"):
+        registry.discover(tmp_path)
+
+
 def test_the_claims_page_is_fresh():
-    page = claims_page(LEDGER, {name: str(claim.expected) for name, claim in CLAIMS.items()})
-    assert ledger.DOCS.read_text(encoding="utf-8") == page, "stale: run python -m proofs --docs"
+    page = claims_page(REGISTRY, {name: str(claim.expected) for name, claim in CLAIMS.items()})
+    assert command.DOCS.read_text(encoding="utf-8") == page, "stale: run python -m proofs --docs"
 
 
 def test_the_claims_page_names_things_that_exist():
     for claim in CLAIMS.values():
         if claim.test:
-            assert (ledger.ROOT / claim.test.split("::")[0]).exists(), claim.test
+            assert (command.ROOT / claim.test.split("::")[0]).exists(), claim.test
         if claim.figure:
-            assert (ledger.ROOT / "paper_figs" / f"{claim.figure}.py").exists(), claim.figure
+            assert (command.ROOT / "paper_figs" / f"{claim.figure}.py").exists(), claim.figure
         if claim.function:
             assert pkgutil.resolve_name(claim.function) is not None

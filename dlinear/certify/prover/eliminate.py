@@ -48,7 +48,7 @@ class Atoms:
         return str(Printer().doprint(sympy.sympify(expr)))
 
 
-Rule = tuple[int, Any, Any]
+Equation = tuple[int, Any, Any]
 """A fact that is an equation, the atom that it defines, and its right - left."""
 
 
@@ -57,7 +57,7 @@ def equation(
     atoms: Atoms,
     left: Any,
     right: Any,
-    rules: Sequence[Rule],
+    equations: Sequence[Equation],
     premises: Mapping[int, tuple[Any, Any]] | None = None,
     *,
     relation: str = "==",
@@ -68,12 +68,12 @@ def equation(
         proof: where the step is added.
         atoms: texts of the symbols.
         left, right: sympy polynomials in the atoms.
-        rules: equations to divide out, in this order; right - left is linear in the atom.
+        equations: what to divide out, in this order; right - left is linear in the atom.
         premises: facts (equations or inequalities) with known multipliers: (multiplier, right - left).
         relation: "==", "<=" or "<".
 
     Raises:
-        CertificateError: a division is not exact, or something is left after the last rule.
+        CertificateError: a division is not exact, or something is left after the last equation.
     """
     from sympy import QQ
     from sympy.polys.orderings import lex
@@ -86,7 +86,7 @@ def equation(
     for fact, (factor, gap) in (premises or {}).items():
         rest = rest - ring.from_expr(factor) * ring.from_expr(gap)
         multipliers[fact] = atoms.text(factor)
-    for fact, atom, gap in rules:
+    for fact, atom, gap in equations:
         x = ring.from_expr(atom)
         divisor = ring.from_expr(gap)
         lead = divisor.diff(x)

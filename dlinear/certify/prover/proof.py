@@ -13,8 +13,9 @@ from typing import Any
 from dlinear.certify.prover.search import subdivide
 from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.check import FORMAT
+from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.kernel import Kernel
-from dlinear.certify.trusted.terms import CertificateError, Tree, parse, read_context, substitute
+from dlinear.certify.trusted.terms import CertificateError, Tree, parse, substitute
 
 Statement = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from dlinear.certify.prover.eliminate import Atoms, Rule, equation
+from dlinear.certify.prover.eliminate import Atoms, Equation, equation
 from dlinear.certify.prover.proof import Proof, show
 from dlinear.certify.trusted.terms import free, parse, substitute
 from dlinear.theory import scalar
@@ -189,18 +189,18 @@ class Bench:
     Attributes:
         p: the proof.
         lang: its letters.
-        taylor: (order of the phi that is removed, or -1 for the exponential; rule).
-        moments: the rules I1 == e^{2c} I1^ and I2 == e^{4c} I2^.
+        taylor: (order of the phi that is removed, or -1 for the exponential; equation).
+        moments: the equations I1 == e^{2c} I1^ and I2 == e^{4c} I2^.
     """
 
     p: Proof
     lang: Language
-    taylor: list[tuple[int, Rule]] = field(default_factory=list)
-    moments: list[Rule] = field(default_factory=list)
+    taylor: list[tuple[int, Equation]] = field(default_factory=list)
+    moments: list[Equation] = field(default_factory=list)
 
-    def through(self, order: int) -> list[Rule]:
-        """Rules that write every exponential and every phi of lower order through phi of this order."""
-        return [rule for low, rule in self.taylor if low < order]
+    def through(self, order: int) -> list[Equation]:
+        """Equations that write every exponential and every phi of lower order through phi of this order."""
+        return [found for low, found in self.taylor if low < order]
 
 
 def bench(p: Proof, lang: Language, *, order: int = 3) -> Bench:
@@ -209,16 +209,16 @@ def bench(p: Proof, lang: Language, *, order: int = 3) -> Bench:
 
     result = Bench(p, lang)
     c, r, w, one = lang.c, lang["r"], lang.w, lang.name("c")
-    unit: Rule = (p.assume(f"{one}*{lang.name('r')} == 1"), r, 1 - c * r)
+    unit: Equation = (p.assume(f"{one}*{lang.name('r')} == 1"), r, 1 - c * r)
     for low in range(-1, order):  # e^x = phi_0, x phi_1 = phi_0 - 1, x phi_2 = phi_1 - 1, ..., x = -k c eps
         for k in range(1, 5):
             x, text = -k * c * lang.eps, f"-{k}*{one}*eps"
             if low < 0:
-                rule = (p.axiom("phi_zero", text), lang.power(k), lang.power(k) - lang.phi(0, x))
+                found = (p.axiom("phi_zero", text), lang.power(k), lang.power(k) - lang.phi(0, x))
             else:
                 gap = lang.phi(low, x) - 1 / sympy.factorial(low) - x * lang.phi(low + 1, x)
-                rule = (p.phi_step(low + 1, text), lang.phi(low, x), gap)
-            result.taylor.append((low, rule))
+                found = (p.phi_step(low + 1, text), lang.phi(low, x), gap)
+            result.taylor.append((low, found))
     hats = dict(zip(("I1", "I2"), lang.hats(), strict=True))
     for letter, power in (("I1", 2), ("I2", 4)):
         factor, closed = lang.definitions()[letter]

@@ -18,9 +18,10 @@ from typing import Any
 
 from dlinear.certify.trusted import rules_logic, rules_matrices, rules_numbers
 from dlinear.certify.trusted.balls import precision
+from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model, model_text
 from dlinear.certify.trusted.kernel import Kernel, formula
-from dlinear.certify.trusted.terms import SORTS, CertificateError, read_context
+from dlinear.certify.trusted.terms import SORTS, CertificateError
 from dlinear.certify.trusted.witness import check_witness
 
 RULE_MODULES = (rules_logic, rules_numbers, rules_matrices)  # importing them fills the table of rules

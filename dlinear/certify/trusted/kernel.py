@@ -1,9 +1,10 @@
-"""Facts, the table of rules, and the state in which a certificate is re-derived.
+"""Facts, the table of inference rules, and the state in which a certificate is re-derived.
 
-A fact is a sequent: a formula under the hypotheses that its derivation still uses, for all values of its
-symbols. The rules are the functions marked `rule` in rules_logic, rules_numbers and rules_matrices: each
-gets a step, the facts it refers to and the conclusion written in the certificate, and returns the fact or
-raises.
+A fact is a sequent H |- F: a formula F under the hypotheses H that its derivation still uses, for all values
+of its symbols. The rules are the functions marked `inference_rule` in rules_logic, rules_numbers and
+rules_matrices: each gets a step, the facts that it refers to and the conclusion written in the certificate,
+and returns the fact or raises. Their docstrings state the rule, premises first; H is not written where the
+rule only joins the hypotheses of its premises.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlinear.certify.trusted.kinds import kind_of
 from dlinear.certify.trusted.normal_form import Key, Normaliser, key
 from dlinear.certify.trusted.terms import (
     CertificateError,
     Context,
     Tree,
-    check_names,
     free,
     is_formula,
     parse,
@@ -34,14 +35,14 @@ class Fact:
     formula: Tree
 
 
-Rule = Callable[["Kernel", Step, Sequence[Fact], Tree], Fact]
-RULES: dict[str, Rule] = {}
+InferenceRule = Callable[["Kernel", Step, Sequence[Fact], Tree], Fact]
+RULES: dict[str, InferenceRule] = {}
 
 
-def rule(name: str) -> Callable[[Rule], Rule]:
-    """Marks a function as the rule of that name."""
+def inference_rule(name: str) -> Callable[[InferenceRule], InferenceRule]:
+    """Enters a function in the table under the name that the steps of a certificate use."""
 
-    def register(function: Rule) -> Rule:
+    def register(function: InferenceRule) -> InferenceRule:
         RULES[name] = function
         return function
 
@@ -51,7 +52,7 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 def formula(text: str, context: Context) -> Tree:
     """A well-typed comparison."""
     tree = parse(text)
-    if not is_formula(tree) or check_names(tree, context) != "formula":
+    if not is_formula(tree) or kind_of(tree, context) != "formula":
         raise CertificateError(f"not a comparison: {text[:80]}")
     return tree
 
@@ -78,7 +79,9 @@ class Kernel:
         """Checks one step and adds its fact."""
         rule = RULES.get(step["rule"])
         if rule is None:
-            raise CertificateError(f"unknown rule {step['rule']!r}")
+            raise CertificateError(
+                f"unknown rule {step['rule']!r}; the rules are {', '.join(sorted(RULES))}"[:400]
+            )
         premises = [self.fact(at) for at in step.get("from", [])]
         conclusion = formula(step["conclusion"], self.context)
         fact = rule(self, step, premises, conclusion)
@@ -98,7 +101,7 @@ class Kernel:
     def term(self, text: str, kind: str = "scalar") -> Tree:
         """A well-typed term of the given kind."""
         tree = parse(text)
-        if check_names(tree, self.context) != kind:
+        if kind_of(tree, self.context) != kind:
             raise CertificateError(f"expected a {kind}: {text[:60]}")
         return tree
 
@@ -118,7 +121,7 @@ class Kernel:
         return merged
 
     def shown(self, wanted: Tree, premises: Sequence[Fact]) -> dict[Key, Tree]:
-        """Hypotheses under which a formula holds: manifest, or one of the premises."""
+        """Hypotheses of an inequality: none if it is manifest, or those of a premise that says it."""
         relation, _, _ = wanted
         sign = self.normal.sign(self.normal.difference(wanted))
         if (relation == "<=" and sign != "any") or (relation == "<" and sign == "pos"):

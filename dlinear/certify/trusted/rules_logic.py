@@ -1,24 +1,24 @@
-"""Rules of the checker: hypotheses, cases, instantiation, induction."""
+"""Rules of inference: hypotheses, cases, instantiation, induction, sorts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, inference_rule
 from dlinear.certify.trusted.normal_form import Key, scale
 from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
 
 
-@rule("assume")
+@inference_rule("assume")
 def assume_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """F |- F."""
+    """Assumption. No premise. F |- F."""
     return Fact({kernel.normal.formula(conclusion): conclusion}, conclusion)
 
 
-@rule("cut")
+@inference_rule("cut")
 def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From H, A |- C and H' |- A (any number of such): H, H' |- C."""
+    """Cut. From H, A |- C and H' |- A (any number of such A): H, H' |- C."""
     target, *others = premises
     left = dict(target.hypotheses)
     for fact in others:
@@ -26,9 +26,9 @@ def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
     return kernel.expect(target.formula, conclusion, {**left, **kernel.join(others)})
 
 
-@rule("cases")
+@inference_rule("cases")
 def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From A <= B |- C and B <= A |- C: C. The split is `on`, a formula A <= B."""
+    """Case distinction. From H, A <= B |- C and H', B <= A |- C: H, H' |- C. `on` is the formula A <= B."""
     split = formula(step["on"], kernel.context)
     if split[0] != "<=":
         raise CertificateError("cases split on a formula A <= B")
@@ -41,9 +41,13 @@ def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return Fact(hypotheses, conclusion)
 
 
-@rule("instantiate")
+@inference_rule("instantiate")
 def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """Terms for symbols throughout a sequent; the sorts of the symbols must be shown to be kept."""
+    """Instantiation. From H |- F and side conditions: H[x := e] |- F[x := e], for the symbols of `with`.
+
+    The side conditions say that each term e has the sort of its symbol x. They are manifest or further
+    premises, whose hypotheses are then added. Symbols on which a definition depends stay as they are.
+    """
     target, *sides = premises
     mapping: dict[str, Tree] = {}
     hypotheses: dict[Key, Tree] = {}
@@ -55,6 +59,7 @@ def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
         if sort == "matrix":
             mapping[name] = kernel.term(text, "matrix")
             continue
+        # e is an integer, 0 <= e, 0 < e or 1 <= e, as the sort of x asks
         term = kernel.integer(text) if sort in INTEGER_SORTS else kernel.term(text)
         mapping[name] = term
         if sort in ("nonneg", "natural"):
@@ -66,15 +71,19 @@ def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
                 hypotheses.update(kernel.shown(("<", zero, term), sides))
             except CertificateError:
                 hypotheses.update(kernel.shown(("<=", ("num", rational(1)), term), sides))
+    # H[x := e]
     for tree in target.hypotheses.values():
         moved = substitute(tree, mapping)
         hypotheses[kernel.normal.formula(moved)] = moved
     return kernel.expect(substitute(target.formula, mapping), conclusion, hypotheses)
 
 
-@rule("induction")
+@inference_rule("induction")
 def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From P(0) and P(k) |- P(k+1): P(k), k natural. With `upto` e: k+1 <= e |- step, k <= e |- P(k)."""
+    """Induction. From H |- P(0) and H', P(k) |- P(k+1): H, H' |- P(k); H, H' are free of the natural k.
+
+    With `upto` e, free of k: from H |- P(0) and H', P(k), k + 1 <= e |- P(k+1): H, H', k <= e |- P(k).
+    """
     name = step["variable"]
     if kernel.context.symbols.get(name) != "natural" or name in kernel.fixed:
         raise CertificateError(f"induction needs a natural symbol that no definition uses, got {name}")
@@ -82,10 +91,12 @@ def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
     one: Tree = ("num", rational(1))
     k: Tree = ("sym", name)
     after: Tree = ("add", k, one)
+    # the premises are P(0) and P(k+1)
     if not kernel.same(base.formula, substitute(conclusion, {name: ("num", rational(0))})):
         raise CertificateError("the base is not the statement at 0")
     if not kernel.same(onward.formula, substitute(conclusion, {name: after})):
         raise CertificateError("the step is not the statement at k + 1")
+    # the step may use P(k) and, with `upto`, k + 1 <= e: these two are discharged
     assumed = {kernel.normal.formula(conclusion)}
     result: dict[Key, Tree] = {}
     if "upto" in step:
@@ -95,6 +106,7 @@ def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
         assumed.add(kernel.normal.formula(("<=", after, limit)))
         within: Tree = ("<=", k, limit)
         result[kernel.normal.formula(within)] = within
+    # what is left of the hypotheses holds for one k only if it mentions k
     rest = {x: t for x, t in onward.hypotheses.items() if x not in assumed}
     for tree in (*rest.values(), *base.hypotheses.values()):
         if name in free(tree):
@@ -102,9 +114,9 @@ def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
     return Fact({**result, **rest, **base.hypotheses}, conclusion)
 
 
-@rule("absurd")
+@inference_rule("absurd")
 def absurd_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """Anything follows from a manifestly false inequality."""
+    """Absurdity. From A <= B where A - B is manifestly positive, or A < B where it is not negative: C."""
     [fact] = premises
     relation, left, _ = fact.formula
     if kernel.normal.is_matrix(left):
@@ -115,9 +127,9 @@ def absurd_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("sort")
+@inference_rule("sort")
 def sort_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """What the sort of a symbol says: 0 <= x, 0 < x or 1 <= x."""
+    """Sort. No premise. |- 0 <= x, 0 < x or 1 <= x, as the sort of the symbol x says."""
     name = step["symbol"]
     low = {"nonneg": ("<=", 0), "natural": ("<=", 0), "positive": ("<", 0), "posint": ("<=", 1)}
     relation, value = low[kernel.context.symbols[name]]

@@ -1,4 +1,4 @@
-"""Rules of the checker: equations of matrices, norm axioms, layers, windows, definitions, sums."""
+"""Rules of inference: equations of matrices, axioms, layers, windows, definitions, sums."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
 from dlinear.certify.trusted.normal_form import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
 from dlinear.certify.trusted.terms import CertificateError, Tree, parse, substitute
 
 
-@rule("matrix")
+@inference_rule("matrix")
 def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """right - left = sum L_i (right_i - left_i) R_i in the free algebra with transposition.
+    """Linear combination of matrices. From X_i == Y_i: X == Y, if Y - X = sum L_i (Y_i - X_i) R_i.
 
-    Premises whose position is listed under `transposed` are used in transposed form.
+    The last equation holds in the free algebra with transposition. Premises whose position is listed under
+    `transposed` are used in transposed form.
     """
     normal = kernel.normal
     relation, left, right = conclusion
@@ -38,9 +39,9 @@ def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("definite")
+@inference_rule("definite")
 def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From F(X - Y) <= 0: X == Y."""
+    """Definiteness of the norm. From F(X - Y) <= 0 (or == 0): X == Y."""
     [fact] = premises
     relation, left, right = conclusion
     if relation != "==" or not kernel.normal.is_matrix(left):
@@ -52,9 +53,9 @@ def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("substitute")
+@inference_rule("substitute")
 def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From X == Y and a formula: the formula with X replaced by Y, here or there or everywhere."""
+    """Replacement of equals. From X == Y and F: G, if F and G agree once every X in them is replaced by Y."""
     equation, target = premises
     relation, old, new = equation.formula
     if relation != "==":
@@ -67,9 +68,9 @@ def substitute_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("axiom")
+@inference_rule("axiom")
 def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """An instance of the fixed list in `axioms`."""
+    """Axiom. No premise. An instance of a template of `axioms`; a nonneg argument must be manifestly so."""
     template = axioms.TEMPLATES.get(step["name"])
     if template is None:
         raise CertificateError(f"unknown axiom {step['name']!r}")
@@ -88,9 +89,9 @@ def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return kernel.expect(substitute(parse(text), mapping), conclusion, {})
 
 
-@rule("layer")
+@inference_rule("layer")
 def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """N(D(t)) <= bound at an integer t."""
+    """Bound of a layer. No premise. |- N(D(t)) <= bound, for an integer term t."""
     bound = kernel.context.families[step["family"]]
     if bound is None:
         raise CertificateError("this family has no bound")
@@ -98,18 +99,18 @@ def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return kernel.expect(("<=", ("call", "N", layer), bound), conclusion, {})
 
 
-@rule("window_empty")
+@inference_rule("window_empty")
 def window_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """W(a, a) == I."""
+    """Empty window. No premise. |- W(a, a) == I, for an integer term a."""
     at = kernel.integer(step["at"])
     if step["product"] not in kernel.context.products:
         raise CertificateError("unknown product")
     return kernel.expect(("==", ("call", step["product"], at, at), ("sym", "I")), conclusion, {})
 
 
-@rule("window_step")
+@inference_rule("window_step")
 def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From a <= b: W(a, b+1) == (I + D(b)) W(a, b)."""
+    """Window of one more layer. From a <= b: W(a, b+1) == (I + D(b)) W(a, b), for integer terms a, b."""
     name = step["product"]
     family = kernel.context.products[name]
     start, stop = kernel.integer(step["start"]), kernel.integer(step["stop"])
@@ -119,9 +120,9 @@ def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
     return kernel.expect(("==", longer, ("mul", factor, ("call", name, start, stop))), conclusion, hypotheses)
 
 
-@rule("definition")
+@inference_rule("definition")
 def definition_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """name(at) == term of one case, under its conditions."""
+    """Definition. From the conditions of a case at t: name(t) == the term of that case, for an integer t."""
     index, _, cases = kernel.context.definitions[step["name"]]
     at = kernel.integer(step["at"])
     case = step["case"]
@@ -135,18 +136,18 @@ def definition_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return kernel.expect(derived, conclusion, hypotheses)
 
 
-@rule("sum_empty")
+@inference_rule("sum_empty")
 def sum_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """G(0) == 0."""
+    """Empty sum. No premise. |- G(0) == 0."""
     if step["sum"] not in kernel.context.sums:
         raise CertificateError("unknown sum")
     zero: Tree = ("num", rational(0))
     return kernel.expect(("==", ("call", step["sum"], zero), zero), conclusion, {})
 
 
-@rule("sum_step")
+@inference_rule("sum_step")
 def sum_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From 0 <= j: G(j + 1) == G(j) + term(j)."""
+    """Sum of one more term. From 0 <= j: G(j + 1) == G(j) + term(j), for an integer term j."""
     name = step["sum"]
     index, term = kernel.context.sums[name]
     at = kernel.integer(step["at"])
@@ -157,5 +158,6 @@ def sum_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
 
 
 def _minus(normal: Normaliser, x: Tree, y: Tree) -> Any:
+    """X - Y in normal form."""
     negative = {word: scale(value, -1) for word, value in normal.matrix(y).items()}
     return matrix_add(normal.matrix(x), negative)

@@ -1,4 +1,4 @@
-"""Rules of the checker: inequalities and equations of numbers, calculus, ball arithmetic."""
+"""Rules of inference: inequalities and equations of numbers, calculus, ball arithmetic."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from math import factorial
 from dlinear.certify.trusted.balls import Tape, check_tree, precision
 from dlinear.certify.trusted.calculus import at_zero, derivative, falls_towards_zero
 from dlinear.certify.trusted.evaluation import rational
-from dlinear.certify.trusted.kernel import Fact, Kernel, Step, rule
+from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
 from dlinear.certify.trusted.normal_form import Key, add, key, mul, scale
 from dlinear.certify.trusted.terms import CertificateError, Tree, free, substitute
 
 
-@rule("linear")
+@inference_rule("linear")
 def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """right - left = sum multiplier_i (right_i - left_i) + sum c_j e_j^2 + (manifestly non-negative).
+    """Linear combination. From A_i <= B_i: A <= B, if B - A = sum m_i (B_i - A_i) + sum w_j e_j^2 + r.
 
-    Multipliers of inequalities must be manifestly non-negative; those of equations are free. A strict
-    conclusion needs a strict premise with a positive multiplier or a positive remainder.
+    The multipliers m_i of inequalities, the weights w_j and the remainder r must be manifestly non-negative;
+    the multipliers of equations are free. A < B needs a strict premise with a positive multiplier, or r > 0.
+    A == B needs premises that are equations, no squares and r = 0.
     """
     relation, left, _ = conclusion
     if kernel.normal.is_matrix(left):
         raise CertificateError("linear is for numbers")
     rest = kernel.normal.difference(conclusion)
     strict = False
+    # r = B - A - sum m_i (B_i - A_i)
     for fact, text in zip(premises, step.get("multipliers", []), strict=True):
         if kernel.normal.is_matrix(fact.formula[1]):
             raise CertificateError("a premise is an equation of matrices")
@@ -37,6 +39,7 @@ def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
                 raise CertificateError("an equation cannot come from an inequality")
             strict = strict or (fact.formula[0] == "<" and sign == "pos")
         rest = add(rest, scale(mul(factor, kernel.normal.difference(fact.formula)), -1))
+    # - sum w_j e_j^2
     for weight, text in step.get("squares", []):
         value = kernel.normal.scalar(kernel.term(weight))
         if kernel.normal.sign(value) == "any" or relation == "==":
@@ -51,9 +54,9 @@ def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("product")
+@inference_rule("product")
 def product_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From A <= B and C <= D: 0 <= (B - A)(D - C); strict if both are."""
+    """Product. From A <= B and C <= D: 0 <= (B - A)(D - C); from A < B and C < D: 0 < (B - A)(D - C)."""
     one, two = (fact.formula for fact in premises)
     if "==" in (one[0], two[0]):
         raise CertificateError("product is for inequalities")
@@ -66,9 +69,9 @@ def product_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: T
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("antisymmetry")
+@inference_rule("antisymmetry")
 def antisymmetry_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From A <= B and B <= A: A == B."""
+    """Antisymmetry. From A <= B and B <= A: A == B."""
     one, two = (fact.formula for fact in premises)
     if conclusion[0] != "==" or kernel.normal.is_matrix(conclusion[1]):
         raise CertificateError("antisymmetry concludes an equation of numbers")
@@ -78,9 +81,9 @@ def antisymmetry_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusi
     return Fact(kernel.join(premises), conclusion)
 
 
-@rule("discrete")
+@inference_rule("discrete")
 def discrete_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From a < b between integers: a + 1 <= b."""
+    """Discreteness. From a < b, where b - a is manifestly an integer: a + 1 <= b."""
     [fact] = premises
     relation, left, right = fact.formula
     if relation != "<" or not kernel.normal.integer(kernel.normal.difference(fact.formula)):
@@ -88,9 +91,9 @@ def discrete_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return kernel.expect(("<=", ("add", left, ("num", rational(1))), right), conclusion, fact.hypotheses)
 
 
-@rule("order")
+@inference_rule("order")
 def order_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From x <= y: min(x, y) == x and max(x, y) == y, with the arguments in either order."""
+    """Order. From x <= y: min(x, y) == x or max(x, y) == y, with the arguments in either order."""
     [fact] = premises
     relation, x, y = fact.formula
     if relation == "==" or kernel.normal.is_matrix(x):
@@ -103,9 +106,9 @@ def order_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("reciprocal")
+@inference_rule("reciprocal")
 def reciprocal_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From 0 < e or e < 0: e * (1/e) == 1."""
+    """Reciprocal. From 0 < e or e < 0: e * (1/e) == 1."""
     term = kernel.term(step["of"])
     zero: Tree = ("num", rational(0))
     try:
@@ -116,18 +119,22 @@ def reciprocal_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion
     return kernel.expect(("==", ("mul", term, inverse), ("num", rational(1))), conclusion, hypotheses)
 
 
-@rule("root")
+@inference_rule("root")
 def root_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """From 0 <= e: sqrt(e)**2 == e."""
+    """Square root. From 0 <= e: sqrt(e)**2 == e."""
     term = kernel.term(step["of"])
     hypotheses = kernel.shown(("<=", ("num", rational(0)), term), premises)
     squared: Tree = ("pow", ("call", "sqrt", term), ("num", rational(2)))
     return kernel.expect(("==", squared, term), conclusion, hypotheses)
 
 
-@rule("taylor")
+@inference_rule("taylor")
 def taylor_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """0 <= f for u >= 0 (all real u, even order) from f(0) = f'(0) = ... = 0 and 0 <= f^(order)."""
+    """Taylor. From 0 <= f^(k): 0 <= f, the conclusion, if f(0) = f'(0) = ... = f^(k-1)(0) = 0.
+
+    For u >= 0 (u nonneg), or for all real u if k is even and f^(k) is manifestly non-negative (u real).
+    A hypothesis of the premise that mentions u must hold down to u = 0 whenever it holds at u.
+    """
     name, order = step["variable"], step["order"]
     sort = kernel.context.symbols.get(name)
     if (
@@ -162,9 +169,9 @@ def taylor_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     return Fact(fact.hypotheses, conclusion)
 
 
-@rule("ftc")
+@inference_rule("ftc")
 def ftc_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """Int(x, lo, hi, f) == G(hi) - G(lo) for a smooth G with G' = f."""
+    """Fundamental theorem of calculus. No premise. |- Int(x, lo, hi, G') == G(hi) - G(lo), G smooth."""
     _, left, _ = conclusion
     if left[:2] != ("call", "Int"):
         raise CertificateError("the left side must be an integral")
@@ -180,9 +187,9 @@ def ftc_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
     return kernel.expect(("==", left, value), conclusion, {})
 
 
-@rule("phi_step")
+@inference_rule("phi_step")
 def phi_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """x*phi(k, x) == phi(k-1, x) - 1/(k-1)!, for a number k = 1, 2, ..."""
+    """Series remainder. No premise. |- x*phi(k, x) == phi(k-1, x) - 1/(k-1)!, for a number k = 1, 2, ..."""
     order, x = step["order"], kernel.term(step["at"])
     if isinstance(order, bool) or not isinstance(order, int) or not 1 <= order <= 60:
         raise CertificateError("the order must be an integer in 1..60")
@@ -192,9 +199,9 @@ def phi_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     return kernel.expect(("==", product, ("add", lower, constant)), conclusion, {})
 
 
-@rule("ball")
+@inference_rule("ball")
 def ball_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """An inequality over a rational box by ball arithmetic on the leaves of a subdivision."""
+    """Ball arithmetic. No premise. lo <= x, x <= hi |- A <= B, shown on the leaves of a subdivision."""
     relation, left, right = conclusion
     names = sorted(step["box"])
     if relation == "==" or any(kernel.context.symbols.get(x, "matrix") == "matrix" for x in names):

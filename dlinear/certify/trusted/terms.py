@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -28,7 +28,7 @@ INTEGER_SORTS = ("integer", "natural", "posint")
 SCALAR_FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "floor": 1, "min": 2, "max": 2, "phi": 2, "Int": 4}
 MATRIX_FUNCTIONS = {"F": 1, "N": 1, "S": 1, "ip": 2}
 MAX_TEXT = 20_000
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
 class CertificateError(ValueError):
@@ -168,147 +168,3 @@ def substitute(tree: Tree, mapping: Mapping[str, Tree]) -> Tree:
             substitute(tree[5], inner),
         )
     return tuple(substitute(part, mapping) if isinstance(part, tuple) else part for part in tree)
-
-
-def check_names(tree: Tree, context: Context, extra: Mapping[str, str] | None = None) -> str:
-    """The kind of a tree, "scalar", "matrix" or "formula"; unknown names and ill-typed terms are errors."""
-    return _Kinds(context, {**context.symbols, **(extra or {})}).of(tree)
-
-
-class _Kinds:
-    """The kinds of terms in a context, with the sorts of its symbols."""
-
-    def __init__(self, context: Context, sorts: Mapping[str, str]) -> None:
-        self.context, self.sorts = context, sorts
-
-    def of(self, t: Tree) -> str:
-        """The kind of a tree."""
-        match t:
-            case ("num", _):
-                return "scalar"
-            case ("sym", "I"):
-                return "matrix"
-            case ("sym", name):
-                if name not in self.sorts:
-                    raise CertificateError(f"undeclared symbol {name}")
-                return "matrix" if self.sorts[name] == "matrix" else "scalar"
-            case ("T", inner):
-                return self._matrix(inner)
-            case ("add", a, b):
-                kinds = {self._term(a), self._term(b)}
-                if len(kinds) != 1:
-                    raise CertificateError("sum of a number and a matrix")
-                return kinds.pop()
-            case ("mul", a, b):
-                return "matrix" if "matrix" in (self._term(a), self._term(b)) else "scalar"
-            case ("pow", a, b):
-                return self._scalar(a, b)
-            case ("call", "Int", ("sym", name), lo, hi, body):
-                if self.sorts.get(name) != "real":
-                    raise CertificateError(f"the variable of an integral must be a declared real: {name}")
-                return self._scalar(lo, hi, body)
-            case ("call", name, *args):
-                return self._call(name, args)
-            case ("==", a, b):
-                if self._term(a) != self._term(b):
-                    raise CertificateError("equation between a number and a matrix")
-                return "formula"
-            case ("<=" | "<", a, b):
-                self._scalar(a, b)
-                return "formula"
-        raise CertificateError("ill-formed term")
-
-    def _call(self, name: str, args: Sequence[Tree]) -> str:
-        """The kind of name(args); the arguments must be of the kinds that the name takes."""
-        if MATRIX_FUNCTIONS.get(name) == len(args):
-            self._matrix(*args)
-            return "scalar"
-        results = {
-            **{(known, count): "scalar" for known, count in SCALAR_FUNCTIONS.items()},
-            **{(known, 1): "matrix" for known in self.context.families},
-            **{(known, 2): "matrix" for known in self.context.products},
-            **{(known, 1): kind for known, (_, kind, _) in self.context.definitions.items()},
-            **{(known, 1): "scalar" for known in self.context.sums},
-        }
-        if (name, len(args)) not in results:
-            raise CertificateError(f"unknown function {name} of {len(args)} arguments")
-        self._scalar(*args)
-        return results[name, len(args)]
-
-    def _scalar(self, *parts: Tree) -> str:
-        for part in parts:
-            if self.of(part) != "scalar":
-                raise CertificateError("a matrix stands where a number is expected")
-        return "scalar"
-
-    def _matrix(self, *parts: Tree) -> str:
-        for part in parts:
-            if self.of(part) != "matrix":
-                raise CertificateError("a number stands where a matrix is expected")
-        return "matrix"
-
-    def _term(self, part: Tree) -> str:
-        kind = self.of(part)
-        if kind == "formula":
-            raise CertificateError("a comparison stands where a term is expected")
-        return kind
-
-
-def read_context(data: Mapping[str, Any]) -> Context:
-    """Context of a statement from its JSON form; every name is declared once and every term is well typed."""
-
-    def table(key: str) -> dict[str, Any]:
-        value = data.get(key, {})
-        if not isinstance(value, dict):
-            raise CertificateError(f"{key} must be an object")
-        return value
-
-    symbols = table("symbols")
-    names: list[str] = [*symbols]
-    for key in ("families", "products", "definitions", "sums"):
-        names += [*table(key)]
-    names += data.get("sequences", [])
-    reserved = {"I", *SCALAR_FUNCTIONS, *MATRIX_FUNCTIONS}
-    for name in names:
-        if not _NAME.match(name) or name in reserved or names.count(name) > 1:
-            raise CertificateError(f"name {name!r} is reserved, malformed or declared twice")
-    for name, sort in symbols.items():
-        if sort not in SORTS:
-            raise CertificateError(f"{name} has unknown sort {sort!r}, allowed: {', '.join(SORTS)}")
-    if symbols.get("n", "posint") != "posint":
-        raise CertificateError("n is the width: its sort must be posint")
-    families = {k: None if v is None else parse(v) for k, v in table("families").items()}
-    products = dict(table("products"))
-    if any(family not in families for family in products.values()):
-        raise CertificateError("a product needs a declared family")
-    context = Context(symbols, families, products)
-    for bound in families.values():
-        if bound is not None and check_names(bound, context) != "scalar":
-            raise CertificateError("the bound of a family must be a number")
-    definitions: dict[str, Any] = {}
-    for name in data.get("sequences", []):
-        definitions[name] = ("t", "scalar", ())
-    context = Context(symbols, families, products, dict(definitions))
-    for name, item in table("definitions").items():
-        index = item["index"]
-        cases = []
-        for case in item["cases"]:
-            conditions, term = tuple(parse(c) for c in case.get("if", [])), parse(case["then"])
-            for condition in conditions:
-                if check_names(condition, context, {index: "integer"}) != "formula":
-                    raise CertificateError(f"a condition of {name} must be a comparison")
-            cases.append((conditions, term))
-        if not _NAME.match(index) or not cases:
-            raise CertificateError(f"definition of {name}: needs an index and at least one case")
-        kinds = {check_names(term, context, {index: "integer"}) for _, term in cases}
-        if len(kinds) != 1 or "formula" in kinds:
-            raise CertificateError(f"the cases of {name} differ in kind")
-        definitions[name] = (index, kinds.pop(), tuple(cases))
-        context = Context(symbols, families, products, dict(definitions))
-    sums = {}
-    for name, item in table("sums").items():
-        index, term = item["index"], parse(item["term"])
-        if not _NAME.match(index) or check_names(term, context, {index: "integer"}) != "scalar":
-            raise CertificateError(f"sum {name}: needs an index and a number as term")
-        sums[name] = (index, term)
-    return Context(symbols, families, products, definitions, sums)

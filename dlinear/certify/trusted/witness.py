@@ -14,17 +14,17 @@ from fractions import Fraction
 from typing import Any
 
 from dlinear.certify.trusted.balls import precision
+from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
 from dlinear.certify.trusted.kernel import formula
+from dlinear.certify.trusted.kinds import kind_of
 from dlinear.certify.trusted.normal_form import Normaliser
 from dlinear.certify.trusted.terms import (
     CertificateError,
     Context,
     Tree,
-    check_names,
     free,
     parse,
-    read_context,
     substitute,
 )
 
@@ -66,7 +66,7 @@ def _split(witness: Mapping[str, Any], context: Context) -> tuple[dict[str, Any]
         if context.symbols[name] not in ("real", *LEAST):
             raise CertificateError(f"{name}: only a real number can be given by a term")
         tree = parse(value)
-        if check_names(tree, context) != "scalar":
+        if kind_of(tree, context) != "scalar":
             raise CertificateError(f"{name}: the witness must be a number")
         closed[name] = substitute(tree, closed)
     for name, tree in closed.items():
