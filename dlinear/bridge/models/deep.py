@@ -187,3 +187,6 @@ def _network(
     if network.width != width:
         raise ShapeError(f"the path has width {network.width}, the model has width {width}")
     return network
+
+
+BUILDERS = {"deep": deep}

@@ -100,3 +100,6 @@ def mlp(
 ) -> Stack:
     """The residual MLP of appendix D.1."""
     return residual(task, seed, relu=True, depth=depth, width=width, readout=readout, gain=gain)
+
+
+BUILDERS = {"linear": linear, "mlp": mlp}

@@ -81,3 +81,6 @@ def resnet62(
             channels.append(width)
         before = width
     return Stack(blocks, image_readout(readout, channels, task.outputs, seed))
+
+
+BUILDERS = {"resnet62": resnet62}

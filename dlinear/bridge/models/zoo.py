@@ -236,3 +236,6 @@ def _line(error: Exception) -> str:
     """What a library said, in one line that is not long."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+BUILDERS = {"resnet50": resnet50, "vit": vit}
