@@ -19,6 +19,7 @@ Constants are judged at the largest depth and after training.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,17 +27,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-import dlinear
 from dlinear import report
-from dlinear.analysis import profiles, statistics
-from dlinear.analysis.statistics import JUDGED, Estimate
+from dlinear.analysis import profiles
 from dlinear.runs import records, script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check, filled
 from dlinear.runs.launch import Launch
-from dlinear.theory import limits
+from dlinear.theory import decay_law
 
 with script.imports():
-    from dlinear.bridge.angles.slopes import Slope, SlopeProbe, odds
+    from dlinear.bridge.angles.slope_verdicts import (
+        COURSE_HEADER,
+        HEADER,
+        ShallowSlope,
+        TrainingCourse,
+        slope_answers,
+        slope_row,
+    )
+    from dlinear.bridge.angles.slopes import Slope, SlopeProbe
 
 NAME = "bridge_slopes"
 ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
@@ -45,9 +52,7 @@ COMBINATIONS = (
     *(f"{act}-rough" for act in ACTIVATIONS),
     *(f"{act}-rough-root" for act in ("identity", "tanh")),
 )
-ORDER = 0.1  # an order this far outside the interval still counts as predicted: T is finite
-DISCRETE = 5.0  # constants are limits: relative corrections up to about this over T (`analysis.decay`)
-NEAR = 1 / 3  # of T: the shortfalls that the fits of the models of a fixed, small depth take
+JUDGEABLE = 100  # blocks from which orders and constants are judged: corrections are of relative size 5/T
 FOLLOWED = 0.03  # of T: the shortfall whose angle is followed in training; the next order is 3 % of it
 WHY = dict.fromkeys(
     ("linear", "mlp"), "; the last layer has no skip connection: r - v jumps there, which alone gives order 1"
@@ -123,21 +128,19 @@ class Cell:
 
 def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
     """The knobs with no None left, and the settings of Table D2 that have no knob."""
-    from dlinear.bridge.training.trainer import setting
+    from dlinear.bridge.training import setting
 
-    known = dict((FULL if knobs.full else SIZES)[knobs.model])
+    sizes = (FULL if knobs.full else SIZES)[knobs.model]
     if knobs.model == "deep":
-        own: dict[str, Any] = {"batch_size": knobs.samples or known["samples"], "optimizer": "sgd"}
-        known["data"] = "digits"
         if knobs.full:
             knobs = replace(knobs, depths=tuple({*knobs.depths, 800, 1600}))
-    else:
-        table = setting("resnet" if knobs.model == "resnet62" else knobs.model)
-        own = {"batch_size": table.training.batch_size, "optimizer": table.training.optimizer}
-        paper = asdict(table.training)
-        known = {**{name: paper[name] for name in ("epochs", "samples", "learning_rate")}, **known}
-        known["data"] = table.data
-    return replace(knobs, **{k: v for k, v in known.items() if getattr(knobs, k) is None}), own
+        knobs = filled(knobs, {**sizes, "data": "digits"})
+        return knobs, {"batch_size": knobs.samples, "optimizer": "sgd"}
+    table = setting("resnet" if knobs.model == "resnet62" else knobs.model)
+    paper = asdict(table.training)
+    paper_sizes = {name: paper[name] for name in ("epochs", "samples", "learning_rate")}
+    knobs = filled(knobs, {**paper_sizes, **sizes, "data": table.data})
+    return knobs, {name: paper[name] for name in ("batch_size", "optimizer")}
 
 
 @functools.lru_cache(maxsize=2)
@@ -185,43 +188,44 @@ def probed(epochs: int) -> list[int]:
     return sorted({0, *(2**k for k in range(epochs.bit_length()) if 2**k <= epochs), epochs})
 
 
+def probe_of(cell: Cell, rho: float) -> tuple[SlopeProbe, float]:
+    """What looks at the network of a cell in training, and the learning rate of a step."""
+    if cell.model == "deep":
+        m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
+        rough = kind_of(cell.ensemble)[1] == "rough"
+        last, first = (max(2, cell.depth // 4), int(m[-1])) if rough else (1, 1)
+        rate = cell.learning_rate * cell.width / (2 * cell.depth * rho**2)
+    else:
+        m = np.unique(np.rint(np.geomspace(1, cell.depth - 1, cell.points)).astype(np.int64))
+        last = cell.depth // 3 - 1 if cell.model == "resnet62" else 0  # the last stage, less its entry
+        rate, first = cell.learning_rate, 1
+    return SlopeProbe(m, cell.batch, last, first, cell.draws, cell.seed), rate
+
+
 def compute(cell: Cell, folder: str, data_folder: str | None, download: bool) -> sweeps.Arrays:
     """Train the network of a cell and look at it on the way; resumed from `folder` if it was interrupted."""
-    import torch
-
+    from dlinear.bridge.autograd.isolation import one_thread
     from dlinear.bridge.methods import method
-    from dlinear.bridge.training.trainer import Training, train
+    from dlinear.bridge.training import Training, train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads if cell.model == "resnet62" else 1)  # small matrices gain nothing
-    try:
+    small = cell.model != "resnet62"  # small matrices gain nothing from threads
+    with one_thread() if small else contextlib.nullcontext():
         split = split_of(cell.model, cell.data, cell.samples, cell.width, data_folder, download)
         stack = build(cell, split)
-        if cell.model == "deep":
-            m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
-            rough = kind_of(cell.ensemble)[1] == "rough"
-            last = max(2, cell.depth // 4) if rough else 1
-            rate = cell.learning_rate * cell.width / (2 * cell.depth * stack.blocks[0].rho ** 2)
-            first = int(m[-1]) if rough else 1
-        else:
-            m = np.unique(np.rint(np.geomspace(1, cell.depth - 1, cell.points)).astype(np.int64))
-            last = cell.depth // 3 - 1 if cell.model == "resnet62" else 0  # the last stage, less its entry
-            rate, first = cell.learning_rate, 1
+        probe, rate = probe_of(cell, getattr(stack.blocks[0], "rho", 1.0))
         run = train(
             stack,
             split,
             method(cell.method),
             Training(rate, cell.batch_size, cell.epochs, optimizer=cell.optimizer, seed=cell.seed),  # type: ignore[arg-type]
             folder=None if cell.model == "deep" else Path(folder) / "training" / records.key(cell)[:16],
-            probe=SlopeProbe(m, cell.batch, last, first, cell.draws, cell.seed),
+            probe=probe,
             probe_at=probed(cell.epochs),
             identity={"cell": records.key(cell)},
             progress=cell.model != "deep",
         )
-    finally:
-        torch.set_num_threads(threads)
     epochs = sorted(run.probes)
-    found: dict[str, Any] = {"epoch": (("epoch",), epochs), "shortfall": (("shortfall",), m)}
+    found: dict[str, Any] = {"epoch": (("epoch",), epochs), "shortfall": (("shortfall",), probe.shortfalls)}
     for name in run.probes[0]:
         values = np.array([run.probes[epoch][name] for epoch in epochs])
         found[name] = (("epoch", "shortfall")[: values.ndim], values)
@@ -231,57 +235,6 @@ def compute(cell: Cell, folder: str, data_folder: str | None, download: bool) ->
 
 
 # ---------------------------------------------------------------- reading
-
-
-HEADER = (
-    *("layers", "T", "epoch", "predicted", "order", "measured [95 %]"),
-    *("constants: predicted", "measured", "sin^2/law [95 %]"),
-)
-
-
-def row(name: str, epoch: int, slope: Slope) -> list[str]:
-    """A line of the table."""
-    low, high = slope.fit.order_interval
-    seen = (slope.fit.quadratic, slope.fit.cubic)
-    pairs = [(n, v, w) for n, v, w in zip("qC", slope.law, seen, strict=True) if v > 0]
-    return [
-        name,
-        str(slope.depth),
-        str(epoch),
-        words(slope),
-        f"{slope.expected:.2f}",
-        f"{slope.fit.order:.2f} [{low:.2f}, {high:.2f}]",
-        ", ".join(f"{n} {v:.3g}" for n, v, _ in pairs),
-        ", ".join(f"{w:.3g}" for _, _, w in pairs),
-        f"{slope.ratio():.2f}",
-    ]
-
-
-def words(slope: Slope) -> str:
-    """What is predicted, in a word."""
-    if slope.law.quadratic == 0:
-        return "order 3"
-    star = limits.crossover(*slope.law, slope.depth)
-    return "order 2" if star == np.inf else "m* < 1" if star < 1 else f"m* = {star:.1f}"
-
-
-def verdicts(name: str, epoch: int, slope: Slope) -> list[report.Answer]:
-    """Whether order and constant are those predicted."""
-    low, high = slope.fit.order_interval
-    order = Estimate(slope.fit.order, low - ORDER, high + ORDER)
-    ratio, slack = slope.ratio(JUDGED), DISCRETE / slope.depth
-    ratio = Estimate(ratio.value, ratio.low - slack, ratio.high + slack)
-    where = f"{name}, T = {slope.depth}, epoch {epoch}"
-    return [
-        report.Answer(
-            f"{where}: order {slope.expected:.2f} of Theorem D ({words(slope)})",
-            order.supports(slope.expected),
-            f"{slope.fit.order:.2f} [{low:.2f}, {high:.2f}] (95 %)",
-        ),
-        report.Answer(
-            f"{where}: constant, measured/predicted", ratio.supports(1.0), f"{ratio:.3f} (99.7 % and 5/T)"
-        ),
-    ]
 
 
 def at(data: Any, **labels: Any) -> Any:
@@ -294,133 +247,77 @@ def slope_of(data: Any, name: str, depth: int, epochs: int, epoch: int, seeds: i
     part = at(data, ensemble=name, depth=depth, epochs=epochs, epoch=epoch, seed=list(range(seeds)))
     laws = part[["predicted_quadratic", "predicted_cubic"]]
     pairs = zip(laws["predicted_quadratic"].values, laws["predicted_cubic"].values, strict=True)
-    return Slope(profiles.from_records(part), [limits.DecayConstants(float(q), float(c)) for q, c in pairs])
+    return Slope(
+        profiles.from_records(part), [decay_law.DecayConstants(float(q), float(c)) for q, c in pairs]
+    )
 
 
-def exponents(driver: np.ndarray, sin2: np.ndarray) -> np.ndarray:
-    """p of sin^2 ~ driver^p over the later half of the probes, for each seed."""
-    late = slice(driver.shape[1] // 2, None)
-    pairs = zip(np.log(driver[:, late]), np.log(sin2[:, late]), strict=True)
-    return np.array([np.polyfit(x, y, 1)[0] for x, y in pairs])
-
-
-def training(knobs: Knobs, data: Any, names: list[str]) -> tuple[list[list[str]], list[report.Answer]]:
-    """Why the angle grows: sin^2 at one horizon against N = ||g_T||^2/T and ||R||^2, smooth layers."""
-    depth, rows, answers = knobs.trained_depth, [], []
-    for name in names:
-        part = at(data, ensemble=name, depth=depth, epochs=knobs.epochs, seed=list(range(knobs.smooth_seeds)))
-        part = part.transpose("seed", "epoch", ...)
-        m = max(int(k) for k in part["shortfall"].values if k <= max(1, FOLLOWED * depth))
-        law = [part[f"predicted_{term}"].values for term in ("quadratic", "cubic")]
-        curves = {
-            "sin2": part["sin2"].sel(shortfall=m).values,
-            "law": limits.decay_law(*law, m, depth),
-            **{key: part[key].values for key in ("energy", "residual", "batch_loss")},
-        }
-        columns = {key: np.exp(np.log(value).mean(axis=0)) for key, value in curves.items()}
-        for i, epoch in enumerate(part["epoch"].values):
-            cells = ("-" if np.isnan(column[i]) else f"{column[i]:.3g}" for column in columns.values())
-            rows.append([name, str(int(epoch)), *cells])
-        turn = int(np.argmin(columns["sin2"]))
-        grown, fall = (columns[key][-1] / columns[key][turn] for key in ("sin2", "energy"))
-        energy = curves["energy"]
-        measured, formula = exponents(energy, curves["sin2"]), exponents(energy, curves["law"])
-        gap = statistics.mean_interval(measured - formula, JUDGED)
-        answers.append(
-            report.Answer(
-                f"{name}: sin^2 (m = {m}) against N in training has the exponent of Theorem D's formula",
-                Estimate(gap.value, gap.low - ORDER, gap.high + ORDER).supports(0.0),
-                f"{statistics.mean_interval(measured):.2f} and {formula.mean():.2f}, "
-                f"difference {gap:.2f} (99.7 %); from epoch {int(part['epoch'].values[turn])} on sin^2 goes "
-                f"up {grown:.3g} times: N falls {1 / fall:.3g} times, what the last layers add to the error "
-                f"only {1 / (grown * fall):.3g} times",
-            )
-        )
-        if np.isfinite(curves["residual"]).all():
-            measured, formula = (exponents(curves["residual"], curves[key]) for key in ("sin2", "law"))
-            power = statistics.mean_interval(measured, JUDGED)
-            answers.append(
-                report.Answer(
-                    f"{name}: late in training sin^2 ~ (||R||^2)^-1 (Theorem B)",
-                    Estimate(power.value, power.low - ORDER, power.high + ORDER).supports(-1.0),
-                    f"exponent {power:.2f} (99.7 %), by Theorem B's formula {formula.mean():.2f}",
-                )
-            )
-    return rows, answers
+def course_of(knobs: Knobs, data: Any, name: str) -> TrainingCourse:
+    """What the records say of one smooth network in training, at a shortfall of about FOLLOWED T."""
+    depth = knobs.trained_depth
+    part = at(data, ensemble=name, depth=depth, epochs=knobs.epochs, seed=list(range(knobs.smooth_seeds)))
+    part = part.transpose("seed", "epoch", ...)
+    m = max(int(k) for k in part["shortfall"].values if k <= max(1, FOLLOWED * depth))
+    law = [part[f"predicted_{term}"].values for term in ("quadratic", "cubic")]
+    curves = {
+        "sin2": part["sin2"].sel(shortfall=m).values,
+        "law": decay_law.decay_law(*law, m, depth),
+        **{key: part[key].values for key in ("energy", "residual", "batch_loss")},
+    }
+    return TrainingCourse(name, m, part["epoch"].values, curves)
 
 
 def deep(knobs: Knobs, data: Any) -> list[report.Answer]:
     """Tables and verdicts of the residual networks whose depth can grow."""
-    depths = sorted(knobs.depths)
-    rows, answers = [], []
+    answers = at_start(knobs, data)
+    if knobs.epochs:
+        answers += in_training(knobs, data)
+    smooth = [name for name in knobs.combinations if kind_of(name)[1] == "smooth"]
+    if knobs.epochs and smooth and knobs.smooth_seeds > 2:
+        courses = [course_of(knobs, data, name) for name in smooth]
+        rows = [row for course in courses for row in course.rows()]
+        print(f"\nwhy the angle grows, at a fixed horizon:\n{report.table(COURSE_HEADER, rows)}")
+        answers += [answer for course in courses for answer in course.answers()]
+    return answers
+
+
+def at_start(knobs: Knobs, data: Any) -> list[report.Answer]:
+    """Untrained networks of all depths; the largest depth is judged."""
+    depths, rows, answers = sorted(knobs.depths), [], []
     for name in knobs.combinations:
         seeds = seeds_of(knobs, name)
         for depth in depths:
             slope = slope_of(data, name, depth, 0, 0, seeds)
-            rows.append(row(name, 0, slope))
-        answers += verdicts(name, 0, slope) if seeds > 2 and depths[-1] >= 100 else []
+            rows.append(slope_row(name, 0, slope))
+        answers += slope_answers(name, 0, slope) if seeds > 2 and depths[-1] >= JUDGEABLE else []
     print(report.table(HEADER, rows))
-    if not knobs.epochs:
-        return answers
-    rows = []
+    return answers
+
+
+def in_training(knobs: Knobs, data: Any) -> list[report.Answer]:
+    """The trained networks; the last epoch is judged."""
+    rows, answers = [], []
     for name in knobs.combinations:
         for epoch in [e for e in probed(knobs.epochs) if e >= knobs.epochs / 8][::3]:
             slope = slope_of(data, name, knobs.trained_depth, knobs.epochs, epoch, trained_seeds(knobs, name))
-            rows.append(row(name, epoch, slope))
-        if len(slope.found) > 2 and knobs.trained_depth >= 100:
-            answers += verdicts(name, epoch, slope)
+            rows.append(slope_row(name, epoch, slope))
+        if len(slope.found) > 2 and knobs.trained_depth >= JUDGEABLE:
+            answers += slope_answers(name, epoch, slope)
     print(f"\nin training, {knobs.method}, full batch:\n{report.table(HEADER, rows)}")
-    smooth = [name for name in knobs.combinations if kind_of(name)[1] == "smooth"]
-    if smooth and knobs.smooth_seeds > 2:
-        rows, new = training(knobs, data, smooth)
-        header = ("layers", "epoch", "sin^2", "Theorem D", "N = |g_T|^2/T", "|R|^2", "loss")
-        print(f"\nwhy the angle grows, at a fixed horizon:\n{report.table(header, rows)}")
-        answers += new
     return answers
 
 
 def named(knobs: Knobs, data: Any) -> list[report.Answer]:
     """Table and verdicts of a model of the paper."""
-    depth = int(data["depth"][0])
     rows, answers = [], []
     for epoch in data["epoch"].values.tolist():
-        part = at(data, epoch=epoch, ensemble=knobs.model, depth=depth)
-        found = [odds(one) for one in profiles.from_records(part)]
-        fits = [dlinear.fit_decay(one, max_fraction=NEAR) for one in found]
-        order = statistics.mean_interval([fit.order for fit in fits])
-        m, law = found[0].shortfall, part[["predicted_quadratic", "predicted_cubic"]].mean("seed")
-        q, c = (float(law[f"predicted_{name}"]) for name in ("quadratic", "cubic"))
-        near = m <= NEAR * depth
-        said = ["-", "-", "-"]
-        if np.isfinite([q, c]).all():
-            star = limits.crossover(q, c, depth)
-            predicted = limits.decay_law(q, c, m, depth)
-            like = replace(found[0], sin2=predicted)
-            expected = dlinear.fit_decay(like, max_fraction=NEAR).order
-            share = [np.exp(np.mean(np.log(one.sin2 / predicted)[near])) for one in found]
-            said = [f"m* = {star:.1f}", f"{expected:.2f}", f"{statistics.mean_interval(share):.2f}"]
-        sines, shown = part["sin2"].mean("seed").values, (1, 2, int(m[near][-1]))
-        rows.append(
-            [
-                str(int(epoch)),
-                f"{float(part['batch_loss'].mean()):.3g}",
-                *(f"{sines[list(m).index(k)]:.3g}" for k in shown),
-                *said[:2],
-                f"{order:.2f}",
-                said[2],
-            ]
-        )
-        if len(found) > 2:
-            spread = (order.high - order.low) / 2
-            inside = order.low <= 3 and order.high >= 2
-            answers.append(
-                report.Answer(
-                    f"{knobs.model}, epoch {int(epoch)}: order of tan^2 is 2, 3 or between",
-                    inside if spread < statistics.VAGUE or not inside else None,
-                    f"{order:.2f} (95 %)" + WHY.get(knobs.model, ""),
-                )
-            )
-    header = ("epoch", "loss", "sin^2 m=1", "m=2", f"m={shown[-1]}")
+        part = at(data, epoch=epoch, ensemble=knobs.model, depth=int(data["depth"][0]))
+        q, c = (float(part[f"predicted_{name}"].mean("seed")) for name in ("quadratic", "cubic"))
+        slope = ShallowSlope(profiles.from_records(part), decay_law.DecayConstants(q, c))
+        rows.append([str(int(epoch)), f"{float(part['batch_loss'].mean()):.3g}", *slope.row()])
+        if len(slope.found) > 2:
+            answers.append(slope.answer(f"{knobs.model}, epoch {int(epoch)}", WHY.get(knobs.model, "")))
+    header = ("epoch", "loss", "sin^2 m=1", "m=2", f"m={slope.shown()[-1]}")
     header = (*header, "predicted", "order", "measured [95 %]", "tan^2/law [95 %]")
     print(report.table(header, rows))
     return answers

@@ -15,6 +15,11 @@ from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["even_bounds", "run_blocks", "terminal_loss"]
 
+Block = Callable[[Any], Any]  # x(t) -> x(t + 1)
+LossFunction = Callable[[Any], Tensor]  # z -> scalar
+Readout = Callable[[Any, int], Any]  # (x(s), s) -> z, what the loss takes
+GradientFunction = Callable[..., Tensor]  # (blocks, x, loss_fn, readout=None) -> detached loss; fills `.grad`
+
 
 def run_blocks(blocks: Sequence[Block], state: Any) -> Any:
     """The state after all blocks, passed on between them as `horizon_backward` does."""
@@ -54,15 +59,6 @@ def even_bounds(what: str, total: int, parts: int) -> list[int]:
     if not 1 <= parts <= total:
         raise DomainError(f"{parts} parts of {total} {what}: allowed is 1..{total}")
     return [i * total // parts for i in range(parts + 1)]
-
-
-Block = Callable[[Any], Any]
-
-
-LossFunction = Callable[[Any], Tensor]
-
-
-Readout = Callable[[Any, int], Any]
 
 
 def as_stack(blocks: Iterable[Block]) -> list[Block]:

@@ -1,7 +1,7 @@
 """How often a step runs each block forward, backward and in forward mode: counted, not computed.
 
-A probe stands behind each block: an identity of its own in the autograd graph. It is run forward with the
-block, and backward once for every vector-Jacobian product that enters the block, whoever asks for it.
+Behind each block stands an identity of its own in the autograd graph. It is run forward with the block, and
+backward once for every vector-Jacobian product that enters the block, whoever asks for it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, called
+from dlinear.bridge.autograd.blocks import Block, GradientFunction, LossFunction, Readout, as_stack, called
 from dlinear.bridge.autograd.isolation import isolated
-from dlinear.bridge.meters.memory import Run
 
 __all__ = ["StepCalls", "step_calls"]
 
@@ -37,7 +36,11 @@ class StepCalls:
 
 
 def step_calls(
-    run: Run, blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
+    run: GradientFunction,
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    readout: Readout | None = None,
 ) -> StepCalls:
     """Count the block calls of one step of a method; the model is left as it was.
 
@@ -52,9 +55,9 @@ def step_calls(
     """
     stack = as_stack(blocks)
     tallies = [_Tally() for _ in stack]
-    probed = [_Probed(block, tally) for block, tally in zip(stack, tallies, strict=True)]
+    counted = [_Counted(block, tally) for block, tally in zip(stack, tallies, strict=True)]
     with isolated((*stack, readout, loss_fn), x):
-        run(probed, x, loss_fn, readout=readout)
+        run(counted, x, loss_fn, readout=readout)
     return StepCalls(
         tuple(tally.forwards for tally in tallies),
         tuple(tally.vjps for tally in tallies),
@@ -69,7 +72,7 @@ class _Tally:
     jvps: int = 0
 
 
-class _Probed(nn.Module):
+class _Counted(nn.Module):
     def __init__(self, block: Block, tally: _Tally) -> None:
         super().__init__()
         self.block, self.tally = block, tally
@@ -78,13 +81,13 @@ class _Probed(nn.Module):
         self.tally.forwards += 1
         leaves, structure = tree_flatten(called(self.block)(state))
         at = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-        passed = _Probe.apply(self.tally, *(leaves[i] for i in at))  # type: ignore[no-untyped-call]
+        passed = _CountingIdentity.apply(self.tally, *(leaves[i] for i in at))  # type: ignore[no-untyped-call]
         for i, leaf in zip(at, passed, strict=True):
             leaves[i] = leaf
         return tree_unflatten(leaves, structure)
 
 
-class _Probe(torch.autograd.Function):
+class _CountingIdentity(torch.autograd.Function):
     """The identity, which counts its derivatives."""
 
     @staticmethod

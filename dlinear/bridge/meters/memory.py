@@ -30,15 +30,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack
+from dlinear.bridge.autograd.blocks import Block, GradientFunction, LossFunction, Readout, as_stack
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError, MeterError
 from dlinear.theory import costs
 
 __all__ = ["CudaMemory", "MemoryFit", "StepMemory", "cuda_memory", "fit_memory", "step_memory"]
-
-Run = Callable[..., Any]  # a method
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,11 @@ class MemoryFit:
 
 
 def step_memory(
-    run: Run, blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
+    run: GradientFunction,
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    readout: Readout | None = None,
 ) -> StepMemory:
     """The memory of one step of a method, as it is after `zero_grad()`.
 

@@ -40,7 +40,7 @@ Targets = Sequence[range]
 
 
 @dataclass(frozen=True)
-class Step:
+class PassResult:
     """What one pass over a stack found.
 
     Attributes:
@@ -126,7 +126,7 @@ def horizon_targets(depth: int, horizon: int) -> list[range]:
 
 def sweep(
     blocks: Sequence[Block], x: Any, loss_fn: LossFunction, targets: Targets, readout: Readout | None = None
-) -> Step:
+) -> PassResult:
     """Give grad L(x(s)) to the blocks targets[s - 1], for every s in 1..T; a block may have several targets.
 
     The loss at s is taken where targets[s - 1] is not empty, and at T. The graph of a block is freed once
@@ -149,10 +149,12 @@ def sweep(
                 window.pull(s, end, loss)
             del end
         window.release(s)
-    return Step(loss.reshape(()), window.total.gradients, window.vjps)
+    return PassResult(loss.reshape(()), window.total.gradients, window.vjps)
 
 
-def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None) -> Step:
+def whole(
+    blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
+) -> PassResult:
     """Horizon T, which is back-propagation: one graph, freed on the way back.
 
     Raises:
@@ -172,7 +174,7 @@ def whole(blocks: Sequence[Block], x: Any, loss_fn: LossFunction, readout: Reado
         signal, found = piece.vjp([torch.ones_like(loss)], piece.leaves, through=follow, keep=False)
     total.add(piece.leaves, found)
     total.add_inputs(x, signal)
-    return Step(loss.reshape(()), total.gradients, depth)
+    return PassResult(loss.reshape(()), total.gradients, depth)
 
 
 class _Window:

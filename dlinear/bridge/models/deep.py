@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlinear.bridge.models.readouts import Readout, check_readout, vector_readout
+from dlinear.bridge.models.readouts import ReadoutKind, check_readout, vector_readout
 from dlinear.bridge.models.seeding import EMBEDDING, PATH, semi_orthogonal
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.errors import DomainError, ShapeError
@@ -33,7 +33,7 @@ from dlinear.networks.ensembles import GaussianNetwork, MixedNetwork, random_sca
 from dlinear.networks.protocol import Network, Scale
 
 Activation = Literal["identity", "tanh", "relu", "gelu"]
-Layers = Literal["smooth", "rough", "mixed"]
+LayerKind = Literal["smooth", "rough", "mixed"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda z: z,
     "tanh": torch.tanh,
@@ -130,11 +130,11 @@ def deep(
     depth: int = 64,
     width: int = 64,
     activation: Activation = "tanh",
-    layers: Layers = "rough",
+    layers: LayerKind = "rough",
     scale: Scale = "1/T",
     sigma: float = 1.0,
     path: Callable[[Any], NDArray[np.float64]] | None = None,
-    readout: Readout = "fixed",
+    readout: ReadoutKind = "fixed",
 ) -> DeepStack:
     """The network above.
 
@@ -176,7 +176,7 @@ def deep(
 
 
 def _network(
-    depth: int, width: int, layers: Layers, scale: Scale, sigma: float, path: Any, seed: int
+    depth: int, width: int, layers: LayerKind, scale: Scale, sigma: float, path: Any, seed: int
 ) -> Network:
     if layers == "rough":
         return GaussianNetwork(depth=depth, width=width, scale=scale, sigma=sigma, seed=seed)
@@ -187,3 +187,6 @@ def _network(
     if network.width != width:
         raise ShapeError(f"the path has width {network.width}, the model has width {width}")
     return network
+
+
+BUILDERS = {"deep": deep}

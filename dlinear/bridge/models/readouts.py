@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dlinear.bridge.models.seeding import READOUT, semi_orthogonal
 from dlinear.errors import DomainError, HorizonError, ShapeError
 
-Readout = Literal["fixed", "shared", "exits"]
+ReadoutKind = Literal["fixed", "shared", "exits"]
 READOUTS = ("fixed", "shared", "exits")
 
 
@@ -93,7 +93,7 @@ class Pool(nn.Module):
 
 
 def vector_readout(
-    readout: Readout, widths: Iterable[int], outputs: int, seed: int
+    readout: ReadoutKind, widths: Iterable[int], outputs: int, seed: int
 ) -> Fixed | Shared | Exits:
     """The readout of a network of vectors.
 
@@ -115,7 +115,7 @@ def vector_readout(
     return Exits(heads)
 
 
-def image_readout(readout: Readout, channels: Iterable[int], outputs: int, seed: int) -> Shared | Exits:
+def image_readout(readout: ReadoutKind, channels: Iterable[int], outputs: int, seed: int) -> Shared | Exits:
     """The readout of a convolutional network whose states x(1), ..., x(T) have these channels."""
     every = list(channels)
     most = max(every)

@@ -1,31 +1,53 @@
-"""Models by name."""
+"""Models by name: `model("resnet62", task, seed=0)`.
+
+Every module of this package that ends with BUILDERS is found by itself; `register` adds builders from
+elsewhere.
+"""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from dlinear.bridge.models.deep import deep
-from dlinear.bridge.models.residual import linear, mlp
-from dlinear.bridge.models.resnet import resnet62
+from dlinear.bridge import models
 from dlinear.bridge.models.seeding import seeded
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.bridge.models.zoo import resnet50, vit
 from dlinear.checks import as_integer, as_known
 from dlinear.errors import DomainError
 
-BUILDERS: dict[str, Callable[..., Stack]] = {
-    "linear": linear,
-    "mlp": mlp,
-    "resnet62": resnet62,
-    "deep": deep,
-    "resnet50": resnet50,
-    "vit": vit,
-}
-NAMES = tuple(BUILDERS)
+__all__ = ["NAMES", "Builder", "model", "names", "register"]
+
+Builder = Callable[..., Stack]  # (task, seed, *, knobs) -> the model, on the CPU, from torch's generator
+
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register(name: str, builder: Builder) -> None:
+    """Make a model known by name, in this process.
+
+    Args:
+        name: what `model` is to read.
+        builder: (task, seed, *, knobs) -> `Stack`; its keyword-only arguments are the model's knobs. It draws
+            from torch's default generator, which `model` seeds.
+
+    Raises:
+        DomainError: a name that is empty or taken.
+    """
+    if not isinstance(name, str) or not name:
+        raise DomainError(f"the name of a model is {name!r:.60}; expected a word")
+    if _BUILDERS.get(name, builder) is not builder:
+        raise DomainError(f"the model {name!r} exists already; choose another name")
+    _BUILDERS[name] = builder
+
+
+def names() -> list[str]:
+    """What `model` reads, in the order of the alphabet."""
+    return sorted(_BUILDERS)
 
 
 def model(
@@ -37,7 +59,7 @@ def model(
     that a float64 model is the float32 one written with more digits (or, for "deep", the other way round).
 
     Args:
-        name: "linear", "mlp", "resnet62", "deep", "resnet50" or "vit".
+        name: one of `names()`: "linear", "mlp", "resnet62", "deep", "resnet50", "vit", or a registered one.
         task: sizes of inputs and outputs, for example `load("digits").task`.
         seed: an integer of at least 0.
         dtype: of the parameters and buffers, a floating one.
@@ -47,8 +69,7 @@ def model(
         DomainError: an unknown name or knob (the message lists those there are), or a bad seed or dtype;
             and the errors of the builder.
     """
-    as_known("model", name, NAMES)
-    builder = BUILDERS[name]
+    builder = _BUILDERS[as_known("model", name, names())]
     allowed = [k for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY]
     if unknown := sorted(set(knobs) - set(allowed)):
         raise DomainError(f"{name} has no knob {unknown[0]!r}; its knobs are {', '.join(allowed)}")
@@ -57,3 +78,13 @@ def model(
         raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
     with seeded(seed):
         return builder(task, int(seed), **knobs).to(dtype)
+
+
+for _module in pkgutil.iter_modules(models.__path__):
+    if _module.name != "registry":
+        _found = getattr(importlib.import_module(f"{models.__name__}.{_module.name}"), "BUILDERS", {})
+        for _name, _builder in _found.items():
+            register(_name, _builder)
+
+NAMES = tuple(names())
+"""The names of this package's models."""

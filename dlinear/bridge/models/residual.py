@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlinear.bridge.models.readouts import Readout, check_readout, vector_readout
+from dlinear.bridge.models.readouts import ReadoutKind, check_readout, vector_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.checks import as_integer
 
@@ -46,7 +46,14 @@ class Layer(nn.Module):
 
 
 def residual(
-    task: TaskShape, seed: int, *, relu: bool, depth: int, width: int, readout: Readout, gain: float | None
+    task: TaskShape,
+    seed: int,
+    *,
+    relu: bool,
+    depth: int,
+    width: int,
+    readout: ReadoutKind,
+    gain: float | None,
 ) -> Stack:
     """The network above with T = depth >= 2 layers; `gain` (None: 1/T) scales the residual layers' draw."""
     check_readout(readout)
@@ -75,7 +82,7 @@ def linear(
     *,
     depth: int = 15,
     width: int = 10,
-    readout: Readout = "fixed",
+    readout: ReadoutKind = "fixed",
     gain: float | None = None,
 ) -> Stack:
     """The linear residual network of appendix D.1."""
@@ -88,8 +95,11 @@ def mlp(
     *,
     depth: int = 15,
     width: int = 10,
-    readout: Readout = "fixed",
+    readout: ReadoutKind = "fixed",
     gain: float | None = None,
 ) -> Stack:
     """The residual MLP of appendix D.1."""
     return residual(task, seed, relu=True, depth=depth, width=width, readout=readout, gain=gain)
+
+
+BUILDERS = {"linear": linear, "mlp": mlp}

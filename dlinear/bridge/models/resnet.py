@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlinear.bridge.models.readouts import Readout, check_readout, image_readout
+from dlinear.bridge.models.readouts import ReadoutKind, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.checks import as_integer
 from dlinear.errors import ShapeError
@@ -56,7 +56,7 @@ def resnet62(
     *,
     depth_per_stage: int = 10,
     base_channels: int = 16,
-    readout: Readout = "shared",
+    readout: ReadoutKind = "shared",
 ) -> Stack:
     """The network above; `depth_per_stage` and `base_channels` (the 16 of stage 1) make smaller ones.
 
@@ -81,3 +81,6 @@ def resnet62(
             channels.append(width)
         before = width
     return Stack(blocks, image_readout(readout, channels, task.outputs, seed))
+
+
+BUILDERS = {"resnet62": resnet62}

@@ -23,14 +23,14 @@ from typing import Any, Literal
 
 from torch import Tensor, float32, nn
 
-from dlinear.bridge.models.readouts import Exits, Readout, Shared, check_readout, image_readout
+from dlinear.bridge.models.readouts import Exits, ReadoutKind, Shared, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.checks import as_integer
 from dlinear.errors import DataError, DlinearError, DomainError, ShapeError
 from dlinear.optional import needed
 
 Config = Mapping[str, Any] | None
-Folder = str | os.PathLike[str] | None
+CheckpointPath = str | os.PathLike[str] | None
 
 
 class Entrance(nn.Module):
@@ -60,11 +60,11 @@ def resnet50(
     task: TaskShape,
     seed: int,
     *,
-    checkpoint: Folder = None,
+    checkpoint: CheckpointPath = None,
     download: bool = False,
     config: Config = None,
     image_size: int | None = None,
-    readout: Readout = "shared",
+    readout: ReadoutKind = "shared",
 ) -> Stack:
     """ResNet-50 (He et al. 2016): every parameter is trained.
 
@@ -104,13 +104,13 @@ def vit(
     task: TaskShape,
     seed: int,
     *,
-    checkpoint: Folder = None,
+    checkpoint: CheckpointPath = None,
     download: bool = False,
     config: Config = None,
     lora_rank: int = 8,
     lora_alpha: float = 16.0,
     attention: Literal["sdpa", "eager"] = "sdpa",
-    readout: Readout = "shared",
+    readout: ReadoutKind = "shared",
 ) -> Stack:
     """ViT-B/16 (Dosovitskiy et al. 2021) with LoRA at the query and value projections.
 
@@ -170,7 +170,7 @@ def _add_lora(model: Any, rank: int, alpha: float) -> None:
 class _Source:
     """Where the weights come from; see the builders."""
 
-    checkpoint: Folder
+    checkpoint: CheckpointPath
     download: bool
     config: Config
 
@@ -236,3 +236,6 @@ def _line(error: Exception) -> str:
     """What a library said, in one line that is not long."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+BUILDERS = {"resnet50": resnet50, "vit": vit}

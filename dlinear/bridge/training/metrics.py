@@ -33,7 +33,7 @@ COLUMNS = (
     "test_accuracy",
     "seconds",
 )
-Row = dict[str, Any]
+EpochRow = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Run:
         return int(found["epoch"])
 
 
-def run_of(rows: Sequence[Row]) -> Run:
+def run_of(rows: Sequence[EpochRow]) -> Run:
     """The arrays of the rows of a run that has ended.
 
     Raises:
@@ -105,10 +105,10 @@ def run_of(rows: Sequence[Row]) -> Run:
     )
 
 
-def best(rows: Sequence[Row]) -> Row:
+def best(rows: Sequence[EpochRow]) -> EpochRow:
     """Epoch, test loss and test accuracy of the best row."""
 
-    def worse(row: Row) -> tuple[float, float]:
+    def worse(row: EpochRow) -> tuple[float, float]:
         loss, accuracy = (
             math.inf if row[name] is None or math.isnan(row[name]) else sign * row[name]
             for name, sign in (("test_loss", 1), ("test_accuracy", -1))
@@ -136,18 +136,18 @@ def plain(value: Any) -> Any:
     raise DomainError(f"a probe must return numbers or arrays by name; received {value!r:.60}")
 
 
-def line(row: Row) -> str:
+def line(row: EpochRow) -> str:
     """One row as one line."""
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def parse(text: str) -> Row:
+def parse(text: str) -> EpochRow:
     """The row of one line."""
-    row: Row = json.loads(text)
+    row: EpochRow = json.loads(text)
     return row
 
 
-def read(path: records.Folder) -> list[Row]:
+def read(path: records.Folder) -> list[EpochRow]:
     """The rows of a metrics file; a last line that a crash cut short is left out.
 
     Raises:
@@ -157,7 +157,7 @@ def read(path: records.Folder) -> list[Row]:
         lines = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    rows: list[Row] = []
+    rows: list[EpochRow] = []
     for number, text in enumerate(lines[:-1], 1):  # what follows the last end of line was cut short
         try:
             row = json.loads(text)

@@ -8,29 +8,27 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dlinear import storage
+from dlinear.bridge.autograd.blocks import GradientFunction
 from dlinear.bridge.autograd.isolation import generators, set_generators, step_isolated
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.data.split import Split, check_split, random_part
 from dlinear.bridge.training import batching, checkpoints, metrics
 from dlinear.bridge.training.evaluation import Score, evaluate, precision
 from dlinear.bridge.training.interrupts import Interrupts
+from dlinear.bridge.training.run_folder import RunFolder
 from dlinear.bridge.training.settings import Training, device_of
-from dlinear.errors import DomainError, RecordError, ShapeError
+from dlinear.errors import DomainError, ShapeError
 
-CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"  # the files of a run's folder
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
 }
 
-Method = Callable[..., Tensor]  # (blocks, x, loss_fn, readout) -> detached loss; fills .grad
 Probe = Callable[[int, Any, Any], Mapping[str, Any]]  # (epoch, stack, split) -> numbers and arrays by name
 clock = time.perf_counter  # of the steps
 
@@ -79,10 +77,9 @@ class Session:
         self,
         stack: nn.Module,
         split: Split,
-        method: Method,
+        method: GradientFunction,
         training: Training,
-        folder: Path | None,
-        every: float,
+        folder: RunFolder,
     ) -> None:
         if not isinstance(stack, nn.Module) or not hasattr(stack, "blocks") or not hasattr(stack, "readout"):
             raise ShapeError(
@@ -92,7 +89,7 @@ class Session:
             raise DomainError("the model has no trainable parameter; allowed is one or more")
         check_split(split, training.samples)
         self.stack, self.split, self.method, self.training = stack, split, method, training
-        self.folder, self.every = folder, every
+        self.folder = folder
         self.device = device_of(training.device)
         self.criterion = criterion_of(training.loss, split.classes)
         self.x, self.y = random_part(split.x_train, split.y_train, training.samples)
@@ -105,10 +102,9 @@ class Session:
         self.progress = Progress(0, 0, 0, 0.0, 0, 0.0, training.learning_rate, math.nan)
         self.batches = self._batches(1)
         self.lines: list[str] = []
-        self.rows: list[metrics.Row] = []
+        self.rows: list[metrics.EpochRow] = []
         self.durations: list[float] = []  # of the steps of this epoch
-        self.torn = False  # whether a step was begun and not ended
-        self.saved = time.monotonic()
+        self.unfinished = False  # whether a step, or the turn to the next epoch, has begun and not ended
         self.key = self.initial = ""
         self.interrupts = Interrupts()
 
@@ -123,29 +119,20 @@ class Session:
         """
         self.key = key
         self.initial = checkpoints.fingerprint(self.stack.state_dict())
-        if self.folder is None:
+        found = self.folder.open(key, self.initial)
+        if found is None:
             return
-        path = self.folder / CHECKPOINT
-        if not path.exists():
-            metrics.restore(self.folder / METRICS, "")  # refuses rows that no checkpoint explains
-            return
-        found = checkpoints.load(path, key)
-        if self.initial not in (found.initial, checkpoints.fingerprint(found.model)):
-            raise RecordError(
-                f"{path} is of a run that began with other weights; build the model with the same seed, "
-                f"use another folder or {checkpoints.ADVICE}"
-            )
         self.initial = found.initial
         try:
             self._resume(found)
         except Exception as error:  # parts that do not fit together raise nearly anything
-            raise RecordError(f"{path} is damaged ({type(error).__name__}); {checkpoints.ADVICE}") from error
+            raise self.folder.refuse(f"is damaged ({type(error).__name__}); {checkpoints.ADVICE}") from error
         if len(self.rows) > self.training.epochs + 1:
-            raise RecordError(
-                f"{path} has {len(self.rows) - 1} epochs, {self.training.epochs} were asked for; "
+            raise self.folder.refuse(
+                f"has {len(self.rows) - 1} epochs, {self.training.epochs} were asked for; "
                 f"ask for as many or more, use another folder or {checkpoints.ADVICE}"
             )
-        metrics.restore(self.folder / METRICS, "".join(self.lines))
+        self.folder.restore(self.lines)
 
     def _resume(self, found: checkpoints.Checkpoint) -> None:
         self.progress = Progress(**found.progress)
@@ -181,7 +168,7 @@ class Session:
         while at.step < len(self.batches) and math.isfinite(at.total) and not self.stopped():
             with self.interrupts.deferred():
                 self._step(self.batches[at.step])
-                if self.folder is not None and time.monotonic() - self.saved >= self.every:
+                if self.folder.due():
                     self.save()
             bar.update()
             bar.set_postfix_str(f"epoch {at.epoch}, loss {at.total / at.seen:.4g}", refresh=False)
@@ -189,7 +176,7 @@ class Session:
     def _step(self, chosen: Tensor) -> None:
         at, stack = self.progress, self.stack
         start = clock()
-        self.torn = True
+        self.unfinished = True
         x, target = self.x[chosen].to(self.device), self.y[chosen].to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = at.rate
@@ -204,7 +191,7 @@ class Session:
         at.steps += 1
         self.durations.append(clock() - start)
         at.seconds += self.durations[-1]
-        self.torn = False
+        self.unfinished = False
 
     def close_epoch(self, probe: Probe | None, probe_at: Collection[int] | None) -> None:
         """Evaluate, probe, write the epoch's row, and turn to the next epoch."""
@@ -221,7 +208,7 @@ class Session:
             status = f"out of time at epoch {at.epoch}"
         elif self.out_of_steps():
             status = f"out of steps at epoch {at.epoch}"
-        row: metrics.Row = {
+        row: metrics.EpochRow = {
             "epoch": at.epoch,
             "status": status,
             "steps": at.steps,
@@ -239,22 +226,17 @@ class Session:
         with self.interrupts.deferred():
             self._turn(row, loss)
 
-    def _turn(self, row: metrics.Row, loss: float) -> None:
+    def _turn(self, row: metrics.EpochRow, loss: float) -> None:
         at = self.progress
         rate = next_rate(at.rate, loss, at.last, self.training.decay)
-        self.torn = True
+        self.unfinished = True
         self.lines.append(metrics.line(row))
         self.rows.append(row)
         self.progress = Progress(at.epoch + 1, 0, 0, 0.0, at.steps, at.seconds, rate, loss)
         self.durations = []
-        self.torn = False
-        if self.folder is None:
-            return
+        self.unfinished = False
         self.save()  # before the row: a checkpoint knows every row of the file
-        try:
-            metrics.append(self.folder / METRICS, self.lines[-1])
-        except storage.WriteError as error:
-            raise self._kept(error) from error
+        self.folder.append(self.lines[-1])
 
     def _score(self, x: Tensor, y: Tensor) -> Score:
         return evaluate(
@@ -281,9 +263,9 @@ class Session:
         """Write the checkpoint.
 
         Raises:
-            records.WriteError: a full disk, for example; the one before is kept.
+            WriteError: a full disk, for example; the one before is kept.
         """
-        if self.folder is None:
+        if self.folder.path is None:
             return
         checkpoint = checkpoints.Checkpoint(
             key=self.key,
@@ -296,27 +278,14 @@ class Session:
             optimizer=self.optimizer.state_dict(),
             generators=generators(self.device),
         )
-        try:
-            checkpoints.save(self.folder / CHECKPOINT, checkpoint)
-        except storage.WriteError as error:
-            raise self._kept(error) from error
-        self.saved = time.monotonic()
-
-    def _kept(self, error: storage.WriteError) -> storage.WriteError:
-        return storage.WriteError(f"{error}; {self._place()}, make room and run the same command again")
-
-    def _place(self) -> str:
-        """What the folder keeps."""
-        if self.folder is None or not (self.folder / CHECKPOINT).exists():
-            return "nothing is kept"
-        return f"the last checkpoint is kept in {self.folder}"
+        self.folder.save(checkpoint)
 
     def leave(self) -> None:
         """After an interrupt: keep the steps that are done and say how to go on."""
-        at, place = self.progress, self._place()
-        if self.folder is not None and not self.torn:
+        at, path, kept = self.progress, self.folder.path, self.folder.contents()
+        if path is not None and not self.unfinished:
             with self.interrupts.deferred():
                 self.save()
-            place = f"epoch {at.epoch}, step {at.step} of {len(self.batches)} is kept in {self.folder}"
-        again = "pass a folder" if self.folder is None else "run the same command again"
-        print(f"interrupted: {place}; {again} to go on", file=sys.stderr)
+            kept = f"epoch {at.epoch}, step {at.step} of {len(self.batches)} is kept in {path}"
+        again = "pass a folder" if path is None else "run the same command again"
+        print(f"interrupted: {kept}; {again} to go on", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Train a stack of blocks with any method, so that a run can be killed, resumed, measured and repeated.
 
-    from dlinear.bridge.trainer import Training, train
+    from dlinear.bridge.training import Training, train
     run = train(stack, split, method, Training(epochs=5), folder="results/mine")
 
 A run with a folder writes metrics.jsonl, one line an epoch, and checkpoint.pt; called again with the same
@@ -20,12 +20,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlinear.bridge.autograd.blocks import GradientFunction
 from dlinear.bridge.data.split import Split
 from dlinear.bridge.training import checkpoints, metrics
 from dlinear.bridge.training.batching import noise_seed
 from dlinear.bridge.training.evaluation import device_generators
 from dlinear.bridge.training.metrics import Run
-from dlinear.bridge.training.session import CHECKPOINT, METRICS, Method, Probe, Session, next_rate
+from dlinear.bridge.training.run_folder import CHECKPOINT, METRICS, RunFolder
+from dlinear.bridge.training.session import Probe, Session, next_rate
 from dlinear.bridge.training.settings import SETTINGS, Setting, Training, setting
 from dlinear.optional import needed
 from dlinear.runs import records
@@ -34,7 +36,6 @@ __all__ = [
     "CHECKPOINT",
     "METRICS",
     "SETTINGS",
-    "Method",
     "Probe",
     "Run",
     "Setting",
@@ -49,7 +50,7 @@ __all__ = [
 def train(
     stack: nn.Module,
     split: Split,
-    method: Method,
+    method: GradientFunction,
     training: Training | None = None,
     *,
     folder: records.Folder | None = None,
@@ -85,34 +86,34 @@ def train(
             finished is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
-    with needed("a training run"):
-        from tqdm import tqdm
-
-    training = training or Training()
-    session = Session(stack, split, method, training, None if folder is None else Path(folder), every)
+    files = RunFolder(None if folder is None else Path(folder), every)
+    session = Session(stack, split, method, training or Training(), files)
     epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
     key = _key(session, epochs, identity)
     with session.interrupts, torch.random.fork_rng(device_generators(session.device)):
-        torch.manual_seed(noise_seed(training.seed))
+        torch.manual_seed(noise_seed(session.training.seed))
         session.open(key)
-        total = training.epochs * len(session.batches)
-        silent = None if progress else True  # None: silent unless a terminal is there
-        with tqdm(total=total, initial=session.progress.steps, unit="step", disable=silent) as bar:
-            _epochs(session, bar, probe, probe_at)
+        try:
+            _finish(session, probe, probe_at, progress)
+        except KeyboardInterrupt:
+            session.leave()
+            raise
     return metrics.run_of(session.rows)
 
 
-def _epochs(session: Session, bar: Any, probe: Probe | None, probe_at: Collection[int] | None) -> None:
-    """All epochs that are left; an interrupt leaves a checkpoint."""
-    try:
+def _finish(session: Session, probe: Probe | None, probe_at: Collection[int] | None, progress: bool) -> None:
+    """Run the epochs that are still to do; epoch 0 has no steps."""
+    with needed("a training run"):
+        from tqdm import tqdm
+
+    total = session.training.epochs * len(session.batches)
+    silent = None if progress else True  # None: silent unless a terminal is there
+    with tqdm(total=total, initial=session.progress.steps, unit="step", disable=silent) as bar:
         if not session.rows:
             session.close_epoch(probe, probe_at)
         while session.going_on():
             session.run_epoch(bar)
             session.close_epoch(probe, probe_at)
-    except KeyboardInterrupt:
-        session.leave()
-        raise
 
 
 def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:

@@ -11,9 +11,8 @@ from paths import ROOT
 from torch import nn
 
 import dlinear
-from dlinear.bridge.models import NAMES, DeepStack, FourierPath, Stack, TaskShape, model
-from dlinear.bridge.models.readouts import READOUTS, Exits, Fixed, Pool
-from dlinear.bridge.models.registry import BUILDERS
+from dlinear.bridge.models import NAMES, DeepStack, FourierPath, Stack, TaskShape, model, register, registry
+from dlinear.bridge.models.readouts import READOUTS, Exits, Fixed, Pool, Shared
 from dlinear.bridge.models.seeding import seeded, semi_orthogonal
 from dlinear.errors import DataError, DomainError, HorizonError, MissingDependencyError, ShapeError
 
@@ -143,7 +142,7 @@ def test_seeding_leaves_nothing_behind_after_an_error():
         (
             lambda t: model("resnet", t),
             DomainError,
-            "unknown model 'resnet'; the names are linear, mlp,",
+            "unknown model 'resnet'; the names are deep, linear, mlp,",
         ),
         (
             lambda t: model("mlp", t, widht=3),
@@ -211,8 +210,42 @@ def test_the_zoo_is_imported_when_it_is_asked_for():
 
 
 def test_every_builder_documents_itself():
-    for name, builder in BUILDERS.items():
+    for name, builder in registry._BUILDERS.items():
         assert inspect.getdoc(builder), name
+
+
+def test_a_model_from_outside_the_package_is_known_by_name(monkeypatch):
+    """One builder is all that the registry needs of a model: seeding, precision and knobs follow."""
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+
+    def plain(task, seed, *, depth=2):
+        """Square layers, then a trained head."""
+        return Stack([nn.Linear(task.features, task.features) for _ in range(depth)], Shared(nn.Identity()))
+
+    register("plain", plain)
+    register("plain", plain)  # again: nothing happens
+    stack = model("plain", TaskShape((3,), 3), 5, depth=4, dtype=torch.float64)
+    again = model("plain", TaskShape((3,), 3), 5, depth=4, dtype=torch.float64)
+    assert stack.depth == 4
+    assert stack.blocks[0].weight.dtype == torch.float64
+    assert all(torch.equal(a, b) for a, b in zip(stack.parameters(), again.parameters(), strict=True))
+    with pytest.raises(DomainError, match="plain has no knob 'width'; its knobs are depth"):
+        model("plain", TaskShape((3,), 3), width=4)
+    with pytest.raises(DomainError, match=r"the names are .*plain.*did you mean plain"):
+        model("plane", TaskShape((3,), 3))
+    with pytest.raises(DomainError, match="'deep' exists already"):
+        register("deep", plain)
+    for bad in ("", None):
+        with pytest.raises(DomainError, match="expected a word"):
+            register(bad, plain)
+
+
+def test_every_file_of_models_with_builders_is_collected():
+    """A file that ends with BUILDERS is found without being named anywhere."""
+    folder = ROOT / "dlinear" / "bridge" / "models"
+    ends = {p.stem for p in folder.glob("*.py") if re.search(r"^BUILDERS = ", p.read_text(), re.MULTILINE)}
+    assert {builder.__module__.rpartition(".")[2] for builder in registry._BUILDERS.values()} == ends
+    assert list(NAMES) == sorted(registry._BUILDERS) == sorted(TINY)
 
 
 # Readouts
