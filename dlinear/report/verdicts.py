@@ -40,4 +40,5 @@ def finish(answers: Sequence[Answer]) -> int:
     """Print the verdict lines; the exit status, 0 iff none fails."""
     lines = [str(answer) for answer in answers]
     print("\n".join(lines or ["no verdict: too few seeds or too shallow networks to judge"]))
-    return 1 if any(answer.holds is False for answer in answers) else 0
+    # numpy's own False is not False
+    return 1 if any(answer.holds is not None and not answer.holds for answer in answers) else 0

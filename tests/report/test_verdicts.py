@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from paths import ROOT
 
@@ -21,6 +22,12 @@ def test_an_undecided_question_is_no_support_and_no_failure(capsys):
     said = capsys.readouterr().out.splitlines()
     assert said == ["no verdict: order: 1.2 [-70, 70]: take more seeds", "supported: constant: 1.0"]
     assert report.finish([vague, report.Answer("constant", False, "2.0")]) == 1
+
+
+@pytest.mark.parametrize("holds", [False, np.bool_(False), np.array(1.0) > 2])
+def test_a_no_of_any_kind_fails_the_script(holds):
+    """A comparison of numpy's gives no `False`; the line and the exit status must not disagree."""
+    assert report.finish([report.Answer("constant", True, "1.0"), report.Answer("order", holds, "2.0")]) == 1
 
 
 @pytest.mark.parametrize(

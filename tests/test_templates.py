@@ -1,0 +1,183 @@
+"""The templates of docs/templates: copied to where CONTRIBUTING says, each is found and works."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from paths import ROOT
+
+import dlinear
+from dlinear import bridge
+from dlinear.bridge.models import registry
+from dlinear.certify import decide
+from dlinear.certify.claims import Verdict
+from dlinear.errors import DomainError, ShapeError
+from dlinear.runs import collection
+from dlinear.theory import limits
+
+TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.py"))
+PLACES = {
+    "claim": "proofs/window_work.py",
+    "sim": "sims/scalar_limit.py",
+    "figure": "paper_figs/scalar_limit.py",
+    "ensemble": "dlinear/networks/signs.py",
+    "model": "dlinear/bridge/models/gated.py",
+}
+
+
+def load(name):
+    """The template as a module, from its own place."""
+    path = ROOT / "docs" / "templates" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"_template_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A copy of the scripts with the templates among them."""
+    root = tmp_path_factory.mktemp("tree")
+    for folder in ("proofs", "sims", "paper_figs"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("claim", "sim", "figure"):
+        shutil.copy(ROOT / "docs" / "templates" / f"{name}.py", root / PLACES[name])
+    return root
+
+
+def run(tree, *words):
+    """A command in the copy; the library is the one under test."""
+    command = [sys.executable, "-m", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_there_is_a_template_for_each_kind():
+    assert {path.stem for path in TEMPLATES} == set(PLACES)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_a_template_is_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_contributing_names_every_template_and_its_place():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for name, place in PLACES.items():
+        assert f"docs/templates/{name}.py" in text
+        assert f"`{os.path.dirname(place)}/NAME.py`" in text
+
+
+# -- claim --------------------------------------------------------------------------------------------------
+def test_the_claim_is_found_and_proved_and_its_twin_fails(tree):
+    done = run(tree, "proofs", "window_work")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 statements: 1 proved" in done.stdout
+    assert (tree / "results" / "certificates" / "window_work.json").is_file()
+    (claim,) = load("claim").CLAIMS
+    row = decide.decide(claim)
+    assert row.outcome.verdict is Verdict.PROVED
+    assert row.twin.verdict is Verdict.UNDECIDED
+    for depth in range(1, 9):  # the words of the claim against the library's count
+        assert min(dlinear.costs.block_vjps(depth, h) for h in range(1, depth + 1)) == depth
+
+
+def test_the_claim_names_a_function_and_a_test_that_exist():
+    (claim,) = load("claim").CLAIMS
+    module, _, name = claim.function.removeprefix("dlinear.").rpartition(".")
+    assert callable(getattr(getattr(dlinear, module), name))
+    assert (ROOT / claim.test).is_file()
+
+
+# -- sim and figure -----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def simulated(tree):
+    return run(tree, "sims.scalar_limit", "--depths", "100", "300", "--results", "toy")
+
+
+def test_the_sim_runs_resumes_and_judges(tree, simulated):
+    assert simulated.returncode == 0, simulated.stdout + simulated.stderr
+    assert "2 computed, 0 resumed" in simulated.stdout
+    assert simulated.stdout.splitlines()[-1].startswith("supported: error ~ T^-1")
+    again = run(tree, "sims.scalar_limit", "--depths", "100", "300", "--results", "toy")
+    assert "0 computed, 2 resumed" in again.stdout
+    assert again.stdout.splitlines()[1:] == simulated.stdout.splitlines()[1:]
+    data = collection.load_latest(tree / "toy" / "scalar_limit")
+    assert data["sin2"].dims == ("depth", "missed")
+    refused = run(tree, "sims.scalar_limit", "--depths", "5")
+    assert (refused.returncode, refused.stderr) == (2, "error: --depths must be 100 or more; received (5,)\n")
+
+
+def test_the_sim_notices_a_wrong_law(tmp_path, monkeypatch, capsys):
+    """False twin: Lemma C.5 with 1 % more."""
+    sim, law = load("sim"), dlinear.scalar.sin2
+    monkeypatch.setattr(sim.dlinear.scalar, "sin2", lambda *numbers: 1.01 * law(*numbers))
+    assert sim.main(sim.Knobs(results=str(tmp_path), depths=(300, 3000))) == 1
+    assert "NOT SUPPORTED: error ~ T^-1" in capsys.readouterr().out
+
+
+def test_the_figure_is_found_and_drawn_from_the_record(tree, simulated):
+    missing = run(tree, "paper_figs", "scalar_limit", "--results", "nowhere", "--figures", "drawn")
+    assert missing.returncode == 1
+    assert missing.stderr.endswith("; run: python -m sims.scalar_limit\n")
+    done = run(tree, "paper_figs", "scalar_limit", "--results", "toy", "--figures", "drawn")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tree / "drawn")) == ["scalar_limit.pdf", "scalar_limit.png"]
+
+
+# -- ensemble -----------------------------------------------------------------------------------------------
+def test_the_ensemble_is_a_network_with_the_law_that_it_states():
+    kind = load("ensemble").SignNetwork
+    net = kind(depth=3000, width=3, sigma=2.0, seed=1)
+    assert isinstance(net, dlinear.Network)
+    whole = net.deviations(0, 3000)
+    assert np.array_equal(net.deviations(1234, 1300), whole[1234:1300])
+    assert np.allclose(abs(whole), 2.0 / (3000 * np.sqrt(3)), rtol=1e-15)
+    entries = whole.reshape(3000, -1)
+    noise = 1 / np.sqrt(entries.size)
+    assert abs(np.sign(entries).mean()) < 4 * noise
+    assert abs(np.corrcoef(entries[:-1].ravel(), entries[1:].ravel())[0, 1]) < 4 * noise
+    phi = np.random.default_rng(0).normal(size=(3, 3))
+    profile = dlinear.alignment(net, phi, 3000 - np.arange(1, 30))
+    predicted = limits.rough_constants(None, 2.0, phi, 3000).quadratic
+    measured = profile.sin2 / limits.decay_law(1.0, 0.0, profile.shortfall, 3000)
+    assert np.mean(measured) == pytest.approx(predicted, rel=0.5)
+    assert (
+        dlinear.fit_decay(profile).kind
+        == dlinear.fit_decay(
+            dlinear.alignment(dlinear.GaussianNetwork(3000, 3, sigma=2.0, seed=1), phi, profile.horizons)
+        ).kind
+    )
+
+
+@pytest.mark.parametrize("change", [{"depth": 0}, {"width": 2.5}, {"sigma": -1.0}, {"seed": None}])
+def test_the_ensemble_refuses_what_makes_no_sense(change):
+    with pytest.raises(DomainError, match=next(iter(change))):
+        load("ensemble").SignNetwork(**{"depth": 5, "width": 2, **change})
+
+
+# -- model --------------------------------------------------------------------------------------------------
+def test_the_model_is_made_by_name_and_trained_by_a_horizon(monkeypatch):
+    monkeypatch.setitem(registry.BUILDERS, "gated", load("model").gated)
+    monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "gated"))
+    task = bridge.TaskShape((1, 2, 3), 4)
+    stack = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)
+    again = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)
+    assert stack.depth == 5
+    assert all(torch.equal(a, b) for a, b in zip(stack.parameters(), again.parameters(), strict=True))
+    x = torch.randn(6, 1, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    loss = bridge.Supervised(torch.nn.functional.cross_entropy, torch.arange(6) % 4)
+    bridge.horizon_backward(stack.blocks, x, loss, horizon=5, readout=stack.readout)
+    loss(again(x)).backward()
+    for a, b in zip(stack.parameters(), again.parameters(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-10, atol=1e-14)
+    with pytest.raises((DomainError, ShapeError), match="depth"):
+        bridge.model("gated", task, 3, depth=0)
