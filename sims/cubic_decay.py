@@ -23,7 +23,7 @@ import dlinear
 from dlinear import report
 from dlinear.analysis import profiles, statistics
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, ProfileCell, Target, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
@@ -38,31 +38,25 @@ QUANTITIES = {  # what is compared: the attribute of the fit, its symbol, the th
 }
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
 JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems are about large T
+TOY = "--data random --width 4 --depths 100 1000 --seeds 3 --points 10"  # seconds, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(Target, Launch):
     """What to run."""
 
-    depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # three decades show that the order does not drift
-    ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # all of them
-    seeds: int = 10  # enough for a Student interval on a noisy constant
-    largest: float = 0.02  # of T: beyond it the next order in 1 - h/T is seen in the constant
-    sigma: float = 1.0  # of the Gaussian and orthogonal layers; the law is in sigma^2
-    crossover: float = 30.0  # shortfall at which the mixed layers change their order; inside every range
+    depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # T, layers; three decades would show a drift
+    ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # kinds of layers; all
+    seeds: int = 10  # networks of each kind and depth; enough for an interval of a noisy constant
+    largest: float = 0.02  # largest shortfall m, as a fraction of T; beyond it the next order in m/T shows
+    sigma: float = 1.0  # size of Gaussian and orthogonal layers (D = sigma Xi/T); the law is in sigma^2
+    crossover: float = 30.0  # shortfall m* at which mixed layers change their order; inside every range
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(ProfileCell):
     """One network."""
 
-    ensemble: str
-    depth: int
-    seed: int
-    data_identity: str
-    width: int
-    data: str
-    points: int
     largest: float
     sigma: float
     crossover: float
