@@ -113,8 +113,8 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
     mean_law = [float(law.mean()) for law in laws.values()]
     predicted = mean_law[list(laws).index(name)] if name in laws else limits.crossover(*mean_law, depth)
     measured = getattr(fit, name)
-    low, high = fit.order_interval
-    row = [ensemble, str(depth), f"{fit.order:.3f}", f"[{low:.3f}, {high:.3f}]", symbol]
+    order = f"{statistics.Estimate(fit.order, *fit.order_interval):.3f}"
+    row = [ensemble, str(depth), order, symbol]
     row += [f"{measured:.4g}", f"{predicted:.4g}", f"{measured / predicted:.3f}", fit.kind]
     if depth < JUDGED_FROM or len(found) < 2:
         return row, []
@@ -123,7 +123,7 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
         wanted, tolerance = ORDERS[ensemble]
         close = abs(fit.order - wanted) <= tolerance
         question = f"{ensemble} layers, T = {depth}: order {wanted:g} +- {tolerance:g}"
-        answers.append(report.Answer(question, close, f"{fit.order:.3f} [{low:.3f}, {high:.3f}]"))
+        answers.append(report.Answer(question, close, order))
     question = f"{ensemble} layers, T = {depth}: Theorem {theorem}, measured/predicted"
     if ensemble == "smooth":
         each = [dlinear.fit_decay(one).cubic for one in found] / laws["cubic"]
@@ -154,7 +154,7 @@ def main(knobs: Knobs) -> int:
         return bool(sweep.failed or sweep.lost)
     judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
     print(f"{knobs.data}, width {knobs.width}, mean over {knobs.seeds} seeds; {sweep}")
-    header = ("ensemble", "T", "order", "95 % interval", "", "measured", "predicted", "ratio", "verdict")
+    header = ("ensemble", "T", "order [95 %]", "", "measured", "predicted", "ratio", "verdict")
     print(report.table(header, [row for row, _ in judged]))
     return report.finish([answer for _, answers in judged for answer in answers])
 

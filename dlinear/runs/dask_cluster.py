@@ -27,7 +27,7 @@ from dlinear.runs.dask_worker import compute_packed, packed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
 TRIES = 3  # of a cell that the cluster loses (a restarted scheduler)
-POLL = 1.0  # seconds of silence before the workers are counted
+POLL = 1.0  # seconds without a result before the workers are counted
 SILENT = logging.CRITICAL + 1
 
 

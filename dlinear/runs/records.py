@@ -2,8 +2,9 @@
 
 A *cell* is one setting of an experiment's knobs. Its key is the sha256 of the knobs' sorted JSON; its
 file holds the numbers and, as UTF-8 bytes in the array `record`, their metadata (knobs, dimensions,
-versions, git revision, seconds). A file is written beside its place, synced and renamed, so that it is
-either whole or absent. Damaged, foreign and newer files are named by a `RecordWarning` and skipped.
+versions, git revision, seconds). A file is written under another name in the same folder, synced and
+renamed, so that it is either whole or absent. Damaged, foreign and newer files are named by a
+`RecordWarning` and skipped.
 
 Each array names its own dimensions; a scalar knob that differs between cells (and always seed, depth
 and ensemble) becomes a dimension of the labelled dataset that `load` returns.
