@@ -28,23 +28,21 @@ reproduce: proofs sims figures
 proofs: $(STAMP)
 	$(BIN)/python -m proofs
 
-sims: $(STAMP)
-	$(BIN)/python -m sims.cubic_decay
-	$(BIN)/python -m sims.rough_layers
-	$(BIN)/python -m sims.theorem_a
-	$(BIN)/python -m sims.oscillating_limit
-	$(BIN)/python -m sims.autograd_error
+# A simulation or a figure is found by its file; bridge_* are of real models, large_* run only when asked.
+SIMS := $(patsubst sims/%.py,%,$(filter-out sims/bridge_% sims/large_%,$(wildcard sims/[a-z]*.py)))
+BRIDGE := $(patsubst sims/%.py,%,$(wildcard sims/bridge_*.py))
+FIGURES := $(patsubst paper_figs/%.py,%,$(filter-out paper_figs/bridge_%,$(wildcard paper_figs/[a-z]*.py)))
+BRIDGE_FIGURES := $(patsubst paper_figs/%.py,%,$(wildcard paper_figs/bridge_*.py))
 
-THEORY := autograd_error crossover decay k_map lemma_c5 oscillating_limit prefactor theorem_a
+sims: $(STAMP)
+	set -e; for name in $(SIMS); do $(BIN)/python -m sims.$$name; done
 
 figures: sims
-	$(BIN)/python -m paper_figs $(THEORY)
+	$(BIN)/python -m paper_figs $(FIGURES)
 
 bridge: $(STAMP)
-	$(BIN)/python -m sims.bridge_slopes
-	$(BIN)/python -m sims.bridge_memory
-	$(BIN)/python -m sims.bridge_tradeoff
-	$(BIN)/python -m paper_figs bridge_slopes bridge_training bridge_memory bridge_pareto
+	set -e; for name in $(BRIDGE); do $(BIN)/python -m sims.$$name; done
+	$(BIN)/python -m paper_figs $(BRIDGE_FIGURES)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2

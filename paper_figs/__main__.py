@@ -32,9 +32,9 @@ NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not p
 class Knobs:
     """What to draw."""
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # figures; all by default
-    results: str = "results"  # where the simulations put their records
-    figures: str = "figures"  # where PDF and PNG go
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # figures by name; none stands for all
+    results: str = "results"  # folder of the simulations' records
+    figures: str = "figures"  # folder that PDF and PNG are written to
 
 
 def main(knobs: Knobs) -> int:

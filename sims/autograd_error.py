@@ -24,17 +24,18 @@ from dlinear.runs.knobs import at_least, cell_from, check
 from dlinear.runs.launch import LocalRun
 
 EPSILON = float(np.finfo(np.float64).eps)
+TOY = "--depths 3 6 --widths 2 3 --points 4 --seeds 2"  # a second, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(LocalRun):
     """What to run."""
 
-    depths: tuple[int, ...] = (8, 32, 96)  # autograd over all windows costs T h products
-    widths: tuple[int, ...] = (4,)  # any
-    points: int = 12  # horizons, evenly from 1 to T
-    seeds: int = 3  # random layers and targets
-    printed: bool = False  # eq. (27) with the printed right factor, which is off by one layer
+    depths: tuple[int, ...] = (8, 32, 96)  # T, layers; autograd over all windows costs T h products
+    widths: tuple[int, ...] = (4,)  # n, rows of a layer; the identity holds for any
+    points: int = 12  # number of horizons h, evenly from 1 to T; both ends are among them
+    seeds: int = 3  # networks of each size, each with a target; an error shows in every one
+    printed: bool = False  # eq. (27) as printed, whose right factor misses a layer; the verdict must fail
 
 
 @dataclass(frozen=True)

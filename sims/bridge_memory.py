@@ -36,6 +36,7 @@ CLASSES = 10
 LEAST = 0.99  # R^2 of a line
 QUARTER = 40  # blocks from which h = 4 is to need less than a quarter of back-propagation
 WINDOW = 0.02  # relative tolerance of the largest window
+TOY = "--depth 40 --width 8 --batch 5 --stage 2 --images 2 --points 5"  # seconds, for the tests
 
 
 @dataclass(frozen=True)

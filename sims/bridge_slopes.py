@@ -46,6 +46,10 @@ with script.imports():
     from dlinear.bridge.angles.slopes import Slope, SlopeProbe
 
 NAME = "bridge_slopes"
+TOY = (  # seconds, for the tests
+    "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 --epochs 2 --seeds 2 "
+    "--smooth-seeds 2 --draws 4 --points 6 --combinations identity-smooth tanh-smooth relu-rough"
+)
 ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
 COMBINATIONS = (
     *(f"{act}-smooth" for act in ACTIVATIONS),

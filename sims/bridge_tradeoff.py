@@ -65,6 +65,10 @@ from dlinear.runs.stages import Stages
 from dlinear.theory import costs
 
 NAME = "bridge_tradeoff"
+TOY = (  # seconds, for the tests
+    "--depth 4 --width 8 --samples 60 --test-samples 60 --batch 20 --epochs 1 --seeds 2 --rates 0.03 "
+    "--horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1"
+)
 MLP = {"depth": 64, "width": 256}
 RESNET = {"data": "cifar10", "depth": 30, "width": 16, "batch": 32}
 PRESETS: dict[tuple[str, bool], dict[str, Any]] = {  # what a knob left open is: (model, --full)

@@ -23,7 +23,7 @@ import dlinear
 from dlinear import report
 from dlinear.analysis import profiles, statistics
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, Target, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, ProfileCell, Target, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
@@ -38,31 +38,25 @@ QUANTITIES = {  # what is compared: the attribute of the fit, its symbol, the th
 }
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
 JUDGED_FROM = 1000  # shallower networks are shown but not judged: the theorems are about large T
+TOY = "--data random --width 4 --depths 100 1000 --seeds 3 --points 10"  # seconds, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(Target, Launch):
     """What to run."""
 
-    depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # three decades show that the order does not drift
-    ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # all of them
-    seeds: int = 10  # enough for a Student interval on a noisy constant
-    largest: float = 0.02  # of T: beyond it the next order in 1 - h/T is seen in the constant
-    sigma: float = 1.0  # of the Gaussian and orthogonal layers; the law is in sigma^2
-    crossover: float = 30.0  # shortfall at which the mixed layers change their order; inside every range
+    depths: tuple[int, ...] = (100, 1000, 10_000, 100_000)  # T, layers; three decades would show a drift
+    ensembles: tuple[Ensemble, ...] = ("smooth", "gaussian", "orthogonal", "mixed")  # kinds of layers; all
+    seeds: int = 10  # networks of each kind and depth; enough for an interval of a noisy constant
+    largest: float = 0.02  # largest shortfall m, as a fraction of T; beyond it the next order in m/T shows
+    sigma: float = 1.0  # size of Gaussian and orthogonal layers (D = sigma Xi/T); the law is in sigma^2
+    crossover: float = 30.0  # shortfall m* at which mixed layers change their order; inside every range
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(ProfileCell):
     """One network."""
 
-    ensemble: str
-    depth: int
-    seed: int
-    data_identity: str
-    width: int
-    data: str
-    points: int
     largest: float
     sigma: float
     crossover: float
@@ -119,8 +113,8 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
     mean_law = [float(law.mean()) for law in laws.values()]
     predicted = mean_law[list(laws).index(name)] if name in laws else limits.crossover(*mean_law, depth)
     measured = getattr(fit, name)
-    low, high = fit.order_interval
-    row = [ensemble, str(depth), f"{fit.order:.3f}", f"[{low:.3f}, {high:.3f}]", symbol]
+    order = f"{statistics.Estimate(fit.order, *fit.order_interval):.3f}"
+    row = [ensemble, str(depth), order, symbol]
     row += [f"{measured:.4g}", f"{predicted:.4g}", f"{measured / predicted:.3f}", fit.kind]
     if depth < JUDGED_FROM or len(found) < 2:
         return row, []
@@ -129,7 +123,7 @@ def judge(data: Any, ensemble: str, depth: int) -> tuple[list[str], list[report.
         wanted, tolerance = ORDERS[ensemble]
         close = abs(fit.order - wanted) <= tolerance
         question = f"{ensemble} layers, T = {depth}: order {wanted:g} +- {tolerance:g}"
-        answers.append(report.Answer(question, close, f"{fit.order:.3f} [{low:.3f}, {high:.3f}]"))
+        answers.append(report.Answer(question, close, order))
     question = f"{ensemble} layers, T = {depth}: Theorem {theorem}, measured/predicted"
     if ensemble == "smooth":
         each = [dlinear.fit_decay(one).cubic for one in found] / laws["cubic"]
@@ -160,7 +154,7 @@ def main(knobs: Knobs) -> int:
         return bool(sweep.failed or sweep.lost)
     judged = [judge(data, ensemble, depth) for ensemble in knobs.ensembles for depth in sorted(knobs.depths)]
     print(f"{knobs.data}, width {knobs.width}, mean over {knobs.seeds} seeds; {sweep}")
-    header = ("ensemble", "T", "order", "95 % interval", "", "measured", "predicted", "ratio", "verdict")
+    header = ("ensemble", "T", "order [95 %]", "", "measured", "predicted", "ratio", "verdict")
     print(report.table(header, [row for row, _ in judged]))
     return report.finish([answer for _, answers in judged for answer in answers])
 

@@ -34,7 +34,7 @@ from dlinear.engine.parallel import distributed, rendezvous
 from dlinear.engine.parallel.threads import ParallelMap, Threads
 from dlinear.errors import DlinearError, DomainError
 from dlinear.runs import collection, records, script, sweeps
-from dlinear.runs.knobs import POSITIVE, Target, at_least, cell_from, check
+from dlinear.runs.knobs import POSITIVE, ProfileCell, Target, at_least, cell_from, check
 from dlinear.theory import limits
 
 with script.imports():
@@ -50,6 +50,7 @@ ORDERS = {"gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15), "smooth-constant":
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
 SINGLE = 0.01  # relative error of sin^2 that a float32 run may have
 COMPARED = 100_000  # depth, at most, at which float32 is compared with float64
+TOY = "--data random --width 3 --depth 30000 100000 --points 8"  # a second, for the tests
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,9 @@ class Knobs(Target):
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(ProfileCell):
     """One network, and what its times were taken on."""
 
-    ensemble: str
-    depth: int
-    seed: int
-    data_identity: str
-    width: int
-    data: str
-    points: int
     largest: int
     sigma: float
     precision: Precision

@@ -27,19 +27,20 @@ CLOSE = 0.03  # of the leading term, between the two shortfalls:
 LEAST = 200  # below it the sum over layers is not yet an integral
 MOST = 0.005  # of T; above it the next order in 1 - h/T is seen
 SWING = 0.05  # relative: anything above cannot be a remainder of order 1/m or 1 - h/T
+TOY = "--depths 1000 200000 --points 30"  # a second, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(LocalRun):
     """What to run."""
 
-    depths: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # each decade adds a period and a half
-    a: float = 0.7  # size of the layers
-    b: float = 0.8  # swing of the layers; the swing of the ratio is about a quarter of it
+    depths: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # T, layers; a decade adds a period and a half
+    a: float = 0.7  # mean size of A(s); of order one
+    b: float = 0.8  # relative swing of A(s); that of the ratio is about a quarter of it
     w: float = 4.0  # frequency in log(1 - s); one period is a factor e^(2 pi/w) = 4.8 in the shortfall
-    y: float = 0.5  # target, away from X (no residual) and 2X (no cubic term)
-    points: int = 100  # shortfalls, evenly in ratio
-    largest: float = 0.2  # of T
+    y: float = 0.5  # target; away from X (no residual) and 2X (no cubic term)
+    points: int = 100  # number of shortfalls m, evenly in ratio; 25 in each period
+    largest: float = 0.2  # largest shortfall m, as a fraction of T; the leading term still shows there
 
 
 @dataclass(frozen=True)

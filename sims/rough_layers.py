@@ -25,38 +25,32 @@ from dlinear import report
 from dlinear.analysis import profiles, statistics
 from dlinear.engine import products
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import POSITIVE, PROFILE, Target, at_least, below, cell_from, check
+from dlinear.runs.knobs import POSITIVE, PROFILE, ProfileCell, Target, at_least, below, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.theory import limits
 
 PARTS = ("prefactor", "crossover", "brownian")
 GROUPS = 10  # of seeds, left out in turn
 ORDER = 0.15  # tolerance of the order 2
+TOY = "--data random --width 3 --depths 300 1000 --seeds 4 --points 8 --largest 30"  # seconds, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(Target, Launch):
     """What to run."""
 
-    depths: tuple[int, ...] = (3000, 10_000, 30_000)  # a decade, deep enough for m* << T
-    seeds: int = 40  # a crossing point of two noisy laws needs many
-    largest: int = 300  # shortfall: ten times the crossover, and a tenth of the least depth
-    sigma: float = 1.0  # of the part prefactor; q is in sigma^2
-    brownian_sigma: float = 0.5  # the product of layers then varies by a factor of about two
-    crossover: float = 30.0  # m* asked for: sigma of that part follows from it
+    depths: tuple[int, ...] = (3000, 10_000, 30_000)  # T, layers; a decade, deep enough for m* << T
+    seeds: int = 40  # networks of each part and depth; the crossing of two noisy laws needs many
+    largest: int = 300  # largest shortfall m, layers; ten times m* and a tenth of the least depth
+    sigma: float = 1.0  # size of the layers of the part prefactor (rho = sigma/T); q is in sigma^2
+    brownian_sigma: float = 0.5  # the same with rho = sigma/sqrt(T); 0.5: their product varies twofold
+    crossover: float = 30.0  # m*, layers, of the part crossover, whose sigma follows; inside the range
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(ProfileCell):
     """One network; `ensemble` is the part."""
 
-    ensemble: str
-    depth: int
-    seed: int
-    data_identity: str
-    width: int
-    data: str
-    points: int
     largest: int
     sigma: float
     brownian_sigma: float

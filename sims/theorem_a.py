@@ -25,17 +25,18 @@ from dlinear.runs.launch import LocalRun
 from dlinear.theory import bounds
 
 ENSEMBLES = ("identical", "smooth", "gaussian", "orthogonal")
+TOY = "--depth 40 --width 3 --seeds 2 --points 8"  # a second, for the tests
 
 
 @dataclass(frozen=True)
 class Knobs(LocalRun):
     """What to run."""
 
-    depth: int = 300  # every horizon of a network this deep is cheap
-    width: int = 5  # the bound holds for any
-    c: float = 0.5  # bound on ||W~||_2; the room grows like e^(6c)
-    seeds: int = 20  # targets and random layers
-    points: int = 40  # shortfalls, evenly in ratio up to T - 1
+    depth: int = 300  # T, layers; every horizon of a network this deep is cheap
+    width: int = 5  # n, rows of a layer; the bound holds for any
+    c: float = 0.5  # bound on ||W~||_2, below T; the room between bound and angle grows like e^(6c)
+    seeds: int = 20  # networks of each kind, each with a target; one close to the bound should be among them
+    points: int = 40  # number of shortfalls m, evenly in ratio up to T - 1; all scales are seen
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 3.3 inches wide, 8 point, TrueType fonts embedded, the Okabe-Ito palette (safe for colour-blind readers),
 no dates inside the files. The convention of every figure: measured values are points, a prediction is a
-line drawn over them, the verdict stands above the axes in words and the legend below them, off the data.
+line drawn over them, the verdict in words is above the axes and the legend below them, outside the data.
 """
 
 from __future__ import annotations

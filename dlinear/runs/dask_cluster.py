@@ -1,7 +1,7 @@
 """The cells of a sweep on a Dask cluster that was started beforehand (docs/cluster.md).
 
 Nothing listens in this process: it only connects to the scheduler. `compute` and its cell travel by value,
-so that a script's own module need not be importable on the workers; `dlinear` and what it depends on must be,
+so that a script's own module need not be importable on the workers; `dlinear` and its dependencies must be,
 in the same versions. Cells of a worker that dies are computed again by another one.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -23,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError
-from dlinear.runs.pool import THREADS
-from dlinear.runs.sweeps import Arrays, Compute, Computed, Results, timed
+from dlinear.runs.computation import Arrays, CellResult, CellResults, Compute
+from dlinear.runs.dask_worker import compute_packed, packed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
-TRIES = 3  # of a cell that the cluster forgets (a restarted scheduler)
-POLL = 1.0  # seconds of silence before the workers are counted
+TRIES = 3  # of a cell that the cluster loses (a restarted scheduler)
+POLL = 1.0  # seconds without a result before the workers are counted
 SILENT = logging.CRITICAL + 1
 
 
@@ -62,11 +61,12 @@ class Cluster:
             if not getattr(self, name) > 0:
                 raise DomainError(f"{name} must be a positive number of seconds, not {getattr(self, name)}")
 
-    def gather(self, cells: Mapping[str, Any], compute: Compute) -> Results:
+    def gather(self, cells: Mapping[str, Any], compute: Compute) -> CellResults:
         """(key, arrays and seconds, or the exception) of each cell as it arrives.
 
-        Dask gives a cell up after its worker died `allowed-failures` + 1 times (4 by default), be it the
-        cause or a neighbour. Such cells are run once more one by one at the end; what dies then is guilty.
+        Dask gives a cell up after its worker died `allowed-failures` + 1 times (4 by default), whether that
+        cell or another one caused it. Such cells are run again at the end, one at a time: a worker that dies
+        then was killed by its cell.
 
         Raises:
             ClusterError: no scheduler, or no workers, within the times stated.
@@ -76,19 +76,19 @@ class Cluster:
             from distributed.scheduler import KilledWorker
 
             killed = []
-            for key, outcome in self._computed(client, address, cells, compute):
-                if isinstance(outcome, KilledWorker):
+            for key, result in self._computed(client, address, cells, compute):
+                if isinstance(result, KilledWorker):
                     killed.append(key)
                 else:
-                    yield key, outcome
+                    yield key, result
             gone: ClusterError | None = None
             for key in killed:
                 try:
                     if gone is None:
-                        ((_, outcome),) = self._computed(client, address, {key: cells[key]}, compute)
-                        yield key, _blamed(outcome) if isinstance(outcome, KilledWorker) else outcome
+                        ((_, result),) = self._computed(client, address, {key: cells[key]}, compute)
+                        yield key, _killer(result) if isinstance(result, KilledWorker) else result
                         continue
-                except ClusterError as error:  # it took the last worker with it
+                except ClusterError as error:  # this cell killed the last worker
                     gone = error
                 yield key, gone
 
@@ -101,8 +101,8 @@ class Cluster:
         address = self.scheduler or self._address()
         with _quiet():
             try:
-                with ThreadPoolExecutor(1) as apart:  # a notebook's own event loop may be running
-                    apart.submit(asyncio.run, _answers(address, self.answer)).result()
+                with ThreadPoolExecutor(1) as thread:  # this one may run the event loop of a notebook
+                    thread.submit(asyncio.run, _answers(address, self.answer)).result()
                 client = distributed.Client(address, timeout=self.answer, set_as_default=False)
             except Exception as error:
                 raise ClusterError(f"no Dask scheduler at {address} within {self.answer:g} s") from error
@@ -112,7 +112,7 @@ class Cluster:
                 client.close(timeout=self.answer)
 
     def _address(self) -> str:
-        """The address in the scheduler's file, which may still be on its way over a network."""
+        """The address in the scheduler's file, which may appear late on a network's file system."""
         path = Path(self.scheduler_file or "")
         deadline = time.monotonic() + self.answer
         while True:
@@ -124,28 +124,28 @@ class Cluster:
                     raise ClusterError(f"{path} {what} (waited {self.answer:g} s)") from error
             time.sleep(min(0.2, self.answer))
 
-    def _computed(self, client: Any, address: str, cells: Mapping[str, Any], compute: Compute) -> Results:
+    def _computed(self, client: Any, address: str, cells: Mapping[str, Any], compute: Compute) -> CellResults:
         executor = client.get_executor(pure=False)
         arrived: queue.SimpleQueue[Future[tuple[Arrays, float]]] = queue.SimpleQueue()
         waiting = list(cells)[::-1]
-        flying: dict[Future[tuple[Arrays, float]], str] = {}
+        submitted: dict[Future[tuple[Arrays, float]], str] = {}
         tries = dict.fromkeys(cells, 0)
         watch = _Watch(address, self.patience)
 
         def again() -> None:  # a lost connection cancels everything in flight
             self._reconnected(client, address)
-            keys = list(flying.values())
-            while flying:
-                flying.popitem()[0].cancel()
+            keys = list(submitted.values())
+            while submitted:
+                submitted.popitem()[0].cancel()
             waiting.extend(reversed(keys))
 
         try:
-            while waiting or flying:
-                while waiting and len(flying) < AHEAD:
+            while waiting or submitted:
+                while waiting and len(submitted) < AHEAD:
                     key = waiting.pop()
                     tries[key] += 1
-                    future = executor.submit(_work, _packed(compute, cells[key]))
-                    flying[future] = key
+                    future = executor.submit(compute_packed, packed(compute, cells[key]))
+                    submitted[future] = key
                     future.add_done_callback(arrived.put)
                 try:
                     future = arrived.get(timeout=POLL)
@@ -156,16 +156,16 @@ class Cluster:
                         again()
                     continue
                 watch.saw(True)
-                if future not in flying:
+                if future not in submitted:
                     continue
                 if not future.cancelled():
-                    yield flying.pop(future), _outcome(future)
-                elif tries[flying[future]] < TRIES:
+                    yield submitted.pop(future), _result_of(future)
+                elif tries[submitted[future]] < TRIES:
                     again()
                 else:
-                    yield flying.pop(future), ClusterError(f"the cluster forgot it {TRIES} times")
+                    yield submitted.pop(future), ClusterError(f"the cluster lost it in each of {TRIES} tries")
         finally:
-            for future in flying:
+            for future in submitted:
                 future.cancel()
 
     def _reconnected(self, client: Any, address: str) -> None:
@@ -178,7 +178,7 @@ class Cluster:
 
 
 async def _answers(address: str, timeout: float) -> None:
-    """Greet the scheduler: the client itself would wait for ever for a port that takes calls in silence."""
+    """Connect once, with a limit: the client would wait for ever for a port that never answers."""
     from distributed.comm import connect
     from distributed.security import Security
 
@@ -188,14 +188,14 @@ async def _answers(address: str, timeout: float) -> None:
 
 
 class _Watch:
-    """When a worker was last seen; waiting for one is said once, and has an end."""
+    """When a worker was last seen; waiting for one is reported once and limited."""
 
     def __init__(self, address: str, patience: float) -> None:
         self.address, self.patience = address, patience
         self.last, self.said = time.monotonic(), False
 
     def saw(self, workers: Any) -> None:
-        """Take notice of a look at the workers.
+        """Note whether there are workers now.
 
         Raises:
             ClusterError: there have been none for too long.
@@ -209,61 +209,22 @@ class _Watch:
             print(f"no worker at {self.address}: waiting up to {self.patience:g} s", file=sys.stderr)
 
 
-def _outcome(future: Future[tuple[Arrays, float]]) -> Computed:
+def _result_of(future: Future[tuple[Arrays, float]]) -> CellResult:
     error = future.exception()
     if error is None:
         return future.result()
     return error if isinstance(error, Exception) else ClusterError(f"it ended with {error!r}")
 
 
-def _blamed(error: Any) -> ClusterError:
+def _killer(error: Any) -> ClusterError:
+    """What is reported of a cell that kills every worker that computes it."""
     count, last = error.allowed_failures + 1, error.last_worker.address
     return ClusterError(f"its worker died in each of {count} tries, the last on {last}: see its log")
 
 
-def _packed(compute: Compute, cell: Any) -> bytes:
-    """Both as bytes for a worker's memory: their own modules by value, installed ones by name."""
-    import cloudpickle
-
-    function = compute
-    while isinstance(function, functools.partial):
-        function = function.func
-    names = {getattr(function, "__module__", None), type(cell).__module__}
-    own = [sys.modules[name] for name in names - {None, "builtins", "__main__"} if name in sys.modules]
-    own = [module for module in own if module.__name__.partition(".")[0] != "dlinear"]
-    fresh = [module for module in own if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
-    try:
-        for module in fresh:
-            cloudpickle.register_pickle_by_value(module)
-        packed: bytes = cloudpickle.dumps((compute, cell))
-    finally:
-        for module in fresh:
-            cloudpickle.unregister_pickle_by_value(module)
-    return packed
-
-
-def _work(packed: bytes) -> tuple[Arrays, float]:
-    """One cell, on a worker."""
-    import cloudpickle
-
-    compute, cell = cloudpickle.loads(packed)
-    _pin_threads()
-    return timed(compute, cell)
-
-
-@functools.cache
-def _pin_threads() -> None:
-    """One BLAS thread in this process: the libraries loaded already, and those still to come."""
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    with contextlib.suppress(ImportError):
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(1)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the client's own log of a lost scheduler: the sweep says it in one line."""
+    """Without the client's log lines about a lost scheduler: the sweep reports it in one line."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
     levels = [one.level for one in loggers]
     for one in loggers:

@@ -12,7 +12,7 @@ import numpy as np
 from dlinear.data.tasks import TaskName, load_task
 from dlinear.errors import DomainError
 
-Cell = TypeVar("Cell")
+CellType = TypeVar("CellType")
 Knobs = TypeVar("Knobs")
 
 
@@ -74,7 +74,7 @@ def filled(knobs: Knobs, values: Mapping[str, Any]) -> Knobs:
     return replace(knobs, **open_)  # type: ignore[type-var]
 
 
-def cell_from(kind: type[Cell], knobs: Any, **own: Any) -> Cell:
+def cell_from(kind: type[CellType], knobs: Any, **own: Any) -> CellType:
     """A cell (a dataclass) of its own values and of the knobs that have the names of its other fields."""
     names = [field.name for field in fields(kind) if field.name not in own]  # type: ignore[arg-type]
     return kind(**own, **{name: getattr(knobs, name) for name in names if hasattr(knobs, name)})
@@ -84,17 +84,17 @@ def cell_from(kind: type[Cell], knobs: Any, **own: Any) -> Cell:
 class Source:
     """Where data sets that are not bundled come from."""
 
-    data_folder: str | None = None  # where to look for them, before DLINEAR_DATA and ./data
-    download: bool = False  # fetch the official archives when no copy is found
+    data_folder: str | None = None  # folder of data sets, searched before DLINEAR_DATA and ./data
+    download: bool = False  # whether official archives are fetched when no copy is found
 
 
 @dataclass(frozen=True)
 class Target(Source):
     """The data whose whitened target Phi the networks are measured against, and the points of a profile."""
 
-    data: TaskName = "digits"  # real labels and images, bundled with scikit-learn: no download
-    width: int = 10  # the paper's; the labels of ten classes fill it exactly
-    points: int = 20  # shortfalls, evenly in ratio
+    data: TaskName = "digits"  # data set of the target; digits are real and bundled with scikit-learn
+    width: int = 10  # n, rows of a layer; 10 is the paper's, and ten classes fill it exactly
+    points: int = 20  # number of shortfalls m, evenly in ratio; 20 resolve two decades
 
     def phi(self) -> tuple[np.ndarray, str]:
         """Phi, (n, n), and the identity of the data it comes from.
@@ -104,3 +104,26 @@ class Target(Source):
         """
         task, identity = load_task(self.data, self.width, folder=self.data_folder, download=self.download)
         return task.phi, identity
+
+
+@dataclass(frozen=True)
+class ProfileCell:
+    """What names the profile of one network against one target; a sim's own cell adds its other knobs.
+
+    Attributes:
+        ensemble: kind of layers.
+        depth: T.
+        seed: of the layers.
+        data_identity: content of the data that Phi comes from.
+        width: n.
+        data: name of the data set.
+        points: number of shortfalls.
+    """
+
+    ensemble: str
+    depth: int
+    seed: int
+    data_identity: str
+    width: int
+    data: str
+    points: int

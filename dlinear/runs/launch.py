@@ -15,8 +15,8 @@ from dlinear.runs.dask_cluster import Cluster
 class LocalRun:
     """Where the few cells of a quick script are kept."""
 
-    results: str = "results"  # records go to <results>/<name of the script>
-    workers: int | None = 0  # processes; cells of milliseconds need none
+    results: str = "results"  # folder of all records; a script writes to <results>/<its name>
+    workers: int | None = 0  # number of processes; 0 computes in this one, enough for cells of milliseconds
 
     def sweep(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> sweeps.Sweep:
         """`sweeps.run` of the cells into <results>/<name>, as the knobs say.
@@ -43,12 +43,12 @@ class LocalRun:
 class Launch(LocalRun):
     """Where many cells are computed and kept."""
 
-    workers: int | None = None  # processes here; one per core by default, 0 or 1 for none
-    scheduler: str | None = None  # tcp://HOST:PORT of a Dask scheduler: its workers compute instead
-    scheduler_file: str | None = None  # the same, by the file that the scheduler wrote (docs/cluster.md)
-    answer: float = 30.0  # seconds that the scheduler may take to answer
-    patience: float = 600.0  # seconds without any Dask worker before the sweep stops
-    shard: str | None = None  # i/N computes the i-th of N parts (job arrays); verdicts wait for all parts
+    workers: int | None = None  # number of processes here; None: one per core, 0 or 1: this process alone
+    scheduler: str | None = None  # address tcp://HOST:PORT of a Dask scheduler whose workers compute instead
+    scheduler_file: str | None = None  # file that the Dask scheduler wrote, in place of its address
+    answer: float = 30.0  # seconds within which the scheduler must answer; a loaded one takes a few
+    patience: float = 600.0  # seconds without any Dask worker until the sweep stops; jobs may be queued
+    shard: str | None = None  # i/N: the i-th of N disjoint parts of the cells, for job arrays
 
     def sweep(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> sweeps.Sweep:
         """`sweeps.run` of the cells into <results>/<name>, as the knobs say.

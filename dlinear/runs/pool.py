@@ -1,25 +1,23 @@
-"""A pool of spawned processes that ends with its parent."""
+"""Items over spawned processes with one BLAS thread each, which end with their parent."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from dlinear.runs.signals import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Answers = Generator[tuple[str, Result | Exception], None, None]
 
 TRIES = 2  # an item whose process dies so often is given up
-
-THREADS = (
+THREADS = (  # the variables that limit the threads of a process
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -28,16 +26,17 @@ THREADS = (
 )
 
 
-def spread(function: Callable[[Item], Result], items: Mapping[str, Item], workers: int) -> Answers[Result]:
-    """(key, result or exception) of each item as it is done, from spawned processes with one BLAS thread
-    each.
+def spread(
+    function: Callable[[Item], Result], items: Mapping[str, Item], workers: int
+) -> Generator[tuple[str, Result | Exception], None, None]:
+    """(key, result or exception) of each item as it is done.
 
     Each worker is an executor of one process that holds one item at a time. So a process that dies takes
     only that item with it: the item is tried once more, in a new process, and the other workers go on. All
     are ended at once when the caller stops asking.
     """
     todo, deaths = deque(items), dict.fromkeys(items, 0)
-    with _processes(min(workers, len(items))) as crew:
+    with _workers(min(workers, len(items))) as crew:
         running: dict[Future[Result], tuple[int, str]] = {}
 
         def start(place: int) -> None:
@@ -69,7 +68,7 @@ def _answer(future: Future[Result]) -> Result | Exception:
         return error
 
 
-class _Crew:
+class _Workers:
     """Executors of one process each."""
 
     def __init__(self, count: int) -> None:
@@ -79,10 +78,10 @@ class _Crew:
         return len(self._executors)
 
     def _new(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_obey_parent)
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
     def submit(self, place: int, function: Callable[[Item], Result], item: Item) -> Future[Result]:
-        """Hand an item to a worker; one whose process died while it had nothing to do is replaced first."""
+        """Hand an item to a worker; one whose process died while it was idle is replaced first."""
         try:
             return self._executors[place].submit(function, item)
         except BrokenProcessPool:
@@ -101,12 +100,12 @@ class _Crew:
 
 
 @contextlib.contextmanager
-def _processes(count: int) -> Iterator[_Crew]:
-    """The workers; ended at once when the sweep is interrupted."""
+def _workers(count: int) -> Iterator[_Workers]:
+    """So many workers with one BLAS thread each; ended at once when the block raises."""
     before = set(multiprocessing.active_children())
     saved = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))
-    crew = _Crew(count)
+    crew = _Workers(count)
     try:
         yield crew
     except BaseException:
@@ -120,29 +119,3 @@ def _processes(count: int) -> Iterator[_Crew]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _obey_parent() -> None:
-    """Ctrl-C reaches the whole process group, only the parent answers it; a worker ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=[multiprocessing.parent_process()], daemon=True).start()
-
-
-def _follow(parent: Any) -> None:
-    """Wait for the parent's end, however it comes (SIGKILL as well), and end at once."""
-    parent.join()
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM is an interrupt too, so that workers are ended and the message printed; own handlers stay."""
-    here = threading.current_thread() is threading.main_thread()
-    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

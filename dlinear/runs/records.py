@@ -2,8 +2,9 @@
 
 A *cell* is one setting of an experiment's knobs. Its key is the sha256 of the knobs' sorted JSON; its
 file holds the numbers and, as UTF-8 bytes in the array `record`, their metadata (knobs, dimensions,
-versions, git revision, seconds). A file is written beside its place, synced and renamed, so that it is
-either whole or absent. Damaged, foreign and newer files are named by a `RecordWarning` and skipped.
+versions, git revision, seconds). A file is written under another name in the same folder, synced and
+renamed, so that it is either whole or absent. Damaged, foreign and newer files are named by a
+`RecordWarning` and skipped.
 
 Each array names its own dimensions; a scalar knob that differs between cells (and always seed, depth
 and ensemble) becomes a dimension of the labelled dataset that `load` returns.
@@ -11,28 +12,22 @@ and ensemble) becomes a dimension of the labelled dataset that `load` returns.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlinear import storage
 from dlinear.errors import RecordError
+from dlinear.runs import provenance
 from dlinear.storage import replacing
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT = "dlinear record"
 VERSION = 1
@@ -126,7 +121,7 @@ def write(
         "key": key(values),
         "knobs": values,
         "dimensions": {name: list(dims) for name, (dims, _) in arrays.items()},
-        "meta": {"versions": _versions(), "revision": _revision(), "seconds": seconds},
+        "meta": {"versions": provenance.versions(), "revision": provenance.revision(), "seconds": seconds},
     }
     numbers["record"] = np.frombuffer(json.dumps(head, sort_keys=True).encode(), np.uint8)
     path = cells(folder) / f"{head['key']}.npz"
@@ -180,30 +175,3 @@ def read(path: Folder) -> Record:
     if fault:
         raise RecordError(f"{path} is damaged: {fault}")
     return Record(head["key"], knobs, arrays, {name: tuple(dims) for name, dims in dimensions.items()}, meta)
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {"python": platform.python_version(), "numpy": np.__version__}
-    with contextlib.suppress(PackageNotFoundError):
-        found["dlinear"] = version("dlinear")
-    return found
-
-
-@functools.cache
-def _revision() -> str | None:
-    """The commit of the checkout that this library runs from (+changes when it has any), or None."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

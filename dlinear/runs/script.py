@@ -6,11 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from dlinear import optional
 from dlinear.errors import DlinearError, MissingDependencyError
+from dlinear.runs.command_line import parse
 
 
 @contextlib.contextmanager
@@ -51,19 +51,9 @@ def command(main: Callable[[], int]) -> int:
         return 130
 
 
-def _program() -> str:
-    """How this script was started, for the help: python -m sims.NAME."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    name = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).name
-    return f"python -m {name}" if spec else name
-
-
 def run(main: Callable[[Any], int], knobs: type, description: str | None) -> int:
-    """`command` of `main` with knobs (a dataclass) from the command line."""
+    """`command` of `main` with knobs (a dataclass) from the command line.
 
-    def started() -> int:
-        import tyro
-
-        return main(tyro.cli(knobs, description=description, prog=_program()))
-
-    return command(started)
+    A command line that cannot be read is one line on stderr and the exit status 2, like every refused input.
+    """
+    return command(lambda: main(parse(knobs, description)))

@@ -1,4 +1,4 @@
-"""Run the cells of an experiment over a pool of processes, keep each as it finishes, and resume.
+"""Compute the cells of an experiment that have no record yet, and keep each as it finishes.
 
 A cell is one frozen dataclass of knobs; `compute(cell)` must be a top-level function (the processes are
 spawned) that returns the arrays of `records.write`. Cells whose record exists are not computed again.
@@ -8,38 +8,33 @@ Any `concurrent.futures.Executor` can be passed instead of the local pool, or a 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import sys
-import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-
-from numpy.typing import ArrayLike
+from typing import Any
 
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError, RecordError
 from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
-from dlinear.runs import collection, records
-from dlinear.runs.pool import spread, terminable
+from dlinear.runs import collection, pool, records
+from dlinear.runs.computation import (
+    Arrays,
+    CellResults,
+    Compute,
+    Gatherer,
+    in_this_process,
+    through_executor,
+    timed,
+)
+from dlinear.runs.signals import sigterm_interrupts
 
-Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]
-Compute = Callable[[Any], Arrays]
-Computed = tuple[Arrays, float] | Exception
-Results = Generator[tuple[str, Computed], None, None]
-
-
-class Gatherer(Protocol):
-    """Computes cells somewhere else."""
-
-    def gather(self, cells: Mapping[str, Any], compute: Compute) -> Results:
-        """(key, arrays and seconds, or the exception) of each cell as it arrives."""
+__all__ = ["Arrays", "Compute", "Gatherer", "Sweep", "run"]
 
 
 @dataclass(frozen=True)
@@ -92,8 +87,7 @@ def run(
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
     A cell that raises is reported on stderr and the rest go on (unless it lacks a package: so would they); so
-    does one whose process dies twice. Ctrl-C or a SIGTERM keeps what is
-    finished and says how to go on.
+    does one whose process dies twice. Ctrl-C or a SIGTERM keeps what is finished and says how to go on.
 
     Args:
         folder: results/<experiment>.
@@ -101,7 +95,7 @@ def run(
         compute: top-level function, cell -> arrays by name as (dimensions, values).
         workers: processes; 0 or 1 computes here, None takes one per core.
         executor: anything that runs `submit`, used instead of a local pool; its owner pins the threads
-            of its workers and closes it. Or a `dask_cluster.Cluster`.
+            of its workers and closes it. Or a `cluster.Cluster`.
         shard: i/N takes the i-th of N disjoint parts of the cells; the parts together are all of them.
 
     Raises:
@@ -113,61 +107,62 @@ def run(
     """
     if workers is not None and workers < 0:
         raise DomainError(f"workers must be 0 or more, not {workers}")
-    with needed("a sweep"):
-        from tqdm import tqdm
-
     place = Path(folder)
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
     there = _present(place, wanted)
     missing = {key: cell for key, cell in wanted.items() if key not in there}
-    try:
-        with (
-            terminable(),
-            tqdm(total=len(missing), desc=place.name, unit="cell", disable=None) as bar,
-            contextlib.closing(_results(missing, compute, workers, executor)) as results,
-        ):
-            failed = _written(place, wanted, results, bar.update)
-    except (KeyboardInterrupt, DlinearError) as stop:
-        _say_what_is_kept(place, wanted, isinstance(stop, KeyboardInterrupt))
-        raise
-    absent = _absent(place, wanted)
-    lost = tuple(key for key in absent if key not in failed)
+    with _what_is_kept(place, wanted), sigterm_interrupts():
+        count, failed = _keep(place, missing, _results(missing, compute, workers, executor))
+    lost = tuple(key for key in _absent(place, wanted) if key not in failed)
     if not failed and not lost and shard is None:
         collection.mark_latest(place, list(wanted))
-    return Sweep(place, tuple(wanted), len(missing) - len(absent), len(there), failed, lost, shard)
+    return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
 
 
-def _written(
-    place: Path, wanted: Mapping[str, Any], results: Results, update: Callable[[], Any]
-) -> dict[str, str]:
-    """Write each result as it arrives; key -> one line for each cell that failed."""
-    failed: dict[str, str] = {}
-    for key, result in results:
-        update()
-        if isinstance(result, ModuleNotFoundError):
-            raise missing_package("a cell", result) from result
-        if isinstance(result, MissingDependencyError):  # no other cell would do better
-            raise result
-        if isinstance(result, Exception):
-            failed[key] = f"{type(result).__name__}: {' '.join(str(result).split())}"
-            print(f"cell {key[:12]} of {place.name} failed: {failed[key]}", file=sys.stderr)
-            continue
-        records.write(place, wanted[key], *result)
-    return failed
+def _keep(place: Path, cells: Mapping[str, Any], results: CellResults) -> tuple[int, dict[str, str]]:
+    """Write a record of each result as it arrives; how many, and one line for each cell that failed."""
+    with needed("a sweep"):
+        from tqdm import tqdm
+
+    count, failed = 0, dict[str, str]()
+    with (
+        tqdm(total=len(cells), desc=place.name, unit="cell", disable=None) as bar,
+        contextlib.closing(results),
+    ):
+        for key, result in results:
+            bar.update()
+            if isinstance(result, ModuleNotFoundError):
+                raise missing_package("a cell", result) from result
+            if isinstance(result, MissingDependencyError):  # no other cell would do better
+                raise result
+            if isinstance(result, Exception):
+                failed[key] = f"{type(result).__name__}: {' '.join(str(result).split())}"
+                print(f"cell {key[:12]} of {place.name} failed: {failed[key]}", file=sys.stderr)
+                continue
+            records.write(place, cells[key], *result)
+            count += 1
+    return count, failed
 
 
-def _say_what_is_kept(place: Path, wanted: Mapping[str, Any], interrupted: bool) -> None:
-    kept = len(wanted) - len(_absent(place, wanted))
-    if kept or interrupted:
-        print(
-            f"{'interrupted' if interrupted else 'stopped'}: {kept} of {len(wanted)} cells are kept in "
-            f"{records.cells(place)}; run the same command again to compute the rest",
-            file=sys.stderr,
-        )
+@contextlib.contextmanager
+def _what_is_kept(place: Path, wanted: Mapping[str, Any]) -> Iterator[None]:
+    """Whatever stops the block, one line on stderr says how many cells are kept and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, DlinearError) as stop:
+        word = "interrupted" if isinstance(stop, KeyboardInterrupt) else "stopped"
+        kept = len(wanted) - len(_absent(place, wanted))
+        if kept or word == "interrupted":
+            print(
+                f"{word}: {kept} of {len(wanted)} cells are kept in {records.cells(place)}; "
+                "run the same command again to compute the rest",
+                file=sys.stderr,
+            )
+        raise
 
 
 def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
-    """Every N-th cell from the i-th on, in the order asked: cells of one kind are dealt out evenly."""
+    """Every N-th cell from the i-th on, in the order asked: parts hold equally many cells of each kind."""
     if shard is None:
         return wanted
     found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard, re.ASCII)
@@ -197,47 +192,16 @@ def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
     return there
 
 
-def timed(compute: Compute, cell: Any) -> tuple[Arrays, float]:
-    """compute(cell) and the seconds it took."""
-    start = time.perf_counter()
-    return compute(cell), time.perf_counter() - start
-
-
 def _results(
     cells: Mapping[str, Any], compute: Compute, workers: int | None, executor: Executor | Gatherer | None
-) -> Results:
-    if executor is not None and not isinstance(executor, Executor):
+) -> CellResults:
+    """The results of the cells from wherever they are computed."""
+    if isinstance(executor, Executor):
+        yield from through_executor(executor, cells, compute)
+    elif executor is not None:
         if cells:  # a finished run needs no cluster
             yield from executor.gather(cells, compute)
-        return
-    if executor is not None:
-        yield from _gather(executor, cells, compute)
-        return
-    count = min(len(cells), workers if workers is not None else os.cpu_count() or 1)
-    if count <= 1:
-        for key, cell in cells.items():
-            try:
-                yield key, timed(compute, cell)
-            except Exception as error:
-                yield key, error
-        return
-    yield from spread(partial(timed, compute), cells, count)
-
-
-def _gather(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> Results:
-    futures: dict[Future[tuple[Arrays, float]], str] = {}
-    for key, cell in cells.items():
-        try:
-            futures[executor.submit(timed, compute, cell)] = key
-        except BrokenProcessPool as error:
-            yield key, error
-    try:
-        for future in as_completed(futures):
-            try:
-                result: Computed = future.result()
-            except Exception as error:
-                result = error
-            yield futures[future], result
-    finally:
-        for future in futures:
-            future.cancel()
+    elif (count := min(len(cells), workers if workers is not None else os.cpu_count() or 1)) <= 1:
+        yield from in_this_process(cells, compute)
+    else:
+        yield from pool.spread(functools.partial(timed, compute), cells, count)

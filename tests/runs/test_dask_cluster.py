@@ -144,7 +144,7 @@ def dask(tmp_path):
 def eventually(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"did not happen within {seconds:g} s"
         time.sleep(0.02)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dlinear.errors import RecordError
-from dlinear.runs import collection, records
+from dlinear.runs import collection, provenance, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +65,12 @@ def test_round_trip_is_exact(tmp_path):
 
 
 def test_outside_a_checkout_the_revision_is_null(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "__file__", str(tmp_path / "site" / "dlinear" / "runs" / "records.py"))
-    records._revision.cache_clear()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "site" / "dlinear" / "runs" / "provenance.py"))
+    provenance.revision.cache_clear()
     try:
-        assert records._revision() is None
+        assert provenance.revision() is None
     finally:
-        records._revision.cache_clear()
+        provenance.revision.cache_clear()
 
 
 @pytest.mark.parametrize(

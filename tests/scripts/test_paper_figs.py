@@ -15,19 +15,12 @@ from dlinear.report import plotting
 from dlinear.runs import script
 
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
-TOY = {
-    "cubic_decay": "--data random --width 3 --depths 300 --seeds 2 --points 8",
-    "rough_layers": "--data random --width 3 --depths 300 1000 --seeds 3 --points 6 --largest 30",
-    "oscillating_limit": "--depths 20000 --points 20",
-    "theorem_a": "--depth 30 --width 2 --seeds 2 --points 6",
-    "autograd_error": "--depths 3 5 --points 3 --seeds 1",
-    "bridge_tradeoff": "--depth 4 --width 8 --samples 60 --test-samples 60 --batch 20 --epochs 1 --seeds 2 "
-    "--rates 0.03 --horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1",
-    "bridge_memory": "--depth 40 --width 8 --batch 5 --stage 2 --images 2 --points 5",
-    "bridge_slopes": "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 "
-    "--epochs 2 --seeds 2 --smooth-seeds 2 --draws 4 --points 6 "
-    "--combinations identity-smooth tanh-smooth relu-rough",
-}
+
+
+def needed():
+    """The simulations whose records the figures need: a figure says so by the command that makes them."""
+    commands = {importlib.import_module(f"paper_figs.{name}").NEEDS for name in FIGURES} - {""}
+    return sorted(re.fullmatch(r"python -m sims\.(\w+)", command)[1] for command in commands)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +28,10 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     sys.path.insert(0, str(ROOT))
     try:
-        for name, words in TOY.items():
+        for name in needed():
             sim = importlib.import_module(f"sims.{name}")
-            sim.main(tyro.cli(sim.Knobs, args=[*words.split(), "--results", str(folder), "--workers", "0"]))
+            place = ["--results", str(folder), "--workers", "0"]
+            sim.main(tyro.cli(sim.Knobs, args=[*sim.TOY.split(), *place]))
     finally:
         sys.path.remove(str(ROOT))
     return folder

@@ -1,0 +1,58 @@
+"""How a cell is computed: what goes in, what comes back, here or through an executor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
+
+from numpy.typing import ArrayLike
+
+Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]  # name -> (dimensions, values), as `records.write`
+Compute = Callable[[Any], Arrays]  # a cell -> its arrays
+CellResult = tuple[Arrays, float] | Exception  # arrays and seconds, or what the cell raised
+CellResults = Generator[tuple[str, CellResult], None, None]  # with the cells' keys, as they arrive
+
+
+class Gatherer(Protocol):
+    """Computes cells somewhere else."""
+
+    def gather(self, cells: Mapping[str, Any], compute: Compute) -> CellResults:
+        """The result of each cell as it arrives."""
+
+
+def timed(compute: Compute, cell: Any) -> tuple[Arrays, float]:
+    """compute(cell) and the seconds it took."""
+    start = time.perf_counter()
+    return compute(cell), time.perf_counter() - start
+
+
+def in_this_process(cells: Mapping[str, Any], compute: Compute) -> CellResults:
+    """One cell after the other."""
+    for key, cell in cells.items():
+        try:
+            yield key, timed(compute, cell)
+        except Exception as error:
+            yield key, error
+
+
+def through_executor(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> CellResults:
+    """All cells by `submit`; those that have not begun are cancelled when the generator is closed."""
+    futures: dict[Future[tuple[Arrays, float]], str] = {}
+    for key, cell in cells.items():
+        try:
+            futures[executor.submit(timed, compute, cell)] = key
+        except BrokenProcessPool as error:
+            yield key, error
+    try:
+        for future in as_completed(futures):
+            try:
+                result: CellResult = future.result()
+            except Exception as error:
+                result = error
+            yield futures[future], result
+    finally:
+        for future in futures:
+            future.cancel()
