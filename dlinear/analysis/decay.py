@@ -278,7 +278,7 @@ def _gls(y: Floats, design: Floats, noise: Floats, allowed: Floats) -> tuple[Flo
 
 
 def _positive_interval(value: float, reach: float) -> Interval:
-    """The error of a scale is relative: a walk that came out short looks precise, so upwards in logarithms."""
+    """A scale has a relative error, and a walk that came out short looks precise: upwards in logarithms."""
     above = value * float(np.exp(reach / value)) if 0 < reach < 2 * value else value + reach
     return max(0.0, value - reach), max(above, value + reach)
 
