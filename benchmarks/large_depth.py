@@ -76,7 +76,7 @@ def engine_of(knobs: Knobs) -> Engine:
 
 
 def dense(depth: int, width: int, seed: int) -> tuple[dlinear.DenseNetwork, np.ndarray]:
-    """Gaussian layers of scale 1/T held in memory, and a random target."""
+    """Gaussian layers of scale 1/T as one array, and a random target."""
     rng = np.random.default_rng(seed)
     deviations = rng.standard_normal((depth, width, width))
     deviations /= depth * np.sqrt(width)

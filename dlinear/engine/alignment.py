@@ -59,7 +59,7 @@ def alignment(
     every = isinstance(horizons, str) and horizons == "all" and net.depth > 1
     asked = as_horizons(range(1, net.depth) if every else horizons, net.depth)
     engine = engine or Engine()
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
         if every:
             found = all_inner_products(net, phi, engine)
         else:

@@ -32,7 +32,7 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
     """
     phi = as_phi(phi, net)
     h = as_horizon(horizon, net.depth)
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
         gradients = _gradients(read_layers(net, 0, net.depth), phi, h)
     if not np.isfinite(gradients).all():
         explain_overflow(net, Engine())

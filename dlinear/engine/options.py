@@ -15,7 +15,7 @@ class Engine:
 
     Attributes:
         backend: numpy or torch.
-        team: the map over chunks: `parallel.threads.Threads`, or the ranks of `parallel.distributed`.
+        team: the map over chunks, `parallel.threads.Threads`, or the ranks of `parallel.distributed`.
         memory: budget in bytes for the engine's arrays, beside a network that is itself in memory. None:
             256 MiB, or as much as the network itself takes.
         chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
