@@ -1,16 +1,17 @@
-"""What does an angle cost, against the work that cannot be avoided and against what a user would write?
+"""What does an angle cost, against the least work possible and against what a user would write?
 
     python -m benchmarks.large_depth                       # every part, about ten minutes on two cores
     python -m benchmarks.large_depth --parts floor peers
     python -m benchmarks.large_depth --device cuda --parts floor growth
 
 Parts, each measured side by side in this one run, medians of alternating repeats, ratios first:
-floor   alignment at 16 log-spaced shortfalls against five batched n x n products a layer (matmul of the same
-        shapes, in place): products of the layers, states, costates, and two for g_T.
-peers   the same numbers by per-horizon autograd, and by eq. (27) in a double loop.
-growth  time and peak extra memory against T for a generated network, each T in a process of its own.
-all     every horizon at once: direct and by FFT.
-layers  generation of Gaussian layers, apart.
+
+    floor   alignment at 16 log-spaced shortfalls against five batched n x n products a layer (matmul of the
+            same shapes, in place): products of the layers, states, costates, and two for g_T
+    peers   the same numbers by per-horizon autograd, and by eq. (27) in a double loop
+    growth  time and peak extra memory against T for a generated network, each T in a process of its own
+    all     every horizon at once: by matrix products and by FFT
+    layers  generation of Gaussian layers alone
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ Part = Literal["floor", "peers", "growth", "all", "layers"]
 class Knobs:
     """What to measure."""
 
-    parts: tuple[Part, ...] = ("floor", "peers", "growth", "all", "layers")  # all of them
-    device: str | None = None  # numpy; "cuda" or "cpu" runs the engine on torch
-    threads: int | None = None  # one per core
-    repeats: int = 5  # odd, so that the median is a measurement
-    floor: tuple[tuple[int, int], ...] = ((1_000_000, 10), (100_000, 32))  # (T, n) of dense networks
-    peers: tuple[int, ...] = (64, 128, 256, 512)  # T of the comparison with autograd and loops
-    growth: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)  # T of generated networks
-    everything: tuple[int, ...] = (1024, 4096)  # T of all horizons at once
-    seed: int = 0  # of layers and target
+    parts: tuple[Part, ...] = ("floor", "peers", "growth", "all", "layers")  # parts to measure; all of them
+    floor: tuple[tuple[int, int], ...] = ((1_000_000, 10), (100_000, 32))  # (T, n) of part floor
+    peers: tuple[int, ...] = (64, 128, 256, 512)  # T of part peers; autograd takes minutes beyond
+    growth: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)  # T of part growth, layers generated
+    everything: tuple[int, ...] = (1024, 4096)  # T of part all; at 4096 FFT and products take equal time
+    seed: int = 0  # of layers and target; times hardly depend on it
+    repeats: int = 5  # measurements of each time; odd, so that the median is one of them
+    device: str | None = None  # torch device of the engine ("cpu", "cuda"); None is numpy
+    threads: int | None = None  # number of threads; one per core
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -75,7 +76,7 @@ def engine_of(knobs: Knobs) -> Engine:
 
 
 def dense(depth: int, width: int, seed: int) -> tuple[dlinear.DenseNetwork, np.ndarray]:
-    """Gaussian layers of scale 1/T held in memory, and a random target."""
+    """Gaussian layers of scale 1/T as one array, and a random target."""
     rng = np.random.default_rng(seed)
     deviations = rng.standard_normal((depth, width, width))
     deviations /= depth * np.sqrt(width)

@@ -40,7 +40,7 @@ class MissingDependencyError(DlinearError):
 
 
 class DistributedError(DlinearError):
-    """A process of a team is missing, dead or has failed; the message says which and what was awaited."""
+    """A rank of a distributed run is missing, dead or has failed; the message says which, and at what."""
 
 
 class MeterError(DlinearError):

@@ -7,9 +7,9 @@
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 -m sims.large_depth --depth 1e7
 
-Layers W(t) = I + D(t) are made chunk by chunk and never held together: Gaussian or orthogonal, with
-D = sigma Xi_t/T, or smooth and constant, D = A/T. Under torchrun each process owns a range of layers; the
-numbers are the same to rounding. One cell is one network, kept in results/large_depth when it is finished.
+Layers W(t) = I + D(t) are generated chunk by chunk and never stored together: Gaussian or orthogonal, with
+D = sigma Xi_t/T, or smooth and constant, D = A/T. Under torchrun each process computes a range of layers; the
+numbers are the same to rounding. One cell is one network, recorded in results/large_depth at its end.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ TOY = "--data random --width 3 --depth 30000 100000 --points 8"  # a second, for
 class Knobs(Target):
     """What to run; not `Launch`, for the processes here work on each cell together."""
 
-    depth: tuple[float, ...] = (1e8,)  # 1e8 notation is accepted; each depth is one cell
-    ensemble: Ensemble = "gaussian"  # the one whose theorem needs depth; made on the device
-    largest: float | None = None  # shortfall; by default 1e6, at most T/100: beyond it the next order shows
-    sigma: float = 1.0  # of the random layers; the law is in sigma^2
-    seed: int = 0  # one network says enough where the shortfalls span six decades
-    device: Device = "cpu"  # cpu: numpy, fastest there below width 64; torch-cpu: to compare; cuda: a GPU
-    precision: Precision = "float64"  # float32 is faster on a GPU; its error is measured and printed
-    threads: Count = None  # one per core by default; torch has its own
-    memory: float = 256.0  # MiB for what is held at once
-    timeout: float = distributed.TIMEOUT  # seconds without a sign of life from a process of torchrun
-    results: str = "results"  # records go to <results>/large_depth
+    depth: tuple[float, ...] = (1e8,)  # T, number of layers, a cell each; 1e8 exceeds any network in use
+    ensemble: Ensemble = "gaussian"  # kind of layers; Theorem C, the one about Gaussian layers, needs depth
+    largest: float | None = None  # largest shortfall m; 1e6 or T/100: beyond it the next order shows
+    sigma: float = 1.0  # size of the random layers; sin^2 is proportional to its square
+    seed: int = 0  # of the layers; one network suffices where the shortfalls span six decades
+    precision: Precision = "float64"  # of the arithmetic; float32 is faster on a GPU, its error is measured
+    device: Device = "cpu"  # cpu: numpy, fastest below width 64; torch-cpu: for comparison; cuda: a GPU
+    threads: Count = None  # number of threads; one per core, torch has its own
+    memory: float = 256.0  # MiB for the engine's arrays; 256 fit anywhere and cost no time
+    timeout: float = distributed.TIMEOUT  # seconds without a heartbeat until a rank counts as lost
+    results: str = "results"  # folder; records go to <results>/large_depth
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayCon
 
 
 def engine_of(cell: Cell, team: ParallelMap, memory: float) -> Engine:
-    """Where the cell is worked off."""
+    """Backend, threads and memory of a cell."""
     name = DEVICES[cell.device]
     if name == "cuda" and distributed.launched():
         import torch
@@ -129,7 +129,7 @@ def profile_of(cell: Cell, phi: np.ndarray, engine: Engine) -> dlinear.Alignment
 
 
 def compute(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> sweeps.Arrays:
-    """The profile of one network, what it was predicted to be, and what it took."""
+    """The profile of one network, its predicted constants, and what it cost in time and memory."""
     law = build(cell, phi)[1]
     start = time.perf_counter()
     profile = profile_of(cell, phi, engine_of(cell, team, memory))
@@ -158,7 +158,7 @@ def single_error(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) 
 
 
 def peak_memory() -> float:
-    """The most memory that this process has held so far, MiB; NaN where the system does not say."""
+    """The largest memory of this process so far, MiB; NaN where the system does not report it."""
     try:
         import resource
     except ImportError:  # not a Unix
@@ -168,7 +168,7 @@ def peak_memory() -> float:
 
 
 def device_memory(device: str) -> float:
-    """The most memory that torch has held on the GPU, MiB; 0 on the CPU."""
+    """The largest memory that torch has allocated on the GPU, MiB; 0 on the CPU."""
     if device != "cuda":
         return 0.0
     import torch
@@ -216,7 +216,7 @@ def judge(data: Any, cell: Cell) -> tuple[str, list[report.Answer]]:
 
 @contextlib.contextmanager
 def team_of(knobs: Knobs) -> Any:
-    """The threads of this process, or the processes that torchrun started with theirs."""
+    """The threads of this process, or the ranks that torchrun started with theirs."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if distributed.launched() else 1
     cores = max(1, (os.cpu_count() or 1) // together)
     threads = Threads((knobs.threads or cores) if knobs.device == "cpu" else 1, progress=True)
@@ -228,7 +228,7 @@ def team_of(knobs: Knobs) -> Any:
 
 
 def link_of(knobs: Knobs, together: int) -> rendezvous.Link:
-    """nccl where each process of this machine has a GPU of its own."""
+    """nccl where each rank on this machine has a GPU of its own."""
     if knobs.device != "cuda":
         return "gloo"
     import torch
@@ -237,7 +237,7 @@ def link_of(knobs: Knobs, together: int) -> rendezvous.Link:
 
 
 def follow(team: distributed.DistributedTeam, cells: Sequence[Cell], run: Any) -> int:
-    """Work on the cells that the first rank names."""
+    """Compute the cells that rank 0 names."""
     while (number := team.agree(-1, "the next cell")) >= 0:
         try:
             run(cells[number])

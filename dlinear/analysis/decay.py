@@ -24,8 +24,8 @@ Intervals are 95 %, Student's t with (points - 2) degrees of freedom. Their limi
 whose points are far from independent, and a walk that came out short looks precise. In simulated walks (12
 shortfalls from 1 to 200, 200 curves each) the interval of q holds the truth in 0.93 to 0.99 of the curves
 from d = 9 on, at a crossover as without one; for d = 4 in 0.97 without and 0.87 at m* = 12, for d = 2 in 0.93
-and 0.74. Where it misses, q is larger; C keeps its level from d = 2 on. The mean over k seeds is a walk of
-k d dimensions: from a narrow network at a crossover, fit the mean of several seeds.
+and 0.74. Where it misses, the true q is larger; C keeps its level from d = 2 on. The mean over k seeds is a
+walk of k d dimensions: from a narrow network at a crossover, fit the mean of several seeds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from dlinear.errors import DomainError
 from dlinear.theory.decay_law import crossover, decay_law, faulhaber
 
 Floats = NDArray[np.float64]
-Kind = Literal["cubic", "quadratic", "crossover", "neither"]
+DecayKind = Literal["cubic", "quadratic", "crossover", "neither"]
 Interval = tuple[float, float]
 
 CURVATURE = 5.0  # beta
@@ -80,7 +80,7 @@ class DecayFit:
     cubic: float
     cubic_interval: Interval
     crossover: float
-    kind: Kind
+    kind: DecayKind
     verdict: str
     scatter: float
     points: int
@@ -194,10 +194,11 @@ def _noise(m: Floats, depth: int, q: float, c: float) -> Floats:
 
 def _fit_order(m: Floats, sin2: Floats, depth: int, noise: Floats) -> tuple[float, float, float]:
     """The order, its standard error, and the scatter."""
+    # Gauss-Newton for (kappa, p) in log sin^2 = kappa + log S(p), S(p) = sum_{k<=m} k^(p-1), under V.
     log_sin2, ones, order = np.log(sin2), np.ones_like(m), 2.5
     allowed = _allowances(m, depth)
     for _ in range(50):
-        step = 1e-5
+        step = 1e-5  # of the central difference for d log S/dp
         value = np.log(power_sum(m, order - 1))
         slope = (np.log(power_sum(m, order - 1 + step)) - np.log(power_sum(m, order - 1 - step))) / (2 * step)
         solution, covariance, variance = _gls(log_sin2 - value, np.stack([ones, slope], 1), noise, allowed)
@@ -212,11 +213,13 @@ def _fit_two_terms(m: Floats, sin2: Floats, depth: int) -> tuple[tuple[float, fl
 
     The noise belongs to q: its covariance follows the fit from step to step.
     """
-    columns = np.stack([decay_law(1.0, 0.0, m, depth), decay_law(0.0, 1.0, m, depth)], 1)
+    columns = np.stack(
+        [decay_law(1.0, 0.0, m, depth), decay_law(0.0, 1.0, m, depth)], 1
+    )  # 2 S1/T^2, 3 S2/T^3
     allowed, noise = _allowances(m, depth), walk_covariance(m)
     fitted = sin2
     terms, errors = np.zeros(2), np.zeros(2)
-    for _ in range(30):
+    for _ in range(30):  # least squares for sin^2/fitted = (q 2 S1/T^2 + C 3 S2/T^3)/fitted
         free = [0, 1]
         solution, covariance, _ = _gls(sin2 / fitted, columns / fitted[:, None], noise, allowed)
         if not (solution > 0).all():  # the term that would be negative is zero
@@ -235,7 +238,7 @@ def _fit_two_terms(m: Floats, sin2: Floats, depth: int) -> tuple[tuple[float, fl
 
 def _allowances(m: Floats, depth: int) -> Floats:
     """exp(e_a e_b) - 1 and the effects of discrete layers and rounding: what is known of V beforehand."""
-    e = CURVATURE * m / depth
+    e = CURVATURE * m / depth  # e_a = beta m_a/T
     known = np.expm1(np.outer(e, e)) + (CURVATURE / depth) ** 2
     discrete = CURVATURE / (4 * depth * m)  # sums over layers are not integrals
     # The last term keeps the factorisation that follows safe from rounding.
@@ -244,14 +247,20 @@ def _allowances(m: Floats, depth: int) -> Floats:
 
 
 def _gls(y: Floats, design: Floats, noise: Floats, allowed: Floats) -> tuple[Floats, Floats, float]:
-    """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0."""
+    """Solution, its covariance, and s^2 by restricted maximum likelihood over s^2 >= 0.
+
+    Up to a constant, with V = s^2 M + `allowed`, design X and b = (X^T V^{-1} X)^{-1} X^T V^{-1} y,
+    -2 log likelihood = log det V + log det(X^T V^{-1} X) + (y - X b)^T V^{-1} (y - X b).
+    """
     walk = noise + _NUGGET * np.eye(len(noise))
     columns = np.column_stack([design, y])
 
     def solve(exponents: Floats) -> tuple[Floats, Floats, Floats]:
         """For each s^2 = 10^exponent: twice the negative log likelihood, the solution, its covariance."""
-        chol = np.linalg.cholesky(10.0 ** exponents[:, None, None] * walk + allowed)
-        white = np.linalg.solve(chol, np.broadcast_to(columns, (len(exponents), *columns.shape)))
+        chol = np.linalg.cholesky(10.0 ** exponents[:, None, None] * walk + allowed)  # V = L L^T
+        white = np.linalg.solve(
+            chol, np.broadcast_to(columns, (len(exponents), *columns.shape))
+        )  # L^{-1}(X, y)
         x, target = white[..., :-1], white[..., -1:]
         normal = np.swapaxes(x, 1, 2) @ x
         solution = np.linalg.solve(normal, np.swapaxes(x, 1, 2) @ target)
@@ -259,6 +268,7 @@ def _gls(y: Floats, design: Floats, noise: Floats, allowed: Floats) -> tuple[Flo
         scale = 2 * np.sum(np.log(np.diagonal(chol, axis1=1, axis2=2)), axis=1)
         return scale + np.linalg.slogdet(normal)[1] + misfit, solution[..., 0], np.linalg.inv(normal)
 
+    # the minimum over s^2 = 1e-18..10: a coarse grid, then a fine one about its best point
     exponents, spacing = np.linspace(-18.0, 1.0, 39), 0.5
     best = float(exponents[np.argmin(solve(exponents)[0])])
     near = np.linspace(best - spacing, best + spacing, 33)
@@ -268,12 +278,12 @@ def _gls(y: Floats, design: Floats, noise: Floats, allowed: Floats) -> tuple[Flo
 
 
 def _positive_interval(value: float, reach: float) -> Interval:
-    """A scale's error is relative: a walk that came out short looks precise, so upwards it counts in logs."""
+    """A scale has a relative error, and a walk that came out short looks precise: upwards in logarithms."""
     above = value * float(np.exp(reach / value)) if 0 < reach < 2 * value else value + reach
     return max(0.0, value - reach), max(above, value + reach)
 
 
-def _classify(order: float, interval: Interval, both: bool, star: float, m: Floats) -> Kind:
+def _classify(order: float, interval: Interval, both: bool, star: float, m: Floats) -> DecayKind:
     """Which law the order and the two terms speak for."""
     near = {
         p: interval[0] - _ORDER_TOLERANCE <= p <= interval[1] + _ORDER_TOLERANCE and abs(order - p) < _FAR
@@ -290,7 +300,7 @@ def _classify(order: float, interval: Interval, both: bool, star: float, m: Floa
     return "crossover" if 2 < order < 3 else "neither"
 
 
-def _words(kind: Kind, order: float, interval: Interval, star: float, m: Floats) -> str:
+def _words(kind: DecayKind, order: float, interval: Interval, star: float, m: Floats) -> str:
     measured = f"order {order:.3f}, {100 * LEVEL:.0f} % interval {interval[0]:.3f} to {interval[1]:.3f}"
     if kind == "crossover":
         return f"crossover at m* = {star:.3g}: order 2 below, 3 above ({measured})"

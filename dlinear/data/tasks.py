@@ -20,9 +20,9 @@ from dlinear.checks import as_integer
 from dlinear.data.datasets import load
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 TaskName = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
-Kind = Literal["linear", "trigonometric"]
+SyntheticSet = Literal["linear", "trigonometric"]
 Reading = Literal["deviation", "variance"]
 
 
@@ -37,9 +37,9 @@ class Task:
             space of Phi when there are more.
     """
 
-    phi: Array
-    x: Array
-    y: Array
+    phi: Floats
+    x: Floats
+    y: Floats
 
     @property
     def offset(self) -> float:
@@ -93,8 +93,8 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> Task:
 
 
 def synthetic_samples(
-    kind: Kind, width: int, samples: int, seed: int = 0, reading: Reading = "deviation"
-) -> tuple[Array, Array]:
+    kind: SyntheticSet, width: int, samples: int, seed: int = 0, reading: Reading = "deviation"
+) -> tuple[Floats, Floats]:
     """Inputs and targets of one of the paper's two synthetic sets (Table D2), as drawn.
 
     - linear (footnote 1): y = W_0 x with w_0,ij and x_i drawn from "N(0, N^{-1/2})";
@@ -130,7 +130,7 @@ def synthetic_samples(
     )
     draw = np.random.default_rng([seed, 0 if kind == "linear" else 1])
 
-    def normal(spread: float, shape: tuple[int, ...]) -> Array:
+    def normal(spread: float, shape: tuple[int, ...]) -> Floats:
         return draw.normal(scale=spread if reading == "deviation" else spread**0.5, size=shape)
 
     if kind == "linear":
@@ -144,7 +144,12 @@ def synthetic_samples(
 
 
 def random_task(
-    width: int, seed: int = 0, *, kind: Kind = "linear", samples: int = 10_000, reading: Reading = "deviation"
+    width: int,
+    seed: int = 0,
+    *,
+    kind: SyntheticSet = "linear",
+    samples: int = 10_000,
+    reading: Reading = "deviation",
 ) -> Task:
     """One of the paper's two synthetic sets (`synthetic_samples`), whitened.
 
@@ -204,12 +209,12 @@ def _are_labels(targets: NDArray[Any]) -> bool:
     return targets.ndim == 1 and targets.dtype.kind in "iub"
 
 
-def _one_hot(labels: NDArray[Any]) -> Array:
+def _one_hot(labels: NDArray[Any]) -> Floats:
     classes, index = np.unique(labels, return_inverse=True)
     return np.eye(len(classes))[index]
 
 
-def _samples(name: str, values: ArrayLike) -> Array:
+def _samples(name: str, values: ArrayLike) -> Floats:
     """The values as float64, refused when empty or not finite."""
     raw = np.asarray(values)
     if raw.dtype.kind not in "fiub":
@@ -224,16 +229,17 @@ def _samples(name: str, values: ArrayLike) -> Array:
     return array
 
 
-def _signed(vectors: Array) -> Array:
+def _signed(vectors: Floats) -> Floats:
     """Columns signed so that the entry of largest modulus is positive."""
     peak = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return vectors * np.where(peak < 0, -1.0, 1.0)
 
 
-def _whiten(inputs: Array, n: int) -> Array:
+def _whiten(inputs: Floats, n: int) -> Floats:
     """The (N, n) whitened projection; a QR factor taken block by block keeps memory at a few blocks."""
     samples, features = inputs.shape
     inputs = inputs / (np.abs(inputs).max() or 1.0)
+    # R of the QR decomposition of all rows: x^T x = R^T R
     factor = np.empty((0, features))
     for start in range(0, samples, 4 * features):
         factor = np.asarray(np.linalg.qr(np.vstack([factor, inputs[start : start + 4 * features]]), mode="r"))
@@ -241,8 +247,9 @@ def _whiten(inputs: Array, n: int) -> Array:
     rank = int(np.sum(values > max(samples, features) * np.finfo(np.float64).eps * values[0]))
     if rank < n:
         raise DomainError(f"x has numerical rank {rank}: it can be whitened to at most that width, not {n}")
+    # x V_n diag(sqrt(N)/s): the leading right singular vectors, rescaled
     white = inputs @ (_signed(right[:n].T) * (samples**0.5 / values[:n]))
-    # One symmetric step takes the last rounding errors (of relative size s_1/s_n) out of the covariance.
+    # x (x^T x/N)^{-1/2} once more: removes the rounding errors of relative size s_1/s_n from the covariance.
     moments, frame = np.linalg.eigh(white.T @ white / samples)
-    polished: Array = white @ ((frame / np.sqrt(moments)) @ frame.T)
+    polished: Floats = white @ ((frame / np.sqrt(moments)) @ frame.T)
     return polished

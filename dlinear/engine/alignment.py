@@ -43,11 +43,11 @@ def alignment(
     Args:
         net: depth T, width n.
         phi: (n, n), E[y x^T] of whitened inputs.
-        horizons: integers in 1..T, any order, repeats allowed; or "all": each of 1..T-1, worked out at once
+        horizons: integers in 1..T, any order, repeats allowed; or "all": each of 1..T-1, computed together
             (T = 1 has none).
         undefined: what to do where g_T or g_h is zero, so that there is no angle: "raise", or "nan" and
             say so in `AlignmentProfile.undefined`.
-        engine: where and how the work is done: backend, threads or processes, memory (default: numpy, here).
+        engine: backend, threads or processes, memory (default: numpy, on the cores of this process).
 
     Raises:
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
@@ -56,11 +56,11 @@ def alignment(
     if undefined not in ("raise", "nan"):
         raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
     phi = as_phi(phi, net)
-    at_once = isinstance(horizons, str) and horizons == "all" and net.depth > 1
-    asked = as_horizons(range(1, net.depth) if at_once else horizons, net.depth)
+    every = isinstance(horizons, str) and horizons == "all" and net.depth > 1
+    asked = as_horizons(range(1, net.depth) if every else horizons, net.depth)
     engine = engine or Engine()
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
-        if at_once:
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
+        if every:
             found = all_inner_products(net, phi, engine)
         else:
             found = inner_products(net, phi, (net.depth - asked).tolist(), engine)

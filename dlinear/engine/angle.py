@@ -1,4 +1,8 @@
-"""From the inner products of delta and g_T to the angle: equation (S)."""
+"""From the inner products of delta = g_h - g_T and g_T to the angle, without cancellation:
+
+sin^2 = ( ||delta||^2 - <delta, g_T>^2 / ||g_T||^2 ) / ||g_h||^2                                  (S)
+cos   = ( ||g_T||^2 + <delta, g_T> ) / ( ||g_T|| ||g_h|| )
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,14 @@ from dlinear.errors import NonFiniteError, UndefinedAngleError
 
 @dataclass(frozen=True)
 class InnerProducts:
-    """What one shortfall adds up to, over all layers and times the common scale squared.
+    """The inner products of one shortfall, summed over all layers, times the square of the common scale.
 
     Attributes:
         true: ||g_T||^2.
         rest: ||g_T||^2 over the layers that see the end of the network (t >= m).
         cross: <delta, g_T>.
         square: ||delta||^2.
-        parted: ||delta - (cross/true) g_T||^2, where it was taken without cancellation, else None.
+        parted: ||delta - (cross/true) g_T||^2 where it was computed from the vectors, else None.
         direct: ||g_h||^2, likewise.
     """
 
@@ -52,8 +56,6 @@ class InnerProducts:
 
 
 TRUE_GRADIENT_ZERO = "g_T = 0"
-
-
 HORIZON_GRADIENT_ZERO = "g_h = 0"
 
 
@@ -113,7 +115,7 @@ def profile_of(
     eps: float,
     undefined: Literal["raise", "nan"],
 ) -> AlignmentProfile:
-    """The profile at `horizons` from the sums of each shortfall; `eps` is the precision they were taken in.
+    """The profile at `horizons` from the inner products of each shortfall, computed with rounding `eps`.
 
     Raises:
         UndefinedAngleError: a gradient is zero to that precision (unless `undefined="nan"`).

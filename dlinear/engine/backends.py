@@ -32,7 +32,7 @@ class Backend(Protocol):
         """A numpy array in this library, precision and place."""
 
     def empty(self, *shape: int) -> Array:
-        """An array to be filled."""
+        """An uninitialised array of this shape."""
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out = a b over leading axes."""
@@ -67,7 +67,7 @@ class NumpyBackend:
         return np.asarray(values, dtype=self.precision)
 
     def empty(self, *shape: int) -> Array:
-        """An array to be filled."""
+        """An uninitialised array of this shape."""
         return np.empty(shape, dtype=self.precision)
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
@@ -119,7 +119,7 @@ class TorchBackend:
         return _torch().as_tensor(np.ascontiguousarray(values)).to(device=self.device, dtype=self._dtype)
 
     def empty(self, *shape: int) -> Array:
-        """An array to be filled."""
+        """An uninitialised array of this shape."""
         return _torch().empty(shape, dtype=self._dtype, device=self.device)
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:

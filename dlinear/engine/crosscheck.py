@@ -38,13 +38,13 @@ def check_against_direct(
     samples: int = 16,
     engine: Engine | None = None,
 ) -> SampleCheck:
-    """Work out about `samples` horizons of a profile again, one by one, at shortfalls evenly spaced in log m.
+    """Compute about `samples` horizons of a profile again, one by one, at shortfalls evenly spaced in log m.
 
     Args:
         net: the network of the profile.
         phi: its target, (n, n).
         profile: from `alignment(net, phi, "all")`, or any other.
-        samples: how many at most; those that round to the same shortfall count once.
+        samples: largest number of horizons; those that round to the same shortfall count once.
         engine: as in `alignment`.
     """
     order = np.argsort(profile.shortfall, kind="stable")

@@ -32,7 +32,7 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
     """
     phi = as_phi(phi, net)
     h = as_horizon(horizon, net.depth)
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the layer at fault
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
         gradients = _gradients(read_layers(net, 0, net.depth), phi, h)
     if not np.isfinite(gradients).all():
         explain_overflow(net, Engine())
@@ -42,9 +42,11 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int) -> Layers:
 def _gradients(deviations: Layers, phi: Matrix, h: int) -> Layers:
     depth, width, _ = deviations.shape
     identity, layers = np.eye(width), Chunk(deviations)
+    # P_t for t = 0..T
     forward = layers.states(identity)
-    # P_s - Phi from the deviation of P_s: no small difference of two numbers near 1.
+    # P_s - Phi = (P_s - I) + (I - Phi) for s = h..T: no small difference of two numbers near 1
     residuals = layers.prefix_deviations()[h:] + (identity - phi)
+    # (W_{t+1}^s)^T (P_s - Phi): s = T for the last h layers, s = t + h for those before
     back = np.empty_like(deviations)
     back[depth - h :] = Chunk(deviations[depth - h :]).costates(residuals[-1])[1:]
     if h < depth:

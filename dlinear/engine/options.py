@@ -1,4 +1,4 @@
-"""How the work is done: backend, threads or processes, memory. None of it changes the numbers."""
+"""How the engine computes: backend, threads or processes, memory. None of it changes the numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dlinear.networks.protocol import Network
 
 @dataclass(frozen=True)
 class Engine:
-    """How the work is done; none of it changes the numbers beyond rounding.
+    """How the engine computes; none of it changes the numbers beyond rounding.
 
     Attributes:
         backend: numpy or torch.
-        team: who computes the chunks: `parallel.threads.Threads`, or the ranks of `parallel.distributed`.
-        memory: budget in bytes for what is held at once, beside a network that is itself in memory. None:
-            256 MiB, or as much as the network itself holds.
+        team: the map over chunks, `parallel.threads.Threads`, or the ranks of `parallel.distributed`.
+        memory: budget in bytes for the engine's arrays, beside a network that is itself in memory. None:
+            256 MiB, or as much as the network itself takes.
         chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
@@ -30,7 +30,7 @@ class Engine:
     fft_from: float | None = None
 
     def budget(self, net: Network) -> int:
-        """Bytes that may be held at once."""
+        """Bytes that the engine's arrays may take at once."""
         return max(256 << 20, getattr(net, "nbytes", 0)) if self.memory is None else self.memory
 
     def chunk_layers(self, net: Network) -> int:
@@ -39,6 +39,6 @@ class Engine:
 
 
 def local_map(engine: Engine) -> ParallelMap:
-    """The team for work whose results stay in this process."""
+    """The map for work whose results stay in this process."""
     local: ParallelMap = getattr(engine.team, "local", engine.team)
     return local

@@ -1,6 +1,6 @@
 """Products of near-identity layers, a chunk at a time.
 
-What must stay small is held as a deviation from I: storing I + D would round away the part that
+What must stay small is stored as a deviation from I: storing I + D would round away the part that
 sin^2(theta_h) is made of. Composition is (I + B)(I + A) - I = A + B + BA. Factors that only multiply (states,
 costates, windows) are plain matrices: a strongly contracting product keeps its digits there, and would lose
 them as -I + (something small).
@@ -8,7 +8,12 @@ them as -I + (something small).
 A chunk is cut into blocks of about sqrt(k) layers. The block products come first (a tree of pairs, all blocks
 at once), then the values at the block edges, then all blocks together: few large batched calls, and rounding
 errors that grow slowly with depth. Scans over k layers return the values at the k + 1 boundaries, in depth
-order, (k + 1, n, n).
+order, (k + 1, n, n):
+
+    states               W_0^t X                     forward,   X(t + 1) = W(t) X(t)
+    prefix_deviations    W_0^t (I + B) - I           forward,   B(t + 1) = W(t) B(t) + D(t)
+    costates             (W_t^k)^T Y                 backward,  Y(t) = W(t)^T Y(t + 1)
+    suffix_deviations    (I + A) W_t^k - I           backward,  A(t) = A(t + 1) W(t) + D(t)
 """
 
 from __future__ import annotations
@@ -24,7 +29,9 @@ from dlinear.engine.backends import Array, Backend, NumpyBackend
 _FEW = 16  # layers up to this number are taken one after another
 _CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
 
-Step = Callable[["Chunk", Any, Array, Array], None]  # (chunk, which layers, here, there): one layer further
+Advance = Callable[
+    ["Chunk", Any, Array, Array], None
+]  # (chunk, which layers, here, there): one layer further
 
 
 class Chunk:
@@ -49,6 +56,7 @@ class Chunk:
         """W_0^k - I, (n, n)."""
         if not len(self):
             return self._zeros()
+        # blocks of equal length first, then the layers after them
         size, totals = self.blocks()
         rest = self.layers[len(self) // size * size :]
         total = block_totals(totals[None])[0]
@@ -75,38 +83,39 @@ class Chunk:
     def states(self, start: Array) -> Array:
         """W_0^t start for t = 0..k: P_t when `start` is the state before the chunk."""
 
-        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+        def advance(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
             self._backend.matmul(chunk.weights[layers], here, there)
 
-        return self._forward(start, step)
+        return self._forward(start, advance)
 
     def prefix_deviations(self, before: Array | None = None) -> Array:
         """W_0^t (I + before) - I for t = 0..k; `before` is the deviation of all earlier layers (none: 0)."""
 
-        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+        def advance(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
             self._backend.matmul(chunk.weights[layers], here, there)
             there += chunk.layers[layers]
 
-        return self._forward(self._zeros() if before is None else before, step)
+        return self._forward(self._zeros() if before is None else before, advance)
 
     def costates(self, end: Array) -> Array:
         """(W_t^k)^T end for t = 0..k: the gradient in P_t when `end` is the one after the chunk."""
 
-        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+        def advance(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
             self._backend.matmul(chunk.weights[layers].mT, here, there)
 
-        return self._backward(end, step)
+        return self._backward(end, advance)
 
     def suffix_deviations(self, after: Array | None = None) -> Array:
         """(I + after) W_t^k - I for t = 0..k; `after` is the deviation of all later layers (none: 0)."""
 
-        def step(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
+        def advance(chunk: Chunk, layers: Any, here: Array, there: Array) -> None:
             self._backend.matmul(here, chunk.weights[layers], there)
             there += chunk.layers[layers]
 
-        return self._backward(self._zeros() if after is None else after, step)
+        return self._backward(self._zeros() if after is None else after, advance)
 
-    def _forward(self, start: Array, step: Step) -> Array:
+    def _forward(self, start: Array, advance: Advance) -> Array:
+        """The values at t = 0..k from the one at 0: block edges, all blocks at once, then the rest."""
         k, out = len(self), self._boundaries()
         out[0] = start
         size, totals = self.blocks()
@@ -114,27 +123,32 @@ class Chunk:
         if size > 1:
             layers = self._grid(size)
             blocks = out[: whole * size].reshape(whole, size, *out.shape[1:])
-            blocks[:, 0] = Chunk(totals[:-1], self._backend)._forward(start, step)
+            # at the first layer of each block: the same scan over the block products
+            blocks[:, 0] = Chunk(totals[:-1], self._backend)._forward(start, advance)
+            # inside: place j + 1 of every block from place j
             for j in range(size - 1):
-                step(self, layers[j], blocks[:, j], blocks[:, j + 1])
+                advance(self, layers[j], blocks[:, j], blocks[:, j + 1])
         for t in range(whole * size - 1 if size > 1 else 0, k):
-            step(self, t, out[t], out[t + 1])
+            advance(self, t, out[t], out[t + 1])
         return out
 
-    def _backward(self, end: Array, step: Step) -> Array:
+    def _backward(self, end: Array, advance: Advance) -> Array:
+        """The values at t = 0..k from the one at k: the mirror image of `_forward`."""
         k, out = len(self), self._boundaries()
         out[k] = end
         size, totals = self.blocks()
         whole = k // size
         for t in range(k - 1, whole * size - 1 if size > 1 else -1, -1):
-            step(self, t, out[t + 1], out[t])
+            advance(self, t, out[t + 1], out[t])
         if size > 1:
             layers = self._grid(size)
             blocks = out[1 : whole * size + 1].reshape(whole, size, *out.shape[1:])
-            blocks[:, -1] = Chunk(totals[1:], self._backend)._backward(out[whole * size], step)
+            # after the last layer of each block: the same scan over the block products
+            blocks[:, -1] = Chunk(totals[1:], self._backend)._backward(out[whole * size], advance)
+            # inside: place j - 1 of every block from place j
             for j in range(size - 1, 0, -1):
-                step(self, layers[j], blocks[:, j], blocks[:, j - 1])
-            step(self, 0, out[1], out[0])
+                advance(self, layers[j], blocks[:, j], blocks[:, j - 1])
+            advance(self, 0, out[1], out[0])
         return out
 
     @property
@@ -183,7 +197,7 @@ class Chunk:
 
 
 def compose(outer: Array, inner: Array) -> Array:
-    """Deviation of (I + outer)(I + inner), over any leading axes."""
+    """(I + B)(I + A) - I = A + B + BA, B = outer, A = inner, over any leading axes."""
     out = outer @ inner
     out += inner
     out += outer
@@ -191,7 +205,7 @@ def compose(outer: Array, inner: Array) -> Array:
 
 
 def block_totals(blocks: Array) -> Array:
-    """Deviations of the products over the second axis of (B, L, n, n), (B, n, n), by a tree of pairs."""
+    """Deviations of the products over the second axis, (B, L, n, n) to (B, n, n), by a tree of pairs."""
     while blocks.shape[1] > 1:
         odd = blocks[:, -1] if blocks.shape[1] % 2 else None
         even = blocks.shape[1] // 2 * 2
@@ -204,15 +218,18 @@ def block_totals(blocks: Array) -> Array:
 def windows(deviations: Array, length: int, backend: Backend | None = None) -> Array:
     """W_t^{t+length} for t = 0..k-length, shape (k-length+1, n, n), 0 <= length <= k.
 
-    Blocks of `length` layers: a window is the end of one block followed by the start of the next
-    (van Herk 1992; Gil, Werman 1993), about three products a layer and no inverse.
+    Blocks of h = `length` layers: a window is the end of one block followed by the start of the next
+    (van Herk 1992; Gil, Werman 1993), about three products a layer and no inverse. For t in the block
+    a..b-1, b = a + h:
+
+        W_t^{t+h} = W_b^{t+h} W_t^b          (`starts` of the next block times `ends` of this one)
     """
     be = backend or NumpyBackend()
     k, n, _ = deviations.shape
     count = k - length + 1
     eye = be.array(np.eye(n))
     out = be.empty(count, n, n)
-    if length <= 1:
+    if length <= 1:  # I or W(t)
         out[:] = eye
         if length:
             out += deviations
@@ -225,6 +242,7 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
         starts, ends = be.empty(blocks, length, n, n), be.empty(blocks, length, n, n)
         starts[:, 0] = eye
         ends[:, -1] = eye + grid[:-1, -1]
+        # X + D X = W X from the left, X + X D = X W from the right: W = I + D is not stored
         for j in range(length - 1):
             be.matmul(grid[1:, j], starts[:, j], starts[:, j + 1])
             starts[:, j + 1] += starts[:, j]
@@ -233,7 +251,7 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
             ends[:, i - 1] += ends[:, i]
         out[:] = (starts @ ends).reshape(-1, n, n)[:count]
         return out
-    for block in range(0, count, length):
+    for block in range(0, count, length):  # a few long blocks: one after another, each by scans
         these = min(length, count - block)
         ends = Chunk(deviations[block : block + length], be).costates(eye)[:these].mT
         starts = Chunk(deviations[block + length : block + length + these - 1], be).states(eye)

@@ -1,4 +1,4 @@
-"""Deep linear networks, layer by layer: held in memory, deterministic, or random from a seed."""
+"""Deep linear networks, layer by layer: arrays in memory, deterministic, or random from a seed."""
 
 from dlinear.networks.deterministic import ConstantNetwork, DenseNetwork, SmoothNetwork
 from dlinear.networks.ensembles import GaussianNetwork, MixedNetwork, OrthogonalNetwork

@@ -1,4 +1,4 @@
-"""Networks without chance: held in memory, smooth in depth, or of one layer."""
+"""Deterministic networks: arrays in memory, smooth in depth, or one layer repeated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dlinear.networks.protocol import (
 
 
 class DenseNetwork:
-    """A network held in memory.
+    """A network whose layers are one array in memory.
 
     Args:
         deviations: shape (T, n, n); W(t) = I + deviations[t]. Not copied when it is float64 already.

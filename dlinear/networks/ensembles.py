@@ -63,13 +63,13 @@ class GaussianNetwork:
         return out
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
-        """`deviations` as a torch tensor, the random part made on the device: the same to rounding."""
+        """`deviations` as a torch tensor, the random part generated on the device: the same to rounding."""
         start, stop = check_chunk(self, start, stop)
         out = _gaussian_layers_on(device, self, _GAUSSIAN_STREAM, start, stop)
         out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
         if self.mean is not None:
             mean = mean_network(self.mean, self.depth)
-            constant = isinstance(mean, ConstantNetwork)  # one layer is all of them, and travels once
+            constant = isinstance(mean, ConstantNetwork)  # one layer stands for all: copied once
             out += on_device(mean.deviations(start, start + 1 if constant else stop), device)
         return out
 
@@ -108,7 +108,7 @@ class MixedNetwork:
         return layers
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
-        """`deviations` as a torch tensor, the random part made on the device: the same to rounding."""
+        """`deviations` as a torch tensor, the random part generated on the device: the same to rounding."""
         layers = self._rough.deviations_on(start, stop, device)
         layers += on_device(self._smooth.deviations(start, stop), device)
         return layers
@@ -143,7 +143,7 @@ class OrthogonalNetwork:
         return layers
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
-        """`deviations` as a torch tensor made on the device: the same to rounding."""
+        """`deviations` as a torch tensor generated on the device: the same to rounding."""
         start, stop = check_chunk(self, start, stop)
         layers = haar(_gaussian_layers_on(device, self, _ORTHOGONAL_STREAM, start, stop))
         layers *= random_scale(self.scale, self.depth, self.sigma)
@@ -170,7 +170,7 @@ def _gaussian_layers_on(
 
 
 def _check_random(net: GaussianNetwork | MixedNetwork | OrthogonalNetwork) -> None:
-    """Check what the random ensembles share, and hold it as plain Python numbers."""
+    """Check what the random ensembles share, and store it as plain Python numbers."""
     if net.scale not in ("1/T", "1/sqrt(T)"):
         raise DomainError(f"scale is {net.scale!r}; expected '1/T' or '1/sqrt(T)'")
     sigma = net.sigma

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 WORDS = 4  # 64-bit words that Philox4x64 emits for one counter value
-# Aligned and worked off block by block: each number is computed at the same place of a block whatever
-# chunk asks for it (vectorised log and tan may round differently in a loop's tail), and stays in cache.
+# Numbers are generated in aligned blocks: each is computed at the same place of its block whatever chunk asks
+# for it (vectorised log and tan may round differently at the end of a loop), and a block stays in cache.
 _BLOCK = 1 << 14
 
 
@@ -25,6 +25,7 @@ def standard_normals(seed: int, stream: int, start: int, stop: int) -> np.ndarra
     """
     first = start - start % _BLOCK
     out = np.empty(stop - start)
+    # uniform number i is word i % 4 of the counter value i // 4
     key = np.array([seed, stream], dtype=np.uint64)
     philox = np.random.Philox(key=key, counter=first // WORDS)
     generator = np.random.Generator(philox)
@@ -36,7 +37,11 @@ def standard_normals(seed: int, stream: int, start: int, stop: int) -> np.ndarra
 
 
 def box_muller(uniforms: Any, xp: Any = np) -> Any:
-    """Pairs of uniforms on [0, 1) to pairs of independent standard normals, in numpy or torch."""
+    """Pairs of uniforms (u, v) on [0, 1) to pairs of independent standard normals, in numpy or torch.
+
+    r cos(a) and r sin(a) with r = sqrt(-2 ln(1 - u)), a = 2 pi (v - 1/2), by t = tan(a/2):
+    cos(a) = (1 - t^2)/(1 + t^2), sin(a) = 2t/(1 + t^2).
+    """
     pairs = uniforms.reshape(-1, 2)
     radius = xp.sqrt(-2.0 * xp.log1p(-pairs[:, 0]))
     half_angle_tangent = xp.tan(np.pi * (pairs[:, 1] - 0.5))

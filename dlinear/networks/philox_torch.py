@@ -1,7 +1,13 @@
-"""The numbers of `normals`, made on a torch device: equal to numpy's to rounding, whatever the device.
+"""The numbers of `philox`, generated on a torch device: equal to numpy's to rounding, whatever the device.
 
-Philox4x64-10 in integers of 64 bits that wrap, as torch has no unsigned ones to multiply. Ten rounds of few
-operations each on whole arrays: bound by memory, about 1e9 normals a second on a large GPU.
+Philox4x64-10 in signed 64-bit integers that wrap around (torch multiplies no unsigned ones). Ten rounds of a
+few operations on whole arrays: limited by memory bandwidth, about 1e9 normals a second on a large GPU.
+
+A round takes the words (c0, c1, c2, c3) and the key (k0, k1) to
+
+    ( high(M1 c2) ^ c1 ^ k0,  low(M1 c2),  high(M0 c0) ^ c3 ^ k1,  low(M0 c0) )
+
+and adds the Weyl constants to the key (Salmon et al., SC 2011).
 """
 
 from __future__ import annotations
@@ -44,19 +50,19 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
 
 
 def standard_normals_on(device: str, seed: int, stream: int, start: int, stop: int) -> Tensor:
-    """Numbers `start..stop-1` of stream `(seed, stream)` of `normals.standard_normals`, float64, there."""
+    """Numbers `start..stop-1` of stream (seed, stream) of `philox.standard_normals`, float64, on a device."""
     import torch
 
     first = start - start % WORDS
     counters = torch.arange(first // WORDS + 1, -(-stop // WORDS) + 1, device=device)
     zero = torch.zeros(1, dtype=torch.int64, device=device)
     words = torch.stack(philox((counters, zero, zero, zero), (seed, stream)), dim=1)
-    uniforms = _shifted(words, 11).to(torch.float64) * 2.0**-53
+    uniforms = _shifted(words, 11).to(torch.float64) * 2.0**-53  # the upper 53 bits, as numpy takes them
     return box_muller(uniforms.reshape(-1), torch)[start - first : stop - first]
 
 
 def on_device(values: np.ndarray, device: str) -> Tensor:
-    """A numpy array as a tensor there."""
+    """A numpy array as a tensor on the device."""
     import torch
 
     return torch.as_tensor(np.ascontiguousarray(values)).to(device)
@@ -72,7 +78,11 @@ def haar(gaussian: Tensor) -> Tensor:
 
 
 def _multiply(x: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
-    """High and low word of the 128-bit products of unsigned words, by halves of 32 bits."""
+    """High and low word of the 128-bit products of unsigned words, by halves of 32 bits.
+
+    With x = x1 2^32 + x0 and m = m1 2^32 + m0: middle = x1 m0 + high(x0 m0), and the high word is
+    x1 m1 + high(middle) + high(low(middle) + x0 m1); no sum exceeds 64 bits.
+    """
     m_high, m_low = multiplier >> 32, multiplier & _LOW
     x_high, x_low = _shifted(x, 32), x & _LOW
     middle = _shifted(x_low * m_low, 32).add_(x_high * m_low)

@@ -77,7 +77,7 @@ def as_layer_array(array: object) -> np.ndarray:
 
 
 def set_frozen(net: object, **values: object) -> None:
-    """Set attributes of a frozen dataclass while it is being made."""
+    """Set attributes of a frozen dataclass in its `__post_init__`."""
     for name, value in values.items():
         object.__setattr__(net, name, value)
 

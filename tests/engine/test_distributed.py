@@ -137,7 +137,7 @@ def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(tmp_
         assert np.allclose(said["sin2"], alone.sin2, rtol=1e-12, atol=0)
         assert np.allclose(said["cos"], alone.cos, rtol=1e-12, atol=0)
         assert said["DomainError"] == "three is odd"
-        assert "ranks are at different work" in said["apart"]
+        assert "ranks are in different maps" in said["apart"]
     assert first["DistributedError"] == "rank 1: KeyError: 'three'"
     assert second["KeyError"] == "'three'"
 
@@ -163,9 +163,7 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
     ]
     (_, serves), (_, alone) = (rank.communicate(timeout=50) for rank in ranks)
     assert [rank.returncode for rank in ranks] == [1, 1]
-    expected = (
-        f"no sign of life from ranks 1, 2 of 3 for 6 s; waited for the ranks to meet at 127.0.0.1:{port}"
-    )
+    expected = f"no heartbeat from ranks 1, 2 of 3 for 6 s; waited for the ranks to meet at 127.0.0.1:{port}"
     assert serves.strip() == expected
     assert len(alone.strip().splitlines()) == 1
     assert f"rank 1 of 2 could not reach, for 6 s, the meeting place 127.0.0.1:{other}" in alone
@@ -178,7 +176,7 @@ def test_a_rank_that_dies_is_named(tmp_path):
     assert [rank.returncode for rank in ranks] == [1, 9]
     assert (
         said[0].splitlines()[0]
-        == "no sign of life from rank 1 of 2 for 8 s; waited for their part of 'the sums'"
+        == "no heartbeat from rank 1 of 2 for 8 s; waited for their part of 'the sums'"
     )
 
 

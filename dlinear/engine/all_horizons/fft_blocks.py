@@ -1,7 +1,8 @@
 """Sums over all pairs (t, s) of a long block, by s - t, by FFT.
 
-The channels of `pair_blocks` are products of a function of t and one of s, so that each sum over a diagonal
-is a cross-correlation. Two transforms a channel; the spectra are added up and transformed back once.
+The channels of `pair_blocks` are products of a function u of t and a function v of s, so that the sum over a
+diagonal, sum_t u(t) v(t + h), is a cross-correlation: conj(F u) F v in Fourier space. Two transforms a
+channel; the spectra are added up and transformed back once.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ Correlation = tuple[np.ndarray, float]  # a spectrum, and what bounds the size o
 
 @dataclass
 class Channels:
-    """A long block: what each channel is a product of, with t and s along the last axis.
+    """A long block: the two factors of each channel, with t and s along the last axis.
 
     Attributes:
         distance: the first s less the first t.
-        left, states: `Starts.grams`, (n (n + 1)/2, starts).
+        left, states: `Starts.grams`, w A and w S, (n (n + 1)/2, starts).
         centre: C_t, (n^2, starts).
         terms: Z_s, (n, n, ends).
     """
@@ -66,7 +67,7 @@ class Channels:
         return ends.in_range
 
 
-def by_fft(block: Channels, team: ParallelMap) -> Diagonals:
+def by_fft(block: Channels, parallel: ParallelMap) -> Diagonals:
     """The sums of a block by cross-correlation; absolute accuracy, so for blocks of comparable terms."""
     from scipy import fft
 
@@ -77,6 +78,7 @@ def by_fft(block: Channels, team: ParallelMap) -> Diagonals:
     step = max(1, GROUP // length)
 
     def correlate(of_starts: np.ndarray, of_ends: np.ndarray) -> Correlation:
+        """The spectrum of sum_t u(t) v(t + h), one channel a row, added up; |u| |v| bounds each sum."""
         size = float(np.linalg.norm(of_starts, axis=1) @ np.linalg.norm(of_ends, axis=1))
         spectrum = fft.rfft(of_starts, length)
         np.conjugate(spectrum, out=spectrum)
@@ -84,6 +86,7 @@ def by_fft(block: Channels, team: ParallelMap) -> Diagonals:
         return spectrum.sum(axis=0), size
 
     def square(index: int) -> Correlation:
+        """The channels of ||delta||^2 with the pair (i, k) of A and every pair (j, l) of S."""
         (i, k), at, parts = pairs[index], 0, []
         for j in range(n):
             of_ends = end_channels(block.terms, i, k, j)
@@ -94,18 +97,20 @@ def by_fft(block: Channels, team: ParallelMap) -> Diagonals:
         return _added(parts)
 
     def cross(i: int) -> Correlation:
+        """The channels of <-delta, g_T> = <C_t, Z_s> in row i."""
         return _added([correlate(block.centre[i * n + j, None], block.terms[i, j, None]) for j in range(n)])
 
     def inverse(parts: list[Correlation]) -> tuple[np.ndarray, float]:
+        """Sums by s - t, in the order of `Diagonals`, and a bound of their rounding errors."""
         spectrum, size = _added(parts)
         sums = np.roll(fft.irfft(spectrum, length), starts - 1)[:count]
         return sums, EPS * (4 + math.log2(length)) * size
 
     out = Diagonals.zeros(block.distance - starts + 1, count)
-    sums, error = inverse(team.map(cross, range(n), "correlations with g_T"))
+    sums, error = inverse(parallel.map(cross, range(n), "correlations with g_T"))
     out.cross -= sums
     out.cross_error += error
-    sums, error = inverse(team.map(square, range(len(pairs)), "correlations"))
+    sums, error = inverse(parallel.map(square, range(len(pairs)), "correlations"))
     out.square += sums
     out.square_error += error
     return out

@@ -1,4 +1,4 @@
-"""InnerProducts over all pairs (t, s) of a block of layers and window ends, by s - t, every pair worked out.
+"""Inner products over all pairs (t, s) of a block of layers and window ends, by s - t, every pair computed.
 
 All windows of a block cross one layer p, so that -delta(t) for the window that ends at s is L_t^T Z_s P_t^T:
 
@@ -7,10 +7,9 @@ All windows of a block cross one layer p, so that -delta(t) for the window that 
 
 with A = L L^T, S = P^T P, w = 2^(1/2) off the diagonal and 2^(-1/2) on it: n^2 and n^2 (n + 1)^2 / 4
 channels, each a number that depends on t times a number that depends on s. So a block is one large matrix
-product, where n x n products take 4 n^3 operations a pair at a lower rate; those are left for short blocks
-and large n.
+product; n x n products take 4 n^3 operations a pair at a lower rate and serve short blocks and large n.
 
-What cancels between channels is lost: their sums come with a bound of the rounding error.
+Channels that cancel lose digits: their sums come with a bound of the rounding error.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from dlinear.engine.products import Chunk
 _SMALL, _LARGE = 1e-60, 1e60
 _BY_PRODUCTS = 96  # blocks with fewer layers than this on one side: n x n products have less overhead
 _WIDE = 14  # above this width, n x n products take less time than channels
-GROUP = 1 << 18  # numbers of the arrays that are worked on at once, about the cache
+GROUP = 1 << 18  # numbers of the arrays in one step, about the cache
 EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 8 * EPS  # of a matrix product, over the sum of its terms' absolute values
 
@@ -72,7 +71,7 @@ class Starts:
     centre: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        inner = self.left.swapaxes(1, 2) @ self.gradients @ self.states
+        inner = self.left.swapaxes(1, 2) @ self.gradients @ self.states  # C_t = L_t g_T(t) P_t
         self.centre = np.ascontiguousarray(inner.reshape(len(inner), -1).T)
 
     def __len__(self) -> int:
@@ -119,6 +118,7 @@ def packed(factors: np.ndarray) -> np.ndarray:
     """w_ij (F^T F)[i, j] for i <= j, shape (n (n + 1)/2, k), of F with shape (k, n, n)."""
     n = factors.shape[-1]
     rows, columns = np.triu_indices(n)
+    # F = L^T gives A = L L^T, F = P gives S = P^T P; both are symmetric, so the pairs i <= j say all
     grams = (factors.swapaxes(1, 2) @ factors)[:, rows, columns]
     weights = np.where(rows == columns, math.sqrt(0.5), math.sqrt(2.0))
     return np.ascontiguousarray((grams * weights).T)
@@ -137,7 +137,7 @@ def end_channels(terms: np.ndarray, i: int, k: int, j: int) -> np.ndarray:
 
 
 def by_pairs(starts: Starts, ends: Ends, channels: bool = True) -> Diagonals:
-    """The sums of a block with every pair worked out; without `channels`, as accurate as one horizon is."""
+    """The sums of a block with every pair computed; without `channels`, as accurate as a single horizon."""
     n = len(ends.terms)
     out = Diagonals.zeros(ends.first - starts.first - len(starts) + 1, len(starts) + len(ends) - 1)
     few = min(len(starts), len(ends)) < _BY_PRODUCTS
@@ -146,13 +146,15 @@ def by_pairs(starts: Starts, ends: Ends, channels: bool = True) -> Diagonals:
         out.cross -= diagonal_sums(cross)
         out.square += diagonal_sums(square)
         return out
+    # <-delta, g_T(t)> = <C_t, Z_s>, and ||delta||^2 by its channels
     flat = ends.terms.reshape(n * n, -1)
     out.cross -= diagonal_sums(starts.centre.T @ flat)
     a, s = starts.grams()
     out.square += diagonal_sums(_by_channels(a, s, ends.terms))
+    # rounding: |C_t|_F |Z_s|_F bounds the terms of the first,
     z, c = np.linalg.norm(flat, axis=0), np.linalg.norm(starts.centre, axis=0)
     out.cross_error += _ROUNDING * np.correlate(z, c, "full")
-    # |A|_F |S|_F |Z|_F^2 bounds the sum of the absolute values of all channels
+    # and |A|_F |S|_F |Z|_F^2 the sum of the absolute values of all channels of the second
     bound = np.linalg.norm(a, axis=0) * np.linalg.norm(s, axis=0)
     out.square_error += _ROUNDING * np.correlate(z * z, bound, "full")
     return out
@@ -165,6 +167,7 @@ def _by_channels(a: np.ndarray, s: np.ndarray, terms: np.ndarray) -> np.ndarray:
     values = np.zeros((s.shape[1], terms.shape[2]))
     group = max(1, GROUP // (width * max(values.shape)))
     for at in range(0, width, group):
+        # the pairs i <= k of this group times all j <= l, in the order of `packed`
         of_starts = (a[at : at + group, None] * s).reshape(-1, len(values))
         rows = [end_channels(terms, i, k, j) for i, k in pairs[at : at + group] for j in range(n)]
         values += of_starts.T @ np.concatenate(rows)
@@ -179,6 +182,7 @@ def _by_products(starts: Starts, ends: Ends) -> tuple[np.ndarray, np.ndarray]:
     step = max(1, GROUP // right.size)
     for at in range(0, len(starts), step):
         here = slice(at, at + step)
+        # -delta = (L_t^T Z_s) P_t^T: every L_t^T of the group with every Z_s, then each t with its P_t^T
         inner = (starts.left[here].reshape(-1, n) @ right).reshape(-1, n * count, n)
         whole = (inner @ starts.states[here].swapaxes(1, 2)).reshape(-1, n, count, n)
         np.einsum("tisj,tij->ts", whole, starts.gradients[here], out=cross[here])
@@ -190,6 +194,7 @@ def diagonal_sums(values: np.ndarray) -> np.ndarray:
     """Sums of values[t, s] by s - t = -(rows - 1)..columns - 1: rows moved by one place each, then added."""
     rows, columns = values.shape
     count = rows + columns - 1
+    # Row t is written rows - 1 - t places to the right: column j holds the pairs with s - t = j - rows + 1.
     skewed = np.zeros(rows * count)
     view = np.lib.stride_tricks.as_strided(
         skewed[rows - 1 :], shape=values.shape, strides=((count - 1) * 8, 8)
@@ -201,7 +206,7 @@ def diagonal_sums(values: np.ndarray) -> np.ndarray:
 
 @dataclass
 class TileArrays:
-    """Consecutive layers and what is known of each: D, P_t, g_T(t), Y_s, all (k, n, n)."""
+    """Consecutive layers and, of each, D(t), P_t, g_T(t) and Y_s, all (k, n, n)."""
 
     first: int
     layers: np.ndarray
@@ -210,12 +215,12 @@ class TileArrays:
     terms: np.ndarray
 
     def starts(self, low: int, high: int, after: np.ndarray) -> Starts:
-        """Of layers low..high-1 (counted from the tile's first), `after` = W_high^p."""
+        """Of layers low..high-1 (counted from the tile's first), from `after` = W_high^p: L_t = W_{t+1}^p."""
         left = Chunk(self.layers[low:high]).costates(after.T)[1:]
         return Starts(self.first + low, left, self.states[low:high], self.gradients[low:high])
 
     def ends(self, low: int, high: int, before: np.ndarray) -> Ends:
-        """Of s = low..high-1 (counted from the tile's first), `before` = W_p^low."""
+        """Of s = low..high-1 (counted from the tile's first), from `before` = W_p^low: Z_s = U_s^T Y_s."""
         windows = Chunk(self.layers[low:high]).states(before)[:-1]
         return Ends.of(self.first + low, windows.swapaxes(1, 2) @ self.terms[low:high])
 
@@ -254,8 +259,8 @@ class TileArrays:
         for h in range(1, length):
             count = length - h
             window = window[:, :count]
-            minus_delta = window.swapaxes(2, 3) @ terms[:, h:] @ states[:, :count]
+            minus_delta = window.swapaxes(2, 3) @ terms[:, h:] @ states[:, :count]  # (W_{t+1}^s)^T Y_s P_t^T
             out.cross[h - 1] = -np.vdot(minus_delta, gradients[:, :count])
             out.square[h - 1] = np.vdot(minus_delta, minus_delta)
-            window = window + layers[:, h:] @ window
+            window = window + layers[:, h:] @ window  # W_{t+1}^{t+h+1} = (I + D(t+h)) W_{t+1}^{t+h}
         return out

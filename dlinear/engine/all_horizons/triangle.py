@@ -3,11 +3,11 @@
 A pair t < s < T belongs to the horizon s - t alone, so <delta, g_T> and ||delta||^2 of all horizons are sums
 over the triangle of pairs. The triangle is cut in squares: of the layers a..b-1, the pairs on both sides of
 the middle p make a block whose windows all cross p (`pair_blocks`, `fft_blocks`), and the two halves are cut
-again. No inverse is taken, near and far horizons are one case, and short windows are multiplied out.
+again. No inverse is taken, near and far horizons are one case, and short windows are multiplied directly.
 
 Long blocks go by FFT, whose error is relative to the largest sum of the block. The corner of small
-shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums have
-a bound of what was rounded away; where it is not small enough a horizon is worked out by itself
+shortfalls, where the sums fall as m^3, is therefore cut in shells, each a quarter of the last. All sums come
+with a bound of their rounding error; a horizon where that is too large is computed by itself
 (`single_horizon`).
 """
 
@@ -30,16 +30,16 @@ from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.networks.protocol import Matrix, Network
 
 TOLERANCE = 1e-10  # of what the sums may add to the relative error of sin^2, by their bounds
-_TILE, _SHORT = 1024, 16  # layers of a tile; windows below the second are multiplied out
+_TILE, _SHORT = 1024, 16  # layers of a tile; shorter windows than the second are multiplied directly
 _FFT_FROM = 1200  # layers of a block, n <= 10, where FFT takes as long as matrix products; more for larger n
-_AT_ONCE = 64  # pairs of tiles whose sums are held together
+_AT_ONCE = 64  # pairs of tiles whose sums are in memory together
 
 TilePair = tuple[int, tuple[int, int], tuple[int, int]]  # a split layer, a tile of t, a tile of s
 
 
 @dataclass(frozen=True)
 class PairBlock:
-    """Pairs of t in starts[0]..starts[1]-1 with s in ends[0]..ends[1]-1, windows across the layer `split`."""
+    """Pairs of t in starts[0]..starts[1]-1 with s in ends[0]..ends[1]-1, windows across p = `split`."""
 
     starts: tuple[int, int]
     split: int
@@ -75,9 +75,9 @@ def blocks(edges: list[int], fft_from: float) -> Iterator[PairBlock]:
             yield whole
             return
         at, to = edges[inner[0]], edges[last - inner[1]]
-        if whole.ends[0] < to:
+        if whole.ends[0] < to:  # every t with s before the inner corner
             yield PairBlock(whole.starts, whole.split, (whole.ends[0], to))
-        if at < whole.starts[1] and to < whole.ends[1]:
+        if at < whole.starts[1] and to < whole.ends[1]:  # t after the inner corner with its s
             yield PairBlock((at, whole.starts[1]), whole.split, (to, whole.ends[1]))
         yield from corner(split, *inner)
 
@@ -85,7 +85,7 @@ def blocks(edges: list[int], fft_from: float) -> Iterator[PairBlock]:
 
 
 def all_inner_products(net: Network, phi: Matrix, engine: Engine) -> dict[int, InnerProducts]:
-    """The sums of every shortfall 1..T-1."""
+    """The inner products of every shortfall 1..T-1."""
     depth = net.depth
     tile = max(1, min(_TILE, engine.chunk_layers(net), -(-depth // 2)))
     at_edges = EdgeProducts(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2))
@@ -94,6 +94,7 @@ def all_inner_products(net: Network, phi: Matrix, engine: Engine) -> dict[int, I
     def sums() -> dict[int, InnerProducts]:
         found = Triangle(at_edges, channels=True).sums()
         doubtful[:] = _doubtful(found)
+        # Layers that single horizons would visit, against the pairs of the triangle without channels.
         if sum(2 * m if m <= depth // 2 else 8 * depth for m in doubtful) > depth**2:
             found = Triangle(at_edges, channels=False).sums()
             doubtful[:] = _doubtful(found)
@@ -107,6 +108,7 @@ def _doubtful(found: dict[int, tuple[InnerProducts, float, float]]) -> Iterator[
     """Shortfalls whose sums may be rounded too much, or cancel."""
     for m, (one, cross_error, square_error) in found.items():
         if one.true > 0 and math.isfinite(one.true + one.square):
+            # errors of ||delta||^2 - <delta, g_T>^2/||g_T||^2 and of ||g_T||^2 + 2 <delta, g_T> + ||delta||^2
             numerator = square_error + 2 * abs(one.cross) / one.true * cross_error
             truncated = square_error + 2 * cross_error
             exact = numerator <= TOLERANCE * one.numerator and truncated <= TOLERANCE * one.truncated
@@ -125,10 +127,12 @@ class Triangle:
         """For each shortfall 1..T-1 its sums and the bounds of the errors of `cross` and `square`."""
         at_edges, engine = self.at_edges, self.at_edges.engine
         total = Diagonals.zeros(1, max(self.depth, _SHORT) - 1)
+        # pairs within a tile, and ||g_T(t)||^2
         norms = []
         for tile_norms, pairs in engine.team.map(self._tile, at_edges.chunks(0, self.depth), "tiles"):
             norms.append(tile_norms)
             total += pairs
+        # pairs in different tiles: long blocks by FFT, the others one pair of tiles at a time
         fft_from = self._fft_from()
         direct = []
         for block in blocks(at_edges.edges, fft_from):
@@ -143,6 +147,7 @@ class Triangle:
         for at in range(0, len(direct), _AT_ONCE):
             for pairs in engine.team.map(self._pairs, direct[at : at + _AT_ONCE], "pairs"):
                 total += pairs
+        # true = sum of all ||g_T(t)||^2, rest[m] = sum over t >= m
         squares = np.concatenate(norms)
         true, rest = math.fsum(squares), np.append(np.cumsum(squares[::-1])[::-1], 0.0)
         return {
@@ -165,7 +170,7 @@ class Triangle:
         return [(block.split, *tiles) for tiles in itertools.product(starts, ends)]
 
     def arrays(self, chunk: tuple[int, int]) -> TileArrays:
-        """D, P, g_T and Y of a tile."""
+        """D(t), P_t, g_T(t) = (W_{t+1}^T)^T R P_t^T and Y_s of a tile."""
         at_edges, numpy = self.at_edges, self.at_edges.engine.backend.numpy
         layers, at = at_edges.layers(*chunk), at_edges.index(chunk[0])
         states = layers.states(at_edges.states[at])
@@ -182,10 +187,12 @@ class Triangle:
         return by_pairs(self._starts(split, starts), self._ends(split, ends), self.channels)
 
     def _starts(self, split: int, chunk: tuple[int, int]) -> Starts:
+        """L_t = W_{t+1}^p of a tile before the split p, from W_b^p at its end b."""
         after = self.at_edges.until(chunk[1], split)[0]
         return self.arrays(chunk).starts(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(after))
 
     def _ends(self, split: int, chunk: tuple[int, int]) -> Ends:
+        """Z_s = (W_p^s)^T Y_s of a tile after the split p, from W_p^a at its start a."""
         before = self.at_edges.between(split, chunk[0])[-1]
         return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(before))
 
@@ -216,7 +223,7 @@ class Triangle:
         def put_ends(chunk: tuple[int, int]) -> bool:
             return whole.put_ends(chunk[0] - first, self._ends(block.split, chunk))
 
-        team = local_map(self.at_edges.engine)
-        fits = team.map(put_starts, self.at_edges.chunks(*block.starts), "starts")
-        fits += team.map(put_ends, self.at_edges.chunks(*block.ends), "ends")
+        local = local_map(self.at_edges.engine)
+        fits = local.map(put_starts, self.at_edges.chunks(*block.starts), "starts")
+        fits += local.map(put_ends, self.at_edges.chunks(*block.ends), "ends")
         return whole if all(fits) else None

@@ -1,9 +1,9 @@
-"""A team of processes (`torch.distributed`): each rank owns a range of layers, and all get every result.
+"""The map over chunks in several processes (`torch.distributed`): each rank computes a range of layers.
 
 The ranks exchange what a task returns, a few n x n matrices or numbers, in one collective call at the end of
-a map; no layers, and no pickle. Before that call each waits until the others are done. A rank that works for
-an hour is waited for; one that gives no sign of life for `timeout` seconds (each has a thread that does) ends
-the others' work with an error that names it.
+a map, so that all get every result; no layers, and no pickle. Before that call each waits until the others
+are done. A rank may compute for an hour; one whose heartbeat is missing for `timeout` seconds ends the work
+of the others with an error that names it.
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 SCRIPT
 """
@@ -31,7 +31,7 @@ TIMEOUT = 120.0  # seconds
 
 
 def launched() -> bool:
-    """Whether this process is one of several, by the variables that torchrun sets."""
+    """Whether this process is one of several ranks, by the variables that torchrun sets."""
     return os.environ.get("WORLD_SIZE", "1") not in ("", "1") and "RANK" in os.environ
 
 
@@ -42,7 +42,7 @@ def from_environment(
     """Join the ranks that torchrun started (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT); leave at the end.
 
     Args:
-        timeout_seconds: how long to wait for a rank that has not come, or gives no sign of life.
+        timeout_seconds: how long to wait for a rank that has not joined, or whose heartbeat is missing.
         local: the threads of each process; only the first rank shows their progress.
         link: "gloo" for results through the CPU, "nccl" from GPU to GPU (one for each rank).
 
@@ -71,7 +71,7 @@ def from_environment(
 
 @dataclass(frozen=True)
 class DistributedTeam:
-    """Ranks that share out the tasks of a map: `threads.ParallelMap`.
+    """The ranks of a run, each with its share of the tasks of a map: a `threads.ParallelMap`.
 
     Attributes:
         local: the threads of this process, for work whose results stay in it.
@@ -83,7 +83,7 @@ class DistributedTeam:
 
     @property
     def rank(self) -> int:
-        """Number of this process, 0..size-1; the first one speaks."""
+        """Number of this process, 0..size-1; rank 0 prints and writes."""
         return self._heartbeat.rank
 
     @property
@@ -93,7 +93,7 @@ class DistributedTeam:
 
     @property
     def broken(self) -> bool:
-        """Whether a rank has gone, so that no further map can be."""
+        """Whether a rank is lost, so that no further map is possible."""
         return self._heartbeat.broken is not None
 
     def map(self, function: Callable[[Item], Result], tasks: Sequence[Item], label: str) -> list[Result]:
@@ -102,7 +102,7 @@ class DistributedTeam:
         Results are numbers, arrays of float64, and tuples or lists of such, of one shape for all tasks.
 
         Raises:
-            DistributedError: a rank has gone, or its task raised what is not a `DlinearError`.
+            DistributedError: a rank is lost, or its task raised what is not a `DlinearError`.
             DlinearError: what a task raised, on every rank.
         """
         return self._share(self.local, function, tasks, label)
@@ -114,6 +114,7 @@ class DistributedTeam:
     def _share(
         self, local: Threads, function: Callable[[Item], Result], tasks: Sequence[Item], label: str
     ) -> list[Result]:
+        # 1. this rank's share of the tasks, as one array of numbers
         mine = shares(tasks, self.size)[self.rank]
         failure: Exception | None = None
         try:
@@ -121,14 +122,16 @@ class DistributedTeam:
         except Exception as error:  # the other ranks wait for an answer
             failure = error
             head, numbers = {"error": [type(error).__name__, " ".join(str(error).split())]}, np.empty((0, 0))
+        # 2. wait until every rank has computed its own
         self._heartbeat.done()
         self._heartbeat.wait(self._heartbeat.round, f"their part of {label!r}")
         self._heartbeat.forget()
+        # 3. exchange the form of the results or the error of each rank, then the numbers
         with as_one_line(self._heartbeat, f"the exchange after {label!r}"):
             head["label"] = label
             heads = [json.loads(part.tobytes()) for part in self._exchange(_bytes_of(json.dumps(head)))]
             if len({head["label"] for head in heads}) > 1:
-                raise DistributedError(f"ranks are at different work: {[head['label'] for head in heads]}")
+                raise DistributedError(f"ranks are in different maps: {[head['label'] for head in heads]}")
             parts = None
             if not any("error" in head for head in heads):
                 parts = self._exchange(numbers.view(np.uint8).reshape(-1))
@@ -166,6 +169,7 @@ def shares(tasks: Sequence[Any], size: int) -> list[range]:
     A task that is a pair (start, stop) weighs stop - start, any other one.
     """
     weights = [t[1] - t[0] if isinstance(t, tuple) and len(t) == 2 else 1 for t in tasks]
+    # a task goes to the rank on whose share of the total weight its middle lies
     ends = np.cumsum(weights, dtype=np.float64)
     total = ends[-1] if len(ends) else 0.0
     middles = ends - np.array(weights, dtype=np.float64) / 2

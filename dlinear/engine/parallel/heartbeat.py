@@ -1,4 +1,4 @@
-"""Signs of life and results between ranks, through the store that all of them see."""
+"""Heartbeats and results of the ranks, through the key-value store that all of them see."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ import numpy as np
 
 from dlinear.errors import DistributedError
 
-PIECE = 4 << 20  # bytes
-
-
-LEFT = b"left"  # the sign of life of a rank that went on purpose
+PIECE = 4 << 20  # bytes of one value in the store
+LEFT = b"left"  # the last heartbeat of a rank that ended on purpose
 
 
 class Heartbeat:
-    """What a rank shows the others: a count that grows while one lives, and the rounds it has done."""
+    """What a rank writes for the others: a count that grows while it runs, and the rounds it has finished."""
 
     def __init__(self, store: Any, rank: int, world: int, timeout: float) -> None:
         self.store, self.rank, self.world, self.timeout = store, rank, world, timeout
@@ -28,7 +26,7 @@ class Heartbeat:
         self.broken: DistributedError | None = None
         self._stop = threading.Event()
         with as_one_line(self, "the ranks to meet"):
-            self._own = store.clone()  # a connection of its own: one that waits blocks the others
+            self._own = store.clone()  # a connection for the thread: a waiting call blocks its connection
             self._own.set(f"life/{rank}", b"0")
             store.set(f"done/{rank}", b"0")
         self._thread = threading.Thread(target=self._live, daemon=True)
@@ -43,7 +41,7 @@ class Heartbeat:
             self.store.set(f"done/{self.rank}", str(self.round).encode())
 
     def wait(self, number: int, what: str) -> None:
-        """Return when every rank has done this round; raise when one gives no sign of life."""
+        """Return when every rank has finished this round; raise when the heartbeat of one is missing."""
         waiting = {rank: (b"", time.monotonic()) for rank in range(self.world) if rank != self.rank}
         pause = 1e-4
         with as_one_line(self, what):
@@ -81,10 +79,10 @@ class Heartbeat:
         return found
 
     def forget(self) -> None:
-        """Take what this rank showed in earlier rounds out of the store.
+        """Delete what this rank wrote in earlier rounds from the store.
 
-        After `wait`, and before anything of the new round is shown: a rank is done with this round only after
-        it has read all of the last one.
+        To be called after `wait` and before anything of the new round is written: a rank finishes this round
+        only after it has read all of the last one.
         """
         with as_one_line(self, "the other ranks"):
             while self._shown:
@@ -95,7 +93,7 @@ class Heartbeat:
         self.store.set(key, value)
 
     def leave(self) -> None:
-        """Say that this rank ends."""
+        """Tell the others that this rank ends."""
         self._stop.set()
         self._thread.join(self.timeout)  # a thread still inside torch aborts the interpreter's end
         with contextlib.suppress(RuntimeError):
@@ -106,11 +104,11 @@ class Heartbeat:
 
     def _silence(self, ranks: list[int], what: str) -> str:
         names = f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))} of {self.world}"
-        return f"no sign of life from {names} for {self.timeout:g} s; waited for {what}"
+        return f"no heartbeat from {names} for {self.timeout:g} s; waited for {what}"
 
     def _live(self) -> None:
         count = 0
-        with contextlib.suppress(RuntimeError):  # the store has gone: the main thread will say so
+        with contextlib.suppress(RuntimeError):  # the store is gone: the main thread raises the error
             while not self._stop.wait(min(1.0, self.timeout / 5)):
                 count += 1
                 self._own.set(f"life/{self.rank}", str(count).encode())
@@ -118,7 +116,7 @@ class Heartbeat:
 
 @contextlib.contextmanager
 def as_one_line(heartbeat: Heartbeat, what: str) -> Iterator[None]:
-    """torch's errors, which may be many lines, as one; the team cannot go on after any."""
+    """torch's errors, which may be many lines, as one line; no map is possible after any."""
     try:
         yield
     except DistributedError as error:

@@ -1,4 +1,4 @@
-"""How the ranks of a run meet: the variables of torchrun, the store that all of them see."""
+"""How the ranks of a run meet: the variables of torchrun, the key-value store that all of them see."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from dlinear.engine.parallel.heartbeat import Heartbeat, as_one_line
 from dlinear.errors import DistributedError
 
 Link = Literal["gloo", "nccl"]
-
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -33,8 +32,8 @@ def variables() -> tuple[int, int, str, int]:
 
 
 def store(rank: int, world: int, host: str, port: int, timeout: float) -> Any:
-    """The table that all ranks see: the launcher's, or else one that the first rank serves."""
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings come before our one line
+    """The key-value store that all ranks see: the launcher's, or else one that rank 0 serves."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # its warnings would precede the one-line error
     from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
@@ -56,7 +55,7 @@ def store(rank: int, world: int, host: str, port: int, timeout: float) -> Any:
 
 
 def _reach(host: str, port: int, timeout: float) -> None:
-    """Wait until someone serves there; torch would print a page of its own where nobody does."""
+    """Wait until the store is served there; torch prints a long message where it is not."""
     end = time.monotonic() + timeout
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Who computes the chunks: this thread, several threads, or several processes (`distributed`).
+"""The map over chunks: in this thread, in several threads, or in several processes (`distributed`).
 
 The engine is map, scan, map: a function over chunks that returns a few n x n matrices or numbers, a short
 scan over those, and the next map. `ParallelMap` is the map.
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class ParallelMap(Protocol):
-    """Maps a function over tasks; every member gets all results, in the order of the tasks."""
+    """Maps a function over tasks; every process gets all results, in the order of the tasks."""
 
     def map(self, function: Callable[[Item], Result], tasks: Sequence[Item], label: str) -> list[Result]:
         """[function(task) for task in tasks]; `label` names the work on a progress bar."""
@@ -31,8 +31,8 @@ class Threads:
     """Threads of this process; numpy's matrix products release the interpreter.
 
     Attributes:
-        workers: threads; 1 works in the caller's own. None takes the environment variable DLINEAR_THREADS, or
-            one per core that this process may use.
+        workers: number of threads; 1 computes in the caller's own. None takes the environment variable
+            DLINEAR_THREADS, or one per core that this process may use.
         progress: show a bar on stderr when that is a terminal.
     """
 

@@ -1,4 +1,12 @@
-"""EDGE"""
+"""Products at the edges of chunks: the serial part of the engine, between two parallel maps.
+
+The layers are cut at edges 0 = e_0 < ... < e_k = T. A map over chunks gives the product W_a^b of each chunk
+and its deviation W_a^b - I; two short scans over the edges then give, at each edge e,
+
+    P_e = W_0^e   (from the left),      E_e = W_e^T - I   (from the right),      and R = P_T - Phi.
+
+From these a chunk computes P_t, the costate (W_t^T)^T R and Y_s of its own layers, whatever the others do.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +30,7 @@ class EdgeProducts:
 
     Attributes:
         edges: layer numbers 0 = e_0 < ... < e_k = T.
-        totals: plain products of the chunks, (k, n, n).
+        totals: W_a^b of each chunk a..b-1 as a plain product, (k, n, n).
         states: P at each edge, (k + 1, n, n).
         deviations: P - I at each edge, with its own digits, (k + 1, n, n).
         near_identity: whether ||P - I||_F <= 1/2 at all edges.
@@ -38,19 +46,22 @@ class EdgeProducts:
         grid = range(0, net.depth, engine.chunk_layers(net))
         self.edges = sorted({*grid, *inner_edges, net.depth})
         self._position = {edge: i for i, edge in enumerate(self.edges)}
-        self._only: Chunk | None = None
-        self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}
+        self._only: Chunk | None = None  # the one chunk of a small network
+        self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}  # block products of each chunk, for later
         n, be = net.width, engine.backend
+        # Map: W_a^b - I and W_a^b of each chunk.
         products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
         deviations = [be.array(pair[0]) for pair in products]
         self.totals = [be.array(pair[1]) for pair in products]
         self.identity = be.array(np.eye(n))
+        # Scan from the left: P_b = W_a^b P_a, and P_b - I by composing deviations.
         self.states, self.tails = [self.identity], [be.array(np.zeros((n, n)))]
         self.deviations = [be.array(np.zeros((n, n)))]
         for total, deviation in zip(self.totals, deviations, strict=True):
             self.states.append(total @ self.states[-1])
             self.deviations.append(compose(deviation, self.deviations[-1]))
         self.near_identity = max(be.dot(one, one) for one in self.deviations) <= 0.25
+        # Scan from the right: I + E_a = (I + E_b) W_a^b.
         for deviation in reversed(deviations):
             self.tails.append(compose(self.tails[-1], deviation))
         self.tails.reverse()
@@ -75,7 +86,7 @@ class EdgeProducts:
         return self._position[edge]
 
     def costates(self) -> list[Array]:
-        """(W_e^T)^T R at every edge, times the scale."""
+        """(W_e^T)^T R at every edge, times the scale; g_T(t) is the one at t + 1 times P_t^T."""
         found = [self.engine.backend.array(self.residual * self.scale)]
         for total in reversed(self.totals):
             found.append(total.mT @ found[-1])
@@ -96,6 +107,7 @@ class EdgeProducts:
         return found[::-1]
 
     def _products(self, chunk: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """(W_a^b - I, W_a^b) of a chunk; its blocks' products are kept where a quarter of memory suffices."""
         layers, be = self.layers(*chunk), self.engine.backend
         deviation, total = layers.total_both()
         size, totals = layers.blocks()
@@ -110,19 +122,21 @@ class EdgeProducts:
         Their float64 difference has few digits then: P_T - I is taken as a deviation, and where that is not
         enough either (a trained network, R -> 0) P_T is multiplied out with 77 digits, 50 us a layer, n = 10.
         """
+        # R = P_T - Phi, where that keeps its digits.
         residual: Matrix = final - self.phi
         size = float(np.linalg.norm(final))
         if not math.isfinite(size):
             explain_overflow(self.net, self.engine)
         if np.linalg.norm(residual) > 1e-4 * size:
             return residual
+        # R = (P_T - I) + (I - Phi), where P_T is near I.
         residual = deviation + (np.eye(self.net.width) - self.phi)
         if np.linalg.norm(residual) > 1e-4 * np.linalg.norm(deviation):
             return residual
         with needed("the residual of a trained network"):
             import flint
 
-        with flint.ctx.workprec(256):
+        with flint.ctx.workprec(256):  # P_{t+1} = P_t + D(t) P_t
             state = flint.arb_mat(np.eye(self.net.width).tolist())
             for chunk in self.chunks(0, self.net.depth):
                 for layer in self.net.deviations(*chunk):
@@ -159,12 +173,12 @@ def tail_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -> 
     Y_s = (E_s - E_s^T) + E_s^T (2I - Phi) + E_s (P_s - I) + E_s^T (P_T - I), each factor with its own digits.
     """
     be, first = at_edges.engine.backend, at_edges.index(start)
-    tails = layers.suffix_deviations(at_edges.tails[at_edges.index(stop)])
-    if at_edges.near_identity:
+    tails = layers.suffix_deviations(at_edges.tails[at_edges.index(stop)])  # E_s
+    if at_edges.near_identity:  # the second form
         terms = tails - tails.mT
         terms += tails.mT @ be.array(2 * np.eye(at_edges.net.width) - at_edges.phi)
         terms += tails @ layers.prefix_deviations(at_edges.deviations[first]) + tails.mT @ at_edges.tails[0]
-    else:
+    else:  # the definition
         terms = tails @ layers.states(at_edges.states[first])
         terms += tails.mT @ be.array(at_edges.residual)
     terms *= at_edges.scale

@@ -1,7 +1,7 @@
-"""delta(t) with every layer held: for networks of one chunk, and for far horizons that memory allows.
+"""delta(t) with every layer in memory: for networks of one chunk, and for far horizons that memory allows.
 
-Far horizons, m > T/2, take the windows W_{t+1}^s themselves by block scans; near ones one split p = T - M as
-in `streaming`. P_t, g_T(t) and Y_s of all layers are made once and serve all horizons.
+Far horizons, m > T/2, take the windows W_{t+1}^s of (D) themselves by block scans; near ones one split
+p = T - M as in (Z) of `streaming`. P_t, g_T(t) and Y_s of all layers are computed once, for all horizons.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
 from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
 from dlinear.networks.protocol import Matrix, Network
 
-ARRAYS = 6  # of the size of the layers, held at once
+ARRAYS = 6  # of the size of the layers, in memory at once
 
 
 def in_memory_bytes(net: Network) -> int:
@@ -27,23 +27,23 @@ def in_memory_bytes(net: Network) -> int:
 def inner_products_in_memory(
     net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
 ) -> dict[int, InnerProducts]:
-    """The sums of shortfalls in 0..T-1; holds every layer and four more arrays of that size."""
+    """The inner products of shortfalls in 0..T-1; needs `in_memory_bytes`."""
     at_edges = EdgeProducts(net, phi, (), engine)
     near = [m for m in shortfalls if m <= net.depth // 2]
 
     def sums() -> dict[int, InnerProducts]:
-        held = LayerArrays(at_edges)
-        found = gather(at_edges, NearInMemory(held, max(near)), near) if near else {}
+        arrays = LayerArrays(at_edges)
+        found = gather(at_edges, NearInMemory(arrays, max(near)), near) if near else {}
         for m in shortfalls:
             if m not in found:
-                found |= gather(at_edges, FarInMemory(held, m), [m])
+                found |= gather(at_edges, FarInMemory(arrays, m), [m])
         return found
 
     return rescaled(at_edges, sums)
 
 
 class LayerArrays:
-    """P_t, g_T(t) and Y_s of every layer."""
+    """D(t), P_t, g_T(t), t = 0..T-1, and Y_s, s = 0..T (Y_T = 0), of every layer."""
 
     def __init__(self, at_edges: EdgeProducts) -> None:
         depth, n, be = at_edges.net.depth, at_edges.net.width, at_edges.engine.backend
@@ -57,6 +57,7 @@ class LayerArrays:
             self.layers[here] = layers.layers
             states = layers.states(at_edges.states[at])[:-1]
             self.states[here] = states
+            # g_T(t) = (W_{t+1}^T)^T R P_t^T
             be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
             self.terms[here] = tail_terms(at_edges, layers, *chunk)[:-1]
 
@@ -65,44 +66,44 @@ class LayerArrays:
 
 
 class NearInMemory:
-    """-delta(t) = L_t^T Z_s P_t^T for any m <= M, from what is held."""
+    """Equation (Z), -delta(t) = L_t^T Z_s P_t^T, for any m <= M; one split p = T - M."""
 
-    def __init__(self, held: LayerArrays, largest: int) -> None:
-        self.at_edges, self.held = held.at_edges, held
-        split, be = held.at_edges.net.depth - largest, held.at_edges.engine.backend
-        identity = be.array(np.eye(held.at_edges.net.width))
-        self.left = Chunk(held.layers[:split], be).costates(identity)[1 : largest + 1]
-        self.z = Chunk(held.layers[split:], be).states(identity)[:-1].mT @ held.terms[split:-1]
+    def __init__(self, arrays: LayerArrays, largest: int) -> None:
+        self.at_edges, self.arrays = arrays.at_edges, arrays
+        split, be = arrays.at_edges.net.depth - largest, arrays.at_edges.engine.backend
+        identity = be.array(np.eye(arrays.at_edges.net.width))
+        # L_t^T = (W_{t+1}^p)^T for t < M;  Z_s = U_s^T Y_s, U_s = W_p^s, for s = p..T-1
+        self.left = Chunk(arrays.layers[:split], be).costates(identity)[1 : largest + 1]
+        self.z = Chunk(arrays.layers[split:], be).states(identity)[:-1].mT @ arrays.terms[split:-1]
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        held, (start, stop) = self.held, chunk
+        arrays, (start, stop) = self.arrays, chunk
 
         def delta_of(m: int) -> Array:
             here = slice(start, max(start, min(stop, m)))
-            first = start + len(self.z) - m
+            first = start + len(self.z) - m  # s - p for s = t + h, h = T - m, of the first layer
             z = self.z[first : first + here.stop - start]
-            return self.left[here] @ z @ held.states[here].mT
+            return self.left[here] @ z @ arrays.states[here].mT
 
-        return held.gradients[start:stop], delta_of
+        return arrays.gradients[start:stop], delta_of
 
 
 class FarInMemory:
-    """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for one m, by window products of all layers."""
+    """Equation (D), -delta(t) = (W_{t+1}^s)^T Y_s P_t^T, for one m, by window products of all layers."""
 
-    def __init__(self, held: LayerArrays, m: int) -> None:
-        self.at_edges, self.held, self.horizon = held.at_edges, held, held.at_edges.net.depth - m
-        self.windows = windows(held.layers[1:], self.horizon - 1, held.at_edges.engine.backend)
+    def __init__(self, arrays: LayerArrays, m: int) -> None:
+        self.at_edges, self.arrays = arrays.at_edges, arrays
+        self.horizon = arrays.at_edges.net.depth - m
+        self.windows = windows(arrays.layers[1:], self.horizon - 1, arrays.at_edges.engine.backend)
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        held, (start, stop) = self.held, chunk
+        arrays, (start, stop), h = self.arrays, chunk, self.horizon
 
         def delta_of(m: int) -> Array:
             stop_here = max(start, min(stop, m))
-            back = (
-                self.windows[start:stop_here].mT @ held.terms[start + self.horizon : stop_here + self.horizon]
-            )
-            return back @ held.states[start:stop_here].mT
+            back = self.windows[start:stop_here].mT @ arrays.terms[start + h : stop_here + h]
+            return back @ arrays.states[start:stop_here].mT
 
-        return held.gradients[start:stop], delta_of
+        return arrays.gradients[start:stop], delta_of

@@ -4,9 +4,9 @@ With s = t + h, E_s = W_s^T - I, R = P_T - Phi and m = T - h, for t < m (delta(t
 
     delta(t) = -(W_{t+1}^s)^T Y_s P_t^T,   Y_s = E_s P_s + E_s^T R                                    (D)
 
-E_s and R are held as deviations from I; the other products only multiply. One map over chunks for their
+E_s and R are stored as deviations from I; the other products only multiply. One map over chunks for their
 products and a scan over chunk edges (`EdgeProducts`), then a map over chunks for the sums of ||g_T||^2,
-<delta, g_T> and ||delta||^2 (`gather`). `streaming` and `in_memory` say where the windows come from.
+<delta, g_T> and ||delta||^2 (`gather`). `streaming` and `in_memory` compute the windows W_{t+1}^s.
 """
 
 from __future__ import annotations
@@ -22,31 +22,27 @@ from dlinear.engine.angle import InnerProducts
 from dlinear.engine.backends import Array
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
 
-# --- the at_edges: products of all chunks, and P, E, R at their edges --------------------------------------
-
-
-# --- sums over layers ------------------------------------------------------------------------------------
-
 Visit = tuple[Array, Callable[[int], Array]]  # g_T of a chunk's layers; m -> -delta of those below m
 
 
 class Slices(Protocol):
-    """Gradients and deltas, a chunk of layers at a time."""
+    """g_T and delta, a chunk of layers at a time."""
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers (k, n, n), and a function m -> -delta(t) for those with t < m."""
 
 
 def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dict[int, InnerProducts]:
-    """The sums of each shortfall, twice over where a difference of squares would cancel."""
+    """The inner products of each shortfall; a second pass where a difference of squares would cancel."""
     dot, squares = at_edges.engine.backend.dot, at_edges.engine.backend.squares
 
     def add(chunk: tuple[int, int]) -> tuple[float, list[tuple[float, float, float]]]:
+        """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
         gradient, delta_of = slices.visit(chunk)
         true, rows = dot(gradient, gradient), []
         norms = squares(gradient) if chunk[0] < max(shortfalls) else None
         for m in shortfalls:
-            if norms is None or chunk[0] >= m:
+            if norms is None or chunk[0] >= m:  # delta = 0 here
                 rows.append((true, 0.0, 0.0))
                 continue
             minus_delta = delta_of(m)
@@ -64,9 +60,12 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
     }
     again = [m for m in shortfalls if found[m].cancels]
     if again:
+        # delta nearly parallel to g_T, or g_h nearly zero: with k = <delta, g_T>/||g_T||^2 the vectors
+        # delta - k g_T (numerator of (S)) and g_h = g_T + delta (its denominator) are formed, then squared.
         shares = {m: found[m].cross / true for m in again}
 
         def part(chunk: tuple[int, int]) -> list[tuple[float, float]]:
+            """A chunk's share of both over its layers t < m."""
             gradient, delta_of = slices.visit(chunk)
             rows = []
             for m in again:
@@ -78,6 +77,7 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
 
         sums = at_edges.engine.team.map(part, [c for c in chunks if c[0] < max(again)], "gradients again")
         for i, m in enumerate(again):
+            # Over the layers t >= m, where delta = 0, they are k^2 ||g_T||^2 and ||g_T||^2.
             rest = found[m].rest
             parted = shares[m] ** 2 * rest + math.fsum(rows[i][0] for rows in sums)
             found[m] = replace(found[m], parted=parted, direct=rest + math.fsum(rows[i][1] for rows in sums))
@@ -87,7 +87,7 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
 def rescaled(
     at_edges: EdgeProducts, sums: Callable[[], dict[int, InnerProducts]]
 ) -> dict[int, InnerProducts]:
-    """The sums, taken again with all gradients times a power of two where their squares leave float64."""
+    """The inner products; again with all gradients times a power of two where their squares leave float64."""
     found = sums()
     true = next(iter(found.values())).true
     if at_edges.residual.any() and not 1e-200 < true < 1e200:
@@ -101,6 +101,7 @@ def _scale(at_edges: EdgeProducts) -> float:
     costates, be = at_edges.costates(), at_edges.engine.backend
 
     def largest(chunk: tuple[int, int]) -> float:
+        """max |g_T(t)| over a chunk's layers, g_T(t) = (W_{t+1}^T)^T R P_t^T."""
         layers, at = at_edges.layers(*chunk), at_edges.index(chunk[0])
         gradient = layers.costates(costates[at + 1])[1:] @ layers.states(at_edges.states[at])[:-1].mT
         return float(np.abs(be.numpy(gradient)).max())

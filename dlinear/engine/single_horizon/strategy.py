@@ -1,4 +1,4 @@
-"""Which way the inner products of a horizon are computed: streamed, or with every layer in memory."""
+"""Which way the inner products of a horizon are computed: streaming, or with every layer in memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def inner_products(
 ) -> dict[int, InnerProducts]:
     """The inner products of each shortfall m in 0..T-1.
 
-    A network of one chunk is held in memory. Otherwise near horizons, m <= T/2, share one pass over the
-    layers; far ones are held in memory where the budget allows it, else streamed one by one.
+    A network of one chunk is computed in memory. Otherwise near horizons, m <= T/2, share one pass over the
+    layers; far ones are computed in memory where the budget allows it, else in a pass over the layers each.
     """
     one_chunk = net.depth <= engine.chunk_layers(net)
     near = sorted(m for m in set(shortfalls) if m <= net.depth // 2 and not one_chunk)

@@ -1,13 +1,14 @@
-"""delta(t) with bounded memory: layers in chunks, windows across split layers, Z a few chunks at a time.
+"""delta(t) in bounded memory: layers in chunks, windows across split layers, Z a few chunks at a time.
 
-A window W_{t+1}^s that crosses a split layer p is U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, so
+A window W_{t+1}^s that crosses a split layer p is U_s L_t with L_t = W_{t+1}^p, U_s = W_p^s, so (D) becomes
 
-    -delta(t) = L_t^T Z_s P_t^T,   Z_s = U_s^T Y_s.
+    -delta(t) = L_t^T Z_s P_t^T,   Z_s = U_s^T Y_s.                                                    (Z)
 
 Near horizons, m <= T/2: one split p = T - M serves every m up to M, the largest asked for. Far horizons: the
 multiples of h, of which each window of length h crosses exactly one. Short horizons, less than a chunk: the
-windows themselves, by block scans of the chunk and its continuation. Nothing is inverted. Held at any time:
-some chunks per worker, n x n numbers per chunk edge, and Z or, beyond the memory budget, a few chunks of it.
+windows themselves, by block scans of the chunk and its continuation. Nothing is inverted. In memory at any
+time: some chunks per worker, n x n numbers per chunk edge, and Z or, beyond the memory budget, a few chunks
+of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dlinear.networks.protocol import Matrix, Network
 def near_inner_products(
     net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
 ) -> dict[int, InnerProducts]:
-    """The sums of shortfalls in 0..T/2."""
+    """The inner products of shortfalls in 0..T/2, in one pass: the split p = T - M, M the largest of them."""
     largest = max(shortfalls)
     split = net.depth - largest
     at_edges = EdgeProducts(net, phi, (largest, split), engine)
@@ -39,7 +40,7 @@ def near_inner_products(
 
 
 def far_inner_products(net: Network, phi: Matrix, m: int, engine: Engine) -> dict[int, InnerProducts]:
-    """The sums of one shortfall in 1..T-1."""
+    """The inner products of one shortfall in 1..T-1: splits at the multiples of h, or short windows."""
     horizon = net.depth - m
     if 4 * horizon < engine.chunk_layers(net):
         at_edges = EdgeProducts(net, phi, (), engine)
@@ -50,14 +51,15 @@ def far_inner_products(net: Network, phi: Matrix, m: int, engine: Engine) -> dic
 
 
 class Streamed:
-    """-delta(t) = L_t^T Z_s P_t^T for t < largest; the ends s start at the layer `first`, the first split."""
+    """Equation (Z) for t < largest; the ends s start at the layer `first`, the first split."""
 
     def __init__(self, at_edges: EdgeProducts, splits: Iterable[int], first: int, largest: int) -> None:
         self.at_edges, self.largest = at_edges, largest
         splits = set(splits)
         self.tail = Tail(at_edges, splits, first)
         self.costates = at_edges.costates()
-        self.until = []  # L at the ends of the first chunks: the product up to the next split
+        # W_e^p at the ends e of the first chunks, p the next split: from the right, restarted at splits
+        self.until = []
         after = at_edges.identity
         for i in range(len(at_edges.totals), 0, -1):
             after = at_edges.identity if at_edges.edges[i] in splits else after
@@ -70,33 +72,37 @@ class Streamed:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
         at_edges, (start, stop) = self.at_edges, chunk
         layers, at = at_edges.layers(start, stop), at_edges.index(start)
-        states = layers.states(at_edges.states[at])[:-1].mT
-        gradient = layers.costates(self.costates[at + 1])[1:] @ states
-        left = layers.costates(self.until[at].mT)[1:] if start < self.largest else None
+        states = layers.states(at_edges.states[at])[:-1].mT  # P_t^T
+        gradient = layers.costates(self.costates[at + 1])[1:] @ states  # (W_{t+1}^T)^T R P_t^T
+        left = (
+            layers.costates(self.until[at].mT)[1:] if start < self.largest else None
+        )  # L_t^T = (W_{t+1}^p)^T
 
         def delta_of(m: int) -> Array:
             assert left is not None
             count = max(0, min(stop, m) - start)
-            first = start + at_edges.net.depth - m
+            first = start + at_edges.net.depth - m  # s = t + h of the first layer
             return left[:count] @ self.tail.between(first, first + count) @ states[:count]
 
         return gradient, delta_of
 
 
 class Tail:
-    """Z_s for s = first..T-1: whole where half the memory budget holds it, else a few chunks."""
+    """Z_s for s = first..T-1: all of it where half the memory budget suffices, else a few chunks."""
 
     def __init__(self, at_edges: EdgeProducts, splits: set[int], first: int) -> None:
         self.at_edges, self.first = at_edges, first
         engine, n = at_edges.engine, at_edges.net.width
         at = at_edges.index(first)
         self.edges = at_edges.edges[at:]
-        self.starts = [at_edges.identity]  # U at the edges: the product since the last split
+        # U_e = W_p^e at the edges, p the last split before e: from the left, restarted at splits
+        self.starts = [at_edges.identity]
         for edge, total in zip(self.edges[1:], at_edges.totals[at:], strict=True):
             self.starts.append(at_edges.identity if edge in splits else total @ self.starts[-1])
         self._kept: OrderedDict[int, Array] = OrderedDict()
         self._lock = threading.Lock()
         self._whole: Array | None = None
+        # Half of the budget for Z; the chunks that are kept take half of that.
         half = engine.budget(at_edges.net) // 2
         self._keep = max(4, half // 2 // (8 * n**2 * engine.chunk_layers(at_edges.net)))
         size = at_edges.net.depth - first
@@ -140,6 +146,7 @@ class Tail:
         return values
 
     def _compute(self, i: int) -> Array:
+        """Z_s = U_s^T Y_s of the chunk between edges i and i + 1."""
         at_edges, start, stop = self.at_edges, self.edges[i], self.edges[i + 1]
         layers = at_edges.layers(start, stop)
         y = tail_terms(at_edges, layers, start, stop)
@@ -147,7 +154,7 @@ class Tail:
 
 
 class Short:
-    """-delta(t) = (W_{t+1}^s)^T Y_s P_t^T for one horizon shorter than a chunk, windows by block scans."""
+    """Equation (D) for one horizon shorter than a chunk, its windows W_{t+1}^s by block scans."""
 
     def __init__(self, at_edges: EdgeProducts, horizon: int) -> None:
         self.at_edges, self.horizon, self.costates = at_edges, horizon, at_edges.costates()
@@ -157,15 +164,15 @@ class Short:
         at_edges, h, (start, stop) = self.at_edges, self.horizon, chunk
         at = at_edges.index(start)
         layers = at_edges.layers(start, stop)
-        states = layers.states(at_edges.states[at])[:-1].mT
-        gradient = layers.costates(self.costates[at + 1])[1:] @ states
+        states = layers.states(at_edges.states[at])[:-1].mT  # P_t^T
+        gradient = layers.costates(self.costates[at + 1])[1:] @ states  # (W_{t+1}^T)^T R P_t^T
 
         def delta_of(m: int) -> Array:
             count = max(0, min(stop, m) - start)
             end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + count + h - 1)]
             on = at_edges.layers(start, end)  # the chunk and as much of the next as its windows need
-            y = tail_terms(at_edges, on, start, end)[h : h + count]
-            between = windows(on.layers[1 : count + h - 1], h - 1, at_edges.engine.backend)
+            y = tail_terms(at_edges, on, start, end)[h : h + count]  # Y_s at s = t + h
+            between = windows(on.layers[1 : count + h - 1], h - 1, at_edges.engine.backend)  # W_{t+1}^{t+h}
             return between.mT @ y @ states[:count]
 
         return gradient, delta_of
