@@ -3,16 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce proofs sims figures bridge test bench lint docs clean
+.PHONY: help setup reproduce proofs sims figures bridge test fast coverage bench lint dead-code docs clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
 	@echo "make test        run every test"
+	@echo "make fast        run the tests that are not marked slow (under a minute)"
+	@echo "make coverage    run every test and list the lines of the library that none of them reached"
 	@echo "make bridge      real torch models: decay of the angle, memory, every method side by side (15 minutes)"
 	@echo "make bench       time and memory beside the floor and what a user would write"
 	@echo "make lint        ruff and mypy --strict"
+	@echo "make dead-code   list code that nothing uses (vulture)"
 	@echo "make docs        regenerate docs/claims.md"
-	@echo "make clean       remove results/ and figures/ (keeps .venv)"
+	@echo "make clean       remove results/, figures/, caches and builds (keeps .venv and data/)"
 
 setup: $(STAMP)
 
@@ -47,6 +50,12 @@ bridge: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+fast: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.large_depth
 
@@ -55,8 +64,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+dead-code: $(STAMP)
+	$(BIN)/vulture
+
 docs: $(STAMP)
 	$(BIN)/python -m proofs --docs
 
 clean:
-	rm -rf results figures
+	rm -rf results figures build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

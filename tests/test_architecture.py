@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 import subprocess
 import sys
 import zipfile
@@ -76,9 +77,14 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+def dotted(path: Path) -> str:
+    """A file of the library as a module's name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def modules_of(path: Path) -> set[str]:
     """The modules of the library that a file imports (a name imported from a module is no module)."""
-    known = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in LIBRARY}
+    known = {dotted(p) for p in LIBRARY}
     return {name for name in imports(path) if name in known}
 
 
@@ -94,7 +100,7 @@ def test_the_library_never_imports_scripts_or_tests(path):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_room_imports_only_the_rooms_before_it(path):
-    room = room_of(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    room = room_of(dotted(path))
     if room in ("", "cli"):
         return
     used = {room_of(name) for name in modules_of(path)} - {"", room}
@@ -104,6 +110,87 @@ def test_a_room_imports_only_the_rooms_before_it(path):
 def test_no_two_rooms_import_each_other():
     order = list(ROOMS)
     assert all(order.index(other) < order.index(room) for room, others in ROOMS.items() for other in others)
+
+
+def test_contributing_shows_the_table_of_the_rooms():
+    """The lines `| room | what it holds | rooms it may import |`, in the order of ROOMS."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`(\w+)/`", line) for line in text.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows] == list(ROOMS)
+    for room, *others in rows:
+        assert others == [other for other in ROOMS if other in ROOMS[room]], room
+    folders = {p.name for p in (ROOT / "dlinear").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert folders == set(ROOMS)
+    assert all(f"`{name}.py`" in text for name in GROUND)
+
+
+@pytest.mark.parametrize("folder", ["dlinear", "dlinear/bridge"])
+def test_few_modules_stand_outside_the_rooms(folder):
+    loose = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    assert len(loose) <= 6, sorted(loose)
+
+
+def edges(known: dict[str, Path]) -> dict[str, set[str]]:
+    """What each module imports when it is imported; a module imported from a package counts as itself."""
+    found: dict[str, set[str]] = {}
+    for name, path in known.items():
+        used: set[str] = set()
+        for node in import_statements(path):
+            if isinstance(node, ast.Import):
+                used.update(alias.name for alias in node.names)
+            else:
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                used |= (whole & set(known)) | ({node.module or ""} if whole - set(known) else set())
+        found[name] = used & set(known) - {name}
+    return found
+
+
+def import_statements(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """Those that run when the file is imported."""
+    found: list[ast.Import | ast.ImportFrom] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            return
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; empty where there is none."""
+    left = {name: set(others) for name, others in graph.items()}
+    while ready := [name for name, others in left.items() if not others & set(left)]:
+        for name in ready:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    known = {dotted(path): path for path in LIBRARY}
+    graph = edges(known)
+    assert sum(map(len, graph.values())) > 200
+    assert not circle(graph)
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == ["a", "b", "c", "d"]
+
+
+def test_no_function_is_longer_than_a_screen():
+    """60 lines with the docstring, here and in the scripts."""
+    long = []
+    for folder in ("dlinear", *SCRIPTS, "benchmarks", "docs/templates"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                    if lines > 60:
+                        long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}, {lines} lines")
+    assert not long, "\n".join(long)
 
 
 def repeated(paths: list[Path], least: int) -> list[str]:
@@ -123,7 +210,9 @@ def repeated(paths: list[Path], least: int) -> list[str]:
 
 @pytest.mark.parametrize("where", ["dlinear/theory/bounds/*.py", "sims/*.py", "paper_figs/*.py"])
 def test_a_bound_and_a_step_of_a_script_are_written_once(where):
-    found = repeated(sorted(ROOT.glob(where)), 60)
+    paths = sorted(ROOT.glob(where))
+    assert paths, where
+    found = repeated(paths, 60)
     assert not found, "\n\n".join(found)
 
 

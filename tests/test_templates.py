@@ -29,6 +29,7 @@ PLACES = {
     "figure": "paper_figs/scalar_limit.py",
     "ensemble": "dlinear/networks/signs.py",
     "model": "dlinear/bridge/models/gated.py",
+    "method": "dlinear/bridge/methods/tail.py",
 }
 
 
@@ -44,19 +45,19 @@ def load(name):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the scripts with the templates among them."""
+    """A copy of the library and the scripts with the templates among them."""
     root = tmp_path_factory.mktemp("tree")
-    for folder in ("proofs", "sims", "paper_figs"):
+    for folder in ("dlinear", "proofs", "sims", "paper_figs"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("claim", "sim", "figure"):
-        shutil.copy(ROOT / "docs" / "templates" / f"{name}.py", root / PLACES[name])
+    for name, place in PLACES.items():
+        shutil.copy(ROOT / "docs" / "templates" / f"{name}.py", root / place)
     return root
 
 
 def run(tree, *words):
-    """A command in the copy; the library is the one under test."""
-    command = [sys.executable, "-m", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """`python -m WORDS` in the copy, with the library of the copy."""
+    command = [sys.executable, "-m", *words] if words[0] != "-c" else [sys.executable, *words]
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -162,6 +163,48 @@ def test_the_ensemble_is_a_network_with_the_law_that_it_states():
 def test_the_ensemble_refuses_what_makes_no_sense(change):
     with pytest.raises(DomainError, match=next(iter(change))):
         load("ensemble").SignNetwork(**{"depth": 5, "width": 2, **change})
+
+
+# -- method -------------------------------------------------------------------------------------------------
+def test_the_method_is_found_by_its_name(tree):
+    code = """
+import torch, dlinear
+from dlinear.bridge import method, model, Supervised, TaskShape
+from dlinear.bridge.methods import NAMES
+found = method("tail-2")
+stack = model("mlp", TaskShape((4,), 3), 0, depth=5, width=4)
+loss = Supervised(torch.nn.functional.cross_entropy, torch.arange(2))
+found(stack.blocks, torch.ones(2, 4), loss, stack.readout)
+trained = [any(p.grad is not None for p in block.parameters()) for block in stack.blocks]
+print(dlinear.__file__, "tail-N" in NAMES, found.name, trained)
+"""
+    done = run(tree, "-c", code)
+    assert done.stdout.split(maxsplit=1) == [
+        str(tree / "dlinear" / "__init__.py"),
+        "True tail-2 [False, False, False, True, True]\n",
+    ], done.stderr
+
+
+def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says():
+    (family,) = load("method").FAMILIES
+    assert family.compared(8, 20) == [1, 2, 4]
+    stacks = [bridge.model("mlp", bridge.TaskShape((4,), 3), 0, depth=5, width=4) for _ in range(3)]
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    loss = bridge.Supervised(torch.nn.functional.cross_entropy, torch.arange(6) % 3)
+    few, all_of_them = family.make(2), family.make(5)
+    values = [step(s.blocks, x, loss, s.readout) for step, s in zip((few, all_of_them), stacks, strict=False)]
+    loss(stacks[2](x)).backward()
+    assert values[0] == values[1]
+    for tail, whole, true in zip(*(s.named_parameters() for s in stacks), strict=True):
+        assert torch.equal(whole[1].grad, true[1].grad)
+        frozen = tail[0].startswith(("blocks.0.", "blocks.1.", "blocks.2."))
+        assert (tail[1].grad is None) if frozen else torch.equal(tail[1].grad, true[1].grad)
+    step = {"blocks": stacks[0].blocks, "x": x, "loss_fn": loss, "readout": stacks[0].readout}
+    calls = bridge.step_calls(few, **step)
+    assert (sum(calls.forwards), calls.vjps) == (few.cost(5).forwards, (0, 0, 0, 1, 1))
+    assert few.predicted(5) == (2 / 5, 9 / 15)
+    with pytest.raises(DomainError, match=r"count is 6; expected an integer in 1\.\.5"):
+        family.make(6)(stacks[0].blocks, x, loss)
 
 
 # -- model --------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import difflib
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 
-from dlinear.bridge import methods
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted
 from dlinear.errors import DomainError
 
@@ -73,9 +73,9 @@ def _near(name: object) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-for _module in pkgutil.iter_modules(methods.__path__):
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
     if _module.name not in ("base", "registry"):
-        for _family in getattr(importlib.import_module(f"{methods.__name__}.{_module.name}"), "FAMILIES", ()):
+        for _family in getattr(importlib.import_module(f"{__package__}.{_module.name}"), "FAMILIES", ()):
             register(_family)
 
 NAMES = tuple(names())

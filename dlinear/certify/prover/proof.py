@@ -5,8 +5,7 @@ Nothing here is trusted: `finish` returns plain data that `trusted.check` re-der
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -62,7 +61,6 @@ class Proof:
         symbols = {**statement.get("symbols", {}), **auxiliary}
         self.kernel = Kernel(read_context({**statement, "symbols": symbols}), evaluate=False)
         self.steps: list[dict[str, Any]] = []
-        self._fresh = itertools.count()
 
     def add(self, rule: str, conclusion: str, premises: Sequence[int] = (), **parameters: Any) -> int:
         """Adds a step; raises `CertificateError` if its rule does not give the conclusion."""
@@ -299,6 +297,3 @@ def refutation(
     """
     body = {"values": plain(values), "fails": fails, "bits": bits}
     return {"format": FORMAT, "statement": dict(statement), "refutation": body}
-
-
-Route = Callable[[Statement], dict[str, Any]]

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from dlinear.certify.trusted.balls import ball, phi, whole_power
-from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse, substitute
+from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, substitute
 from dlinear.optional import needed
 
 with needed("ball arithmetic"):
@@ -361,8 +361,3 @@ def spectral(x: Rows, *, largest: bool) -> Any:
 def model_text(values: Mapping[str, Any]) -> str:
     """The counterexample in one line."""
     return ", ".join(f"{name} = {str(value).replace(chr(39), '')}" for name, value in values.items())
-
-
-def read_formula(text: str) -> Tree:
-    """Formula from text (here so that callers need one import)."""
-    return parse(text)
