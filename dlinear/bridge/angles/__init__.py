@@ -1,1 +1,1 @@
-"""Angles of real models: measured without cancellation, and predicted by Theorem D."""
+"""The angle between g_h and g_T in real models: measured without cancellation, predicted by Theorem D."""

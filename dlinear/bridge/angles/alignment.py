@@ -1,13 +1,14 @@
-"""The angle theta_h of a real torch model: all horizons of one batch in one sweep, without cancellation.
+"""The angle theta_h of a real torch model: all horizons of one batch in one pass, without cancellation.
 
 With v(s) the gradient of L(x(T)) and r(s) that of L(x(s)), both with respect to x(s), block t's gradients
 differ by
 
     delta(t) = g_h(t) - g_T(t) = (vector-Jacobian product of blocks t .. s-1)( r(s) - v(s) ),   s = t + h,
 
-since vector-Jacobian products are linear. The small difference is taken once, at x(s), and handed back as it
-is, scaled to unit size: it keeps the relative precision of the model's number type, and sin^2 by (S) of
-`dlinear.alignment`, summed in float64, has no floor near 1e-7 for a model in float32.
+since vector-Jacobian products are linear. The small difference r(s) - v(s) is formed once, at x(s), and
+back-propagated itself, scaled to unit size: it keeps the relative precision of the model's number type. sin^2
+follows from the sums ||g_T||^2, <delta, g_T> and ||delta||^2 by (S) of `dlinear.alignment`, in float64: there
+is no floor near 1e-7 for a model in float32.
 """
 
 from __future__ import annotations
@@ -76,7 +77,14 @@ def alignment(
 
 
 class _Table:
-    """||delta||^2 and <delta, g_T> of each horizon, block by block."""
+    """||delta||^2 and <delta, g_T> of each horizon, summed over the blocks.
+
+    Attributes:
+        square: horizon -> ||delta||^2.
+        cross: horizon -> <delta, g_T>.
+        true: parameter -> its part of g_T.
+        eps: the rounding unit of the coarsest gradient.
+    """
 
     def __init__(
         self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None, horizons: set[int]
@@ -84,10 +92,10 @@ class _Table:
         self.depth, self.horizons = len(stack), sorted(horizons)
         self.square = dict.fromkeys(self.horizons, 0.0)
         self.cross = dict.fromkeys(self.horizons, 0.0)
-        self.pieces: list[BlockGraph] = []
+        self.graphs: list[BlockGraph] = []
         self.device = torch.device("cpu")
         local = self._forward(stack, x, loss_fn, readout)
-        counts = Counter(leaf for piece in self.pieces for leaf in piece.leaves)
+        counts = Counter(leaf for graph in self.graphs for leaf in graph.leaves)
         self.shared = {leaf for leaf, count in counts.items() if count > 1}
         self.parts: dict[tuple[int, Tensor], Tensor] = {}  # delta of shared parameters, over their blocks
         self.true: dict[Tensor, Tensor] = {}
@@ -100,11 +108,11 @@ class _Table:
 
     @property
     def eps(self) -> float:
-        """The coarsest precision of a gradient."""
+        """The rounding unit of the coarsest gradient."""
         return max((torch.finfo(g.dtype).eps for g in self.true.values()), default=torch.finfo().eps)
 
     def sums(self, h: int) -> InnerProducts:
-        """What `dlinear.alignment` makes an angle of."""
+        """The inner products of g_h and g_T that `dlinear.engine.angle.profile_of` turns into an angle."""
         true = math.fsum(_dot(g, g) for g in self.true.values())
         if not math.isfinite(true + self.square.get(h, 0.0)):
             raise NonFiniteError("the gradient holds NaN or infinity, so there is no angle")
@@ -113,14 +121,14 @@ class _Table:
     def _forward(
         self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None
     ) -> dict[int, Signal]:
-        """Run the blocks once; r(s) where a horizon needs it, and at T."""
+        """Run the blocks once; r(s) = grad L(x(s)) where a horizon needs it, and at T."""
         local: dict[int, Signal] = {}
         ends, state, live = Ends(self.depth, loss_fn, readout), copied(x), False  # blocks may write into x
         least = min(self.horizons, default=self.depth)
         for s in range(1, self.depth + 1):
-            state, piece = run_block(stack[s - 1], state, live, s - 1)
-            self.pieces.append(piece)
-            live = live or piece.live
+            state, graph = run_block(stack[s - 1], state, live, s - 1)
+            self.graphs.append(graph)
+            live = live or graph.live
             if s >= least or s == self.depth:
                 loss, end, state = ends.at(state, s, follow=live)
                 self.device = loss.device
@@ -129,12 +137,12 @@ class _Table:
         return local
 
     def _true_gradient(self, local: dict[int, Signal]) -> dict[int, Signal]:
-        """Back-propagation; r(s) - v(s) at every s < T of `local`."""
+        """g_T by back-propagation of v(T) = r(T); r(s) - v(s) at every s < T of `local`."""
         signal = local.pop(self.depth)
         differences = {}
         for k in range(self.depth - 1, -1, -1):
-            signal, found = self.pieces[k].vjp(signal, self.pieces[k].leaves, through=k > 0)
-            for leaf, g in zip(self.pieces[k].leaves, map(_dense, found), strict=True):
+            signal, found = self.graphs[k].vjp(signal, self.graphs[k].leaves, through=k > 0)
+            for leaf, g in zip(self.graphs[k].leaves, map(_dense, found), strict=True):
                 if g is not None:
                     self.true[leaf] = self.true[leaf] + g if leaf in self.true else g
             if k in local:
@@ -142,16 +150,16 @@ class _Table:
         return differences
 
     def _pull(self, s: int, difference: Signal) -> None:
-        """Hand r(s) - v(s) back to the blocks s - h."""
+        """delta of the blocks t = s - h: back-propagate r(s) - v(s) to them."""
         receivers = {s - h: h for h in self.horizons if h <= s}
         scale = max((float(d.abs().max()) for d in difference if d is not None and d.numel()), default=0.0)
         if not scale or not receivers:
             return
         signal = [None if d is None else (d / scale).to(d.dtype) for d in difference]
         for k in range(s - 1, min(receivers) - 1, -1):
-            piece = self.pieces[k]
-            leaves = piece.leaves if k in receivers else ()
-            signal, found = piece.vjp(signal, leaves, through=k > min(receivers))
+            graph = self.graphs[k]
+            leaves = graph.leaves if k in receivers else ()
+            signal, found = graph.vjp(signal, leaves, through=k > min(receivers))
             for leaf, delta in zip(leaves, map(_dense, found), strict=True):
                 if delta is None:
                     continue

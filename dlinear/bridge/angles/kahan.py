@@ -2,8 +2,8 @@
 
     theta = 2 atan2( || a/|a| - b/|b| ||, || a/|a| + b/|b| || )
 
-`1 - cos^2` loses every digit below the rounding unit. For g_h against g_T prefer `dlinear.bridge.alignment`,
-which never forms the two vectors apart.
+`1 - cos^2` loses every digit below the rounding unit. For g_h against g_T use `dlinear.bridge.alignment`,
+which computes the difference itself and not from two rounded vectors.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def sin2(a: Vector, b: Vector) -> float:
 
 
 def _pairs(a: Vector, b: Vector) -> list[tuple[Tensor, Tensor]]:
-    """The parts side by side, in float64."""
+    """Pairs of parts in float64; a part that one mapping lacks is 0."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = list({**a, **b})
         zero = torch.zeros(())

@@ -1,4 +1,4 @@
-"""The slope of a network in training: a probe that measures and predicts it, and seeds compared."""
+"""The decay of sin^2 over the horizon, measured and predicted in training, and averaged over seeds."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from dlinear.theory.decay_law import DecayConstants, decay_law
 
 @dataclass(frozen=True)
 class SlopeProbe:
-    """Measure sin^2(theta_h) on a fixed batch, and Theorem D's constants beside it; a probe for `train`.
+    """A probe for `train`: sin^2(theta_h) on a fixed batch, and the constants of Theorem D.
 
     Attributes:
         shortfalls: m = T - h, increasing.
-        batch: the first so many training samples.
+        batch: how many samples, the first of the training set.
         last: K of `realised_law`, used from epoch 1 on: 1 for layers smooth in depth; 0 for no prediction.
         first: over how many first blocks responses are averaged.
         draws: fresh layers of `initial_law`, used at epoch 0 of an untrained "deep" network.
@@ -138,7 +138,7 @@ def _residual(stack: Stack, x: Tensor, target: Tensor) -> float:
 
 
 def odds(profile: AlignmentProfile) -> AlignmentProfile:
-    """The profile with tan^2 = sin^2/(1 - sin^2) in the place of sin^2, where blocks are not small.
+    """The profile with tan^2 = sin^2/(1 - sin^2) in the place of sin^2, for blocks that are not small.
 
     sin^2 cannot grow beyond 1; the squared error relative to the gradient, which the theorems are about, can.
     With an error orthogonal to g_T, tan^2 is that ratio.

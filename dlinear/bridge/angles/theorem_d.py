@@ -1,4 +1,4 @@
-"""How fast sin^2(theta_h) falls in a residual network that need not be linear: Theorem D.
+"""Theorem D: how fast sin^2(theta_h) falls in a residual network, linear or not.
 
 Theorem D (nonlinear residual nets). Let x(t+1) = x(t) + f_t(x(t)), L twice differentiable, and for a map f
 
@@ -155,7 +155,7 @@ def mean_activation(activation: str, tau: Tensor) -> Tensor:
 def initial_law(
     stack: DeepStack, x: Tensor, loss_fn: LossFunction, *, draws: int = 64, first: int = 1, seed: int = 0
 ) -> DecayConstants:
-    """q and C of the untrained network "deep", from the law of its layers and not from its last ones.
+    """q and C of the untrained network "deep", from the distribution of its layers, not from their values.
 
     Smooth layers: b' is that of the limiting last layer A(1). Rough layers: b' by `mean_activation`, v from
     fresh draws of a layer. x(T), the way back from it and ||g_T||^2 are those of the network at hand.
@@ -172,7 +172,7 @@ def initial_law(
     """
     block, network = stack.blocks[-1], stack.network
     if not isinstance(block, DeepBlock) or not isinstance(network, SmoothNetwork | GaussianNetwork):
-        raise DomainError("initial_law holds untrained 'deep' networks with smooth or rough layers")
+        raise DomainError("initial_law takes untrained 'deep' networks with smooth or rough layers")
     if draws < 1:
         raise DomainError(f"draws must be at least 1, not {draws}")
     weight, depth, width = block.weight, network.depth, network.width

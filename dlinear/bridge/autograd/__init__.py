@@ -1,1 +1,1 @@
-"""A stack under autograd: one graph a block, cut at the states between them; nothing left behind."""
+"""A stack of blocks under autograd: a graph for each block, gradients summed aside, side effects undone."""

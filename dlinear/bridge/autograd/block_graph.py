@@ -1,8 +1,8 @@
-"""A stack's autograd graph in pieces: one for each block, cut at the states x(t) between them.
+"""An autograd graph for each block, cut at the states x(t) between the blocks.
 
-Autograd sees a block's input as the output of a node of its own, so that a vector-Jacobian product of one
-block is one call, and a block's saved tensors are freed when its piece is dropped. A piece holds graph edges
-only: neither x(t) nor x(t+1) is kept alive by it, beyond what the block's operations saved.
+The input of a block is the output of a node of its own, so that a vector-Jacobian product of one block is one
+call, and the tensors that a block saved for backward are freed when its graph is dropped. A `BlockGraph` has
+graph edges only: it keeps neither x(t) nor x(t+1) alive, beyond what the block's operations saved.
 """
 
 from __future__ import annotations
@@ -31,16 +31,14 @@ Signal = list[Tensor | None]  # gradient of a loss with respect to a state, like
 
 
 class _Start(torch.autograd.Function):
-    """The identity as a node without history: the same memory, and in-place operations on it are allowed."""
+    """The identity as the first node of a graph: the same memory, which may be changed in place."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, tick: Tensor) -> Tensor:
         return x.detach()
 
     @staticmethod
-    def backward(
-        ctx: Any, *signal: Any
-    ) -> tuple[Any, None]:  # never run: every gradient is taken at the node
+    def backward(ctx: Any, *signal: Any) -> tuple[Any, None]:  # never run: gradients stop at this node
         return signal[0], None
 
 
@@ -95,7 +93,7 @@ class BlockGraph:
     ) -> tuple[Signal, list[Tensor | None]]:
         """The gradients with respect to the inputs (if `through`) and to `leaves`, given the outputs'.
 
-        With `keep` the graph can be used again: drop the piece to free it.
+        With `keep` the graph can be used again; it is freed when this object is dropped.
         """
         enter = [
             (edge, v)
@@ -132,10 +130,16 @@ class BlockGraph:
 
 
 def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, BlockGraph]:
-    """function(state), detached, and its piece; `follow` says whether gradients are to pass to the state.
+    """function(state), detached, and its graph.
+
+    Args:
+        function: a block, or a readout with its loss.
+        state: x(t).
+        follow: whether gradients are to pass to the state.
+        name: of the function, for errors.
 
     Raises:
-        ShapeError: the function uses a tensor of another piece that is not part of the state.
+        ShapeError: the function uses a tensor of another graph that is not part of the state.
         DomainError: the function does what would give wrong gradients: it writes into a part of its input
             that overlaps another, hands on objects that hold tensors, or checkpoints in torch's reentrant
             way.
@@ -154,7 +158,7 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
         get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
         for leaf in leaves
     ]
-    # Without its history: the piece alone decides how long the graph lives.
+    # Without its history: the BlockGraph alone decides how long the graph lives.
     output = pytree.tree_unflatten(
         [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
     )

@@ -1,4 +1,4 @@
-"""What methods do alike with a stack of blocks: run it, take the terminal loss, cut it into even parts."""
+"""What all methods do with a stack of blocks: check it, run it, take a loss, cut it into even parts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def terminal_loss(z: Any, depth: int, loss_fn: LossFunction, readout: Readout | 
 
 
 def pull(loss: Tensor, weight: float = 1.0) -> Tensor:
-    """weight x loss, taken back into every `.grad`, and returned detached.
+    """Back-propagate weight x loss into every `.grad`; return it detached.
 
     Raises:
         DomainError: the loss has no gradient.
@@ -97,7 +97,7 @@ def _asks_for_several(block: Block) -> bool:
 def end_of(
     state: Any, s: int, loss_fn: LossFunction, readout: Readout | None, follow: bool
 ) -> tuple[Tensor, BlockGraph]:
-    """L(x(s)), detached, and the piece from x(s) to it.
+    """L(x(s)), detached, and the graph from x(s) to it.
 
     Raises:
         ShapeError: the loss is not a real scalar.
@@ -110,8 +110,7 @@ def end_of(
             raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
         return loss
 
-    loss, piece = block_graph.run(end, state, follow, f"the loss at s = {s}")
-    return loss, piece
+    return block_graph.run(end, state, follow, f"the loss at s = {s}")
 
 
 def as_loss(loss: Any, s: int) -> Tensor:

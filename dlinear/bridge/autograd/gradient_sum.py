@@ -1,4 +1,4 @@
-"""Gradients gathered aside, and added to `.grad` at the end as `backward()` would."""
+"""Gradients summed aside, and added to `.grad` at the end as `backward()` would."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GradientSum:
                 self.gradients[leaf] = gradient if before is None else _added(before, gradient)
 
     def add_direct(self, leaves: Sequence[Tensor], found: Sequence[Tensor | None], receivers: range) -> None:
-        """Add what a loss depends on directly, other than through its state.
+        """Add the gradients of tensors that a loss depends on directly, other than through its state.
 
         A block's parameter (a tied head, weight decay inside the loss) receives it from its own losses alone.
         """
@@ -51,7 +51,7 @@ class GradientSum:
 def accumulate(gradients: Gradients) -> None:
     """Add each gradient to its tensor's `.grad`, then run its post-accumulate hooks.
 
-    What is not a leaf (an input that something else produced) is taken back from there, last.
+    A tensor that is no leaf (an input that other modules produced) is back-propagated from there, last.
     """
     taken: set[int] = set()
     with torch.no_grad():
@@ -77,7 +77,7 @@ def _added(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:
-    """The gradient in memory that nothing else uses, laid out as its leaf where that is dense."""
+    """The gradient in memory of its own, with the strides of its leaf where that is dense."""
     if gradient.is_sparse:
         return gradient.clone()
     storage = gradient.untyped_storage()

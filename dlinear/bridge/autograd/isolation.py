@@ -1,4 +1,4 @@
-"""Let foreign code look at a model in the middle of training and take back all that it did."""
+"""Run code on a model in the middle of training and undo its side effects afterwards."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
-    """Gradients put aside, and afterwards gradients, buffers and torch's random numbers as before.
+    """`.grad` is None inside; afterwards gradients, buffers and torch's random states are as before.
 
-    Enough for a step of a method; a probe of anybody's code needs `step_isolated`.
+    Enough for a step of a method; code of users (a probe) needs `step_isolated`.
 
     Args:
         parts: blocks, readout, loss: the modules among and behind them.
@@ -79,21 +79,21 @@ def step_isolated(
     stack: nn.Module,
     device: torch.device,
     data: Iterable[Tensor] = (),
-    held: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    deferred: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> Iterator[None]:
-    """Whatever the block does to the model or to global state is undone at its end.
+    """All changes to the model and to global state inside are undone at the end.
 
-    Restored are values, gradients and flags of parameters and buffers, modules with their modes, hooks and
-    attributes, the random generators of torch, numpy and Python, gradient mode and torch's threads.
+    Restored are values, gradients and `requires_grad` of parameters and buffers; modes, hooks and attributes
+    of modules; the random generators of torch, numpy and Python; gradient mode and torch's threads.
 
     Args:
         stack: the model.
         device: where it is.
-        data: tensors that the block must not change; they are not copied but watched.
-        held: a context that no signal interrupts, for the restoring.
+        data: tensors that must not be changed; they are not copied, a change is an error.
+        deferred: a context that delays signals, around the restoring.
 
     Raises:
-        DomainError: the block changed the data in place.
+        DomainError: the data were changed in place.
     """
     tensors = list({id(t): t for t in (*stack.parameters(), *stack.buffers())}.values())
     with torch.no_grad():
@@ -106,7 +106,7 @@ def step_isolated(
     try:
         yield
     finally:
-        with held():
+        with deferred():
             for module, attributes in modules:
                 _set_attributes(module, attributes)
             with torch.no_grad():

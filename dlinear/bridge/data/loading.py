@@ -3,7 +3,7 @@
 - linear, trigonometric: the paper's synthetic sets (`dlinear.data.tasks.synthetic_samples`, Table D2), 10,000
   and 100,000 training samples. The paper names no test set: here 2,000 further samples of the same draw.
 - digits, mnist, fashion, cifar10, cifar100 (`dlinear.data.datasets`): images (N, channels, height, width),
-  each channel with mean 0 and variance 1 over the training images that are used; the test images are moved
+  each channel with mean 0 and variance 1 over the training images that are used; the test images are shifted
   and scaled by the same numbers. Models of vectors flatten them in their first block.
 """
 
@@ -41,7 +41,7 @@ class LoadedSplit:
         x_test: as x_train.
         y_test: as y_train.
         classes: number of classes; None for regression.
-        digest: sha256 of the four tensors (names, shapes, types and numbers): what an experiment saw.
+        digest: sha256 of the four tensors (names, shapes, types and numbers).
     """
 
     name: str
@@ -54,7 +54,7 @@ class LoadedSplit:
 
     @property
     def task(self) -> TaskShape:
-        """What a model has to know about these data."""
+        """The sizes of inputs and outputs, from which a model is built."""
         return TaskShape(tuple(self.x_train.shape[1:]), self.classes or int(self.y_train.shape[1]))
 
     def to(self, device: torch.device | str) -> LoadedSplit:

@@ -1,4 +1,4 @@
-"""A loss that knows its targets, so that a batch can be split into micro-batches that add up."""
+"""The loss of a batch with its targets, which can be split into those of micro-batches."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Supervised:
 
 
 def _mass(criterion: object, target: Tensor) -> float:
-    """What the criterion divides its sum over these samples by, up to a common factor."""
+    """The number (or weight) of samples by which the criterion divides its sum, up to a common factor."""
     if getattr(criterion, "reduction", "mean") == "sum":
         return 1.0
     for function, module in _INDEXED:
@@ -69,7 +69,11 @@ def _mass(criterion: object, target: Tensor) -> float:
 
 
 def criterion_of(loss: str, classes: int | None) -> Criterion:
-    """The criterion for data of so many classes (None: real targets); `loss` is "auto" or the one that fits.
+    """The criterion for data with this number of classes (None: real targets).
+
+    Args:
+        loss: "auto", or the name of the one that fits: "cross_entropy" of classes, "mse" of real targets.
+        classes: number of classes.
 
     Raises:
         DomainError: cross-entropy without classes, or the squared error of classes.

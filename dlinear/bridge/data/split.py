@@ -1,4 +1,4 @@
-"""What a data set must hold, and how parts of it are drawn."""
+"""The protocol of training and test data, and random parts of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlinear.errors import DomainError, ShapeError
 
-ORDER, NOISE, PART = range(3)  # what a generator is for: equal seeds then give unlike streams
+ORDER, NOISE, PART = range(3)  # streams of random numbers: equal seeds give independent ones
 
 
 class Split(Protocol):
@@ -38,14 +38,15 @@ class Split(Protocol):
 
     @property
     def digest(self) -> str:
-        """What tells this data from others."""
+        """A hash or a name that no other data has."""
 
 
 def check_split(split: Split, samples: int | None) -> None:
-    """Whether the data has targets for its inputs, and as many samples as are asked for.
+    """Check the data of a run.
 
     Raises:
-        ShapeError, DomainError: it has not.
+        ShapeError: no samples, or not one target for each input.
+        DomainError: fewer training samples than are asked for.
     """
     for part in ("train", "test"):
         x, y = getattr(split, f"x_{part}"), getattr(split, f"y_{part}")
@@ -63,7 +64,7 @@ def check_split(split: Split, samples: int | None) -> None:
 
 
 def random_part(x: Tensor, y: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
-    """A random part of the samples, the same in all runs; all of them, as they are, for None."""
+    """A random part of the samples, the same in all runs; for None all of them in their order."""
     if count is None or count >= len(x):
         return x, y
     chosen = torch.from_numpy(np.random.default_rng(PART).permutation(len(x))[:count])

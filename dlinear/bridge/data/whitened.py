@@ -1,4 +1,4 @@
-"""Whitened data as a `LoadedSplit`: what the linear theory is about, for networks of width n."""
+"""Whitened data as a `LoadedSplit`, as the linear theory assumes them, for networks of width n."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def whitened(
     """A class-balanced part of a data set, whitened to n inputs and n targets (`tasks.whitened_task`).
 
     The mean squared error of these samples is (2/n) (1/2 ||P - Phi||^2 + const) for a linear map P. There is
-    no test set of its own: the first samples stand in for it.
+    no separate test set: it consists of the first two samples.
 
     Args:
         name: "linear", "trigonometric" or a set of images.

@@ -1,4 +1,4 @@
-"""What a training step costs: memory, time, and calls of blocks. A meter that cannot measure says so."""
+"""What a training step costs: memory, time, calls of blocks. What cannot be measured is a MeterError."""
 
 from __future__ import annotations
 

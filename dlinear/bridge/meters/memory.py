@@ -1,16 +1,16 @@
-"""How much memory a training step needs beside the model, and the law M(h) = a h + b, eq. (11).
+"""How much memory a training step needs beside the model, and the fit M(h) = a h + b, eq. (11).
 
-On any device, by watching the step (`step_memory`): two counts of one run.
+On any device, from the operations of one step (`step_memory`), two counts:
 
-- `activations`: bytes of all tensor storages that are alive at once, of those that operations of the step
-  made, without what ends as `.grad`. Everything that a step holds is in it: what autograd saved, segments
-  that checkpointing recomputes, states on their way, tangents, gradients that are added to others. Not seen
-  is workspace inside kernels (convolutions take some), which no method can change. In forward mode torch
-  makes a few tensors more when it is watched (about 10 %). Tables that compare methods use this one: it
-  misses no method's memory.
-- `saved`: bytes that autograd keeps for backward, at the peak. It is what eq. (11) is about, and a part of
-  the first; it does not see tensors that Python holds, nor what `torch.utils.checkpoint` recomputes, which
-  takes the hooks for itself: then it is None, not a number that flatters.
+- `activations`: the peak of the bytes of all tensor storages that the step made and that are alive at once,
+  less those that end as `.grad`. It includes all that a step keeps: what autograd saved, segments that
+  checkpointing recomputes, states between blocks, tangents, gradients before they are added. It does not
+  include workspace inside kernels (convolutions take some), which no method changes. In forward mode torch
+  makes about 10 % more tensors while it is observed. Tables that compare methods use this count, since it
+  covers every method's memory.
+- `saved`: the peak of the bytes that autograd keeps for backward, a part of the first, and the subject of
+  eq. (11). It does not include tensors that Python keeps, nor what `torch.utils.checkpoint` recomputes: that
+  replaces the hooks which count, and `saved` is then None, since a number would be an underestimate.
 
 On CUDA, by the allocator's own counters (`cuda_memory`).
 """
@@ -44,11 +44,11 @@ class StepMemory:
     """Peaks of one step, in bytes.
 
     Attributes:
-        activations: alive at once of what the step made, without what ends as `.grad`.
-        gradients: what the step made and left in `.grad`.
-        total: alive at once of what the step made.
-        saved: kept by autograd for backward at once, each storage once, parameters and the batch left out;
-            None where other hooks took the tensors first (checkpointing).
+        activations: storages that the step made, without those that end as `.grad`.
+        gradients: storages that the step made and left in `.grad`.
+        total: storages that the step made.
+        saved: storages that autograd keeps for backward, each once, without parameters and batch; None where
+            other hooks save the tensors (checkpointing).
     """
 
     activations: int
@@ -103,9 +103,9 @@ def step_memory(
     loss_fn: LossFunction,
     readout: Readout | None = None,
 ) -> StepMemory:
-    """The memory of one step of a method, as it is after `zero_grad()`.
+    """The memory of one step of a method after `zero_grad()`, bytes.
 
-    The model is left as it was: gradients, buffers, and torch's random numbers.
+    Gradients, buffers and torch's random states are as before afterwards.
 
     Args:
         run: a `methods.Method`, or anything called as (blocks, x, loss_fn, readout=...).
@@ -115,7 +115,7 @@ def step_memory(
         readout: as of the method.
 
     Raises:
-        MeterError: a compiled block, whose memory no operation shows.
+        MeterError: a compiled block; its operations cannot be observed.
     """
     stack = as_stack(blocks)
     modules = modules_among((*stack, readout, loss_fn))
@@ -142,10 +142,10 @@ def _watched(step: Callable[[], Any], trained: Sequence[Tensor]) -> StepMemory:
 
 
 class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A log of the storages that operations make, until each is freed.
+    """A log of the storages that operations make, and of when each is freed.
 
-    A storage counts from the operation that returns it to its end. One that is an operation's argument before
-    any operation returned it was there before (parameters, the batch).
+    A storage counts from the operation that returns it until it is freed. One that is an argument before any
+    operation returned it existed before the step (parameters, the batch) and does not count.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,8 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.sizes: dict[int, int] = {}
         self.intercepted = False
         self.mine: tuple[Any, Any] | None = None
-        self._alive: dict[int, tuple[weakref.ref[Any], int | None]] = {}  # by address; no number: from before
+        # by address; without a number: older than the log
+        self._alive: dict[int, tuple[weakref.ref[Any], int | None]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -187,7 +188,7 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.log.append((number, -self.sizes[number]))
 
     def number_of(self, tensor: Tensor) -> int | None:
-        """Which storage of the log the tensor lives in; None for one from before, or unseen."""
+        """Which storage of the log the tensor has; None for one that is older than the log, or unknown."""
         entry = self._alive.get(tensor.untyped_storage()._cdata)
         return None if entry is None else entry[1]
 
@@ -198,34 +199,34 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _saving_hooks() -> Any:
-    """The hooks that see what autograd saves now; torch has no public name for it."""
+    """The hooks that are called for what autograd saves now; torch has no public name for it."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True)
 
 
 class _Saved:
-    """Bytes of the step's own storages that autograd holds, each once, now and at the peak."""
+    """Bytes of the step's own storages that autograd keeps, each once, now and at the peak."""
 
     def __init__(self, storages: _Storages) -> None:
         self.peak = self._now = 0
         self._storages = storages
         self._holders: dict[int, int] = {}
 
-    def pack(self, tensor: Tensor) -> _Held:
+    def pack(self, tensor: Tensor) -> _SavedTensor:
         """What autograd keeps in place of the tensor; it lives as long as autograd needs it."""
-        held = _Held(tensor.detach())  # without its history, or an output would keep itself alive
+        saved = _SavedTensor(tensor.detach())  # without its history, or an output would keep itself alive
         number = self._storages.number_of(tensor)
         if number is not None:
             self._holders[number] = self._holders.get(number, 0) + 1
             if self._holders[number] == 1:
                 self._now += self._storages.sizes[number]
                 self.peak = max(self.peak, self._now)
-            weakref.finalize(held, self._drop, number)
-        return held
+            weakref.finalize(saved, self._drop, number)
+        return saved
 
     @staticmethod
-    def unpack(held: _Held) -> Tensor:
+    def unpack(saved: _SavedTensor) -> Tensor:
         """The tensor again."""
-        return held.tensor
+        return saved.tensor
 
     def _drop(self, number: int) -> None:
         self._holders[number] -= 1
@@ -233,7 +234,7 @@ class _Saved:
             self._now -= self._storages.sizes[number]
 
 
-class _Held:
+class _SavedTensor:
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 

@@ -140,9 +140,9 @@ def sweep(
     ends = Ends(depth, loss_fn, readout)
     loss, state = torch.empty(0), x
     for s in range(1, depth + 1):
-        state, piece = run_block(blocks[s - 1], state, window.follows(s - 1), s - 1)
-        window.push(piece)
-        del piece  # the window alone holds it
+        state, graph = run_block(blocks[s - 1], state, window.follows(s - 1), s - 1)
+        window.push(graph)
+        del graph  # the window alone holds it
         if targets[s - 1] or s == depth:
             loss, end, state = ends.at(state, s, follow=bool(window.receivers(s)))
             with block_graph.plain_precision(loss.device):
@@ -169,16 +169,16 @@ def whole(
             z = called(block)(z)
         return z if readout is None else readout(z, s)
 
-    loss, piece = end_of(x, depth, loss_fn, states, follow)
+    loss, graph = end_of(x, depth, loss_fn, states, follow)
     with block_graph.plain_precision(loss.device):
-        signal, found = piece.vjp([torch.ones_like(loss)], piece.leaves, through=follow, keep=False)
-    total.add(piece.leaves, found)
+        signal, found = graph.vjp([torch.ones_like(loss)], graph.leaves, through=follow, keep=False)
+    total.add(graph.leaves, found)
     total.add_inputs(x, signal)
     return PassResult(loss.reshape(()), total.gradients, depth)
 
 
 class _Window:
-    """The pieces that are alive, and the way back through them."""
+    """The graphs of the blocks that wait for a loss, and the way back through them."""
 
     def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets) -> None:
         self.x, self.targets, self.total, self.vjps = x, targets, GradientSum(blocks), 0
@@ -186,7 +186,7 @@ class _Window:
         for s, receivers in enumerate(targets, start=1):
             for t in receivers:
                 self.reach[t] = s
-        self.pieces: dict[int, BlockGraph] = {}
+        self.graphs: dict[int, BlockGraph] = {}
         self.trained: list[bool] = []
         self.oldest = 0  # the first block that waits for a loss
 
@@ -194,16 +194,16 @@ class _Window:
         """Whether gradients have to pass through block t to what is before it."""
         return self.oldest < t if t else any(tensor.requires_grad for tensor in block_graph.tensors(self.x))
 
-    def push(self, piece: BlockGraph) -> None:
-        """Keep the piece of the next block."""
+    def push(self, graph: BlockGraph) -> None:
+        """Keep the graph of the next block."""
         t = len(self.trained)
-        self.trained.append(bool(piece.leaves) or (t == 0 and self.follows(0)))
-        if piece.live:
-            self.pieces[t] = piece
+        self.trained.append(bool(graph.leaves) or (t == 0 and self.follows(0)))
+        if graph.live:
+            self.graphs[t] = graph
 
     def receivers(self, s: int) -> list[int]:
         """The blocks with something to train that receive the gradient of the loss at s."""
-        return [t for t in self.targets[s - 1] if self.trained[t] and t in self.pieces]
+        return [t for t in self.targets[s - 1] if self.trained[t] and t in self.graphs]
 
     def pull(self, s: int, end: BlockGraph, loss: Tensor) -> None:
         """Take the loss at s back to its receivers."""
@@ -212,15 +212,15 @@ class _Window:
         self.total.add_direct(end.leaves, found, self.targets[s - 1])
         waiting = self._waiting(s)
         for t in range(s - 1, receivers[0] - 1 if receivers else s - 1, -1):
-            if t not in self.pieces:  # a block that cuts the graph
+            if t not in self.graphs:  # a block that cuts the graph
                 break
-            piece = self.pieces[t]
-            leaves = piece.leaves if t in receivers else ()
-            signal, found = piece.vjp(signal, leaves, through=t == 0 or t > receivers[0])
+            graph = self.graphs[t]
+            leaves = graph.leaves if t in receivers else ()
+            signal, found = graph.vjp(signal, leaves, through=t == 0 or t > receivers[0])
             self.vjps += 1
             self.total.add(leaves, found)
             if t < waiting:
-                del self.pieces[t], piece
+                del self.graphs[t], graph
             if t == 0:
                 self.total.add_inputs(self.x, signal)
 
@@ -232,7 +232,7 @@ class _Window:
         """Free what no later loss needs."""
         before, self.oldest = self.oldest, self._waiting(s)
         for t in range(before, self.oldest):
-            self.pieces.pop(t, None)
+            self.graphs.pop(t, None)
 
 
 def _method(number: int | None) -> Method:

@@ -1,4 +1,4 @@
-"""What a step sees: the training set, its batches, and the loss that fits the data."""
+"""The batches of an epoch, and the seed of what is random in a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlinear.bridge.data.split import NOISE, ORDER
 def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
     """The indices of each batch of an epoch; they depend on the seed and the epoch alone.
 
-    Every sample comes once. A last batch of one sample joins the batch before it: batch norm needs two.
+    Every sample occurs once. A last batch of one sample joins the batch before it: batch norm needs two.
     """
     order = torch.from_numpy(np.random.default_rng((ORDER, seed, epoch)).permutation(samples))
     parts = [order[start : start + batch_size] for start in range(0, samples, batch_size)]
@@ -22,5 +22,5 @@ def batches(samples: int, batch_size: int, seed: int, epoch: int) -> list[Tensor
 
 
 def noise_seed(seed: int) -> int:
-    """The seed of torch's generators (dropout), unlike that of the order."""
+    """The seed of torch's generators (dropout); another stream than the order of the batches."""
     return int(np.random.SeedSequence((NOISE, seed)).generate_state(1, np.uint64)[0])

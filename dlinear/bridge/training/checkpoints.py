@@ -1,4 +1,4 @@
-"""The state of a run in one file: whole or absent, read without pickles, refused when it is another run's."""
+"""The state of a run in one file: written whole or not at all, read without pickles, of this run alone."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Checkpoint:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the file in one piece, in place of an older one.
+    """Write the file, whole or not at all, in place of an older one.
 
     Raises:
-        records.WriteError: a full disk, for example; the older file is kept.
+        WriteError: a full disk, for example; the older file is kept.
     """
     content = {"format": FORMAT, "version": VERSION, **vars(checkpoint)}
     buffer = io.BytesIO()  # torch's own writer aborts the process when a disk is full
@@ -116,7 +116,7 @@ def fingerprint(tensors: Mapping[str, Any]) -> str:
 
 
 def structure(stack: nn.Module) -> list[list[Any]]:
-    """Names and kinds of modules, names, shapes and types of what they hold: unlike for unlike models."""
+    """Names and classes of modules; names, shapes, types and `requires_grad` of parameters and buffers."""
     modules = [[name, type(module).__qualname__] for name, module in stack.named_modules()]
     leaves = [
         [name, list(t.shape), str(t.dtype), t.requires_grad]
@@ -126,6 +126,6 @@ def structure(stack: nn.Module) -> list[list[Any]]:
 
 
 def unlisted(stack: nn.Module) -> dict[str, Tensor]:
-    """The buffers that are no part of the `state_dict`."""
+    """The buffers that the `state_dict` leaves out."""
     listed = stack.state_dict()
     return {name: buffer for name, buffer in stack.named_buffers() if name not in listed}

@@ -14,21 +14,21 @@ from dlinear.bridge.data.losses import Criterion
 
 
 class Score(NamedTuple):
-    """Mean loss over the samples, and the share of them that was classified rightly (NaN without classes)."""
+    """Mean loss over the samples, and the share that is classified correctly (NaN without classes)."""
 
     loss: float
     accuracy: float
 
 
 def precision(autocast: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The context of the knob `autocast`."""
+    """Mixed precision as the knob `autocast` says."""
     if autocast == "off":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, autocast))
 
 
 def device_generators(device: torch.device) -> list[torch.device]:
-    """What `torch.random.fork_rng` is to keep beside the CPU's generator."""
+    """The devices whose generators `torch.random.fork_rng` is to restore, beside the CPU's."""
     return [device] if device.type == "cuda" else []
 
 
@@ -57,7 +57,7 @@ def evaluate(
     autocast: str = "off",
 ) -> Score:
     """Mean loss (in float64 over the batches) and accuracy of the model on (x, y)."""
-    total, right = 0.0, 0
+    total, correct = 0.0, 0
     with _evaluating(stack, device):
         for start in range(0, len(x), batch):
             inputs, target = x[start : start + batch].to(device), y[start : start + batch].to(device)
@@ -65,5 +65,5 @@ def evaluate(
                 output = stack(inputs)
                 total += float(criterion(output, target)) * len(inputs)
             if classes:
-                right += int((output.argmax(1) == target).sum())
-    return Score(total / len(x), right / len(x) if classes else math.nan)
+                correct += int((output.argmax(1) == target).sum())
+    return Score(total / len(x), correct / len(x) if classes else math.nan)

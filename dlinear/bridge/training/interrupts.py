@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM raise KeyboardInterrupt, but never in the middle of a step."""
+"""Ctrl-C and SIGTERM raise KeyboardInterrupt, at the end of a step and not inside it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 
 class Interrupts:
-    """A context in which both signals raise KeyboardInterrupt: at once, or at the end of a `held` block.
+    """A context in which both signals raise KeyboardInterrupt: at once, or at the end of a `deferred` block.
 
-    A second signal inside the same block does not wait. A program's own handlers stay; in a thread, and in
-    the processes of a pool, whose end is for the parent to decide and to report, nothing is changed.
+    A second signal inside the same block raises at once. Handlers that a program installed itself are kept.
+    Nothing is changed in a thread, nor in the processes of a pool, which its parent ends and reports.
     """
 
     def __init__(self) -> None:
-        self._holding = self._pending = False
+        self._deferring = self._pending = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -40,18 +40,18 @@ class Interrupts:
         self._before.clear()
 
     def _answer(self, number: int, frame: Any) -> None:
-        if self._holding and not self._pending:
+        if self._deferring and not self._pending:
             self._pending = True
             return
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let the block come to its end before a signal is obeyed."""
-        self._holding, self._pending = True, False
+        """A signal inside raises at the end of the block."""
+        self._deferring, self._pending = True, False
         try:
             yield
         finally:
-            self._holding = False
+            self._deferring = False
         if self._pending:
             raise KeyboardInterrupt

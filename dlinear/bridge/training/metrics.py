@@ -1,4 +1,4 @@
-"""What a run has measured: one line of JSON an epoch in a file that a crash cannot spoil, and arrays of it.
+"""What a run has measured: one line of JSON for each epoch in a file that survives a crash, and its arrays.
 
 NaN and infinities are written as null (JSON has neither) and read as NaN.
 """
@@ -38,14 +38,14 @@ EpochRow = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What `train` did, by epoch; epoch 0 is the untrained model.
+    """What `train` measured, by epoch; epoch 0 is the untrained model.
 
     Attributes:
         status: "finished", "diverged at epoch e", "out of time at epoch e" or "out of steps at epoch e".
         epochs: (E,) 0, 1, ...
         steps: (E,) optimizer steps until the epoch's end.
         learning_rate: (E,) during the epoch.
-        loss: (E,) mean over the samples of the epoch, as the steps saw it; NaN for epoch 0.
+        loss: (E,) mean over the samples of the epoch, at the weights of their steps; NaN for epoch 0.
         train_loss: (E,) of the training set at the epoch's end, in evaluation mode.
         train_accuracy: (E,) likewise, NaN where there are no classes.
         test_loss: (E,) of the test set.
@@ -170,10 +170,10 @@ def read(path: records.Folder) -> list[EpochRow]:
 
 
 def append(path: Path, text: str) -> None:
-    """Add lines to the file and see them onto the disk.
+    """Add lines to the file and write them through to the disk.
 
     Raises:
-        records.WriteError: a full disk, for example.
+        WriteError: a full disk, for example.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,10 +186,10 @@ def append(path: Path, text: str) -> None:
 
 
 def restore(path: Path, text: str) -> None:
-    """Make the file hold `text`, of which it may hold a beginning: a crash came before the rest was written.
+    """Complete the file to `text`; it may lack the end, where a crash came before that was written.
 
     Raises:
-        RecordError: the file holds something else, which is not overwritten, or it cannot be read or written.
+        RecordError: the file has other content, which is not overwritten, or cannot be read or written.
     """
     try:
         present = path.read_bytes() if path.exists() else b""

@@ -1,4 +1,4 @@
-"""A run under way: its state between two steps, the steps, and the end of an epoch."""
+"""A run in progress: its state between two steps, the steps, and the end of an epoch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def next_rate(rate: float, loss: float, last: float, decay: float) -> float:
 
 
 class Session:
-    """A run under way.
+    """A run in progress.
 
     Between two steps the model, the optimizer, torch's generators, `progress` and `lines` are its whole
     state: that is what a checkpoint holds, and why a run can be resumed anywhere with the same numbers.
@@ -104,7 +104,7 @@ class Session:
         self.lines: list[str] = []
         self.rows: list[metrics.EpochRow] = []
         self.durations: list[float] = []  # of the steps of this epoch
-        self.unfinished = False  # whether a step, or the turn to the next epoch, has begun and not ended
+        self.unfinished = False  # whether a step, or the change of epoch, has begun and not ended
         self.key = self.initial = ""
         self.interrupts = Interrupts()
 
@@ -194,39 +194,46 @@ class Session:
         self.unfinished = False
 
     def close_epoch(self, probe: Probe | None, probe_at: Collection[int] | None) -> None:
-        """Evaluate, probe, write the epoch's row, and turn to the next epoch."""
+        """Evaluate, probe, write the epoch's row, and begin the next epoch."""
         at = self.progress
         loss = at.total / at.seen if at.seen else math.nan
         scores = [Score(math.nan, math.nan)] * 2
         if math.isfinite(at.total):
             scores = [self._score(x, y) for x, y in self.evaluated]
-        status = metrics.OK
-        # Batch norm without statistics may overflow in evaluation mode: epoch 0 is not judged.
-        if at.epoch and not all(math.isfinite(score.loss) for score in scores):
-            status = f"diverged at epoch {at.epoch}"
-        elif self.out_of_time():
-            status = f"out of time at epoch {at.epoch}"
-        elif self.out_of_steps():
-            status = f"out of steps at epoch {at.epoch}"
-        row: metrics.EpochRow = {
-            "epoch": at.epoch,
-            "status": status,
-            "steps": at.steps,
-            "learning_rate": at.rate,
-            "loss": metrics.plain(loss),
-            "train_loss": metrics.plain(scores[0].loss),
-            "train_accuracy": metrics.plain(scores[0].accuracy),
-            "test_loss": metrics.plain(scores[1].loss),
-            "test_accuracy": metrics.plain(scores[1].accuracy),
-            "seconds": at.seconds,
-            "step_seconds": statistics.median(self.durations) if self.durations else None,
-        }
+        row = self._row(loss, *scores)
         if probe is not None and math.isfinite(at.total) and (probe_at is None or at.epoch in probe_at):
             row["probe"] = self._probe(probe)
         with self.interrupts.deferred():
-            self._turn(row, loss)
+            self._begin_next(row, loss)
 
-    def _turn(self, row: metrics.EpochRow, loss: float) -> None:
+    def _row(self, loss: float, train: Score, test: Score) -> metrics.EpochRow:
+        """The epoch's line of metrics, without a probe."""
+        at = self.progress
+        return {
+            "epoch": at.epoch,
+            "status": self._status(train, test),
+            "steps": at.steps,
+            "learning_rate": at.rate,
+            "loss": metrics.plain(loss),
+            "train_loss": metrics.plain(train.loss),
+            "train_accuracy": metrics.plain(train.accuracy),
+            "test_loss": metrics.plain(test.loss),
+            "test_accuracy": metrics.plain(test.accuracy),
+            "seconds": at.seconds,
+            "step_seconds": statistics.median(self.durations) if self.durations else None,
+        }
+
+    def _status(self, train: Score, test: Score) -> str:
+        """How the epoch ended."""
+        epoch = self.progress.epoch
+        # Batch norm without statistics may overflow in evaluation mode: epoch 0 is not judged.
+        if epoch and not (math.isfinite(train.loss) and math.isfinite(test.loss)):
+            return f"diverged at epoch {epoch}"
+        if self.out_of_time():
+            return f"out of time at epoch {epoch}"
+        return f"out of steps at epoch {epoch}" if self.out_of_steps() else metrics.OK
+
+    def _begin_next(self, row: metrics.EpochRow, loss: float) -> None:
         at = self.progress
         rate = next_rate(at.rate, loss, at.last, self.training.decay)
         self.unfinished = True

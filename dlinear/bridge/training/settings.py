@@ -19,24 +19,25 @@ Autocast = Literal["off", "bfloat16"]
 
 @dataclass(frozen=True)
 class Training:
-    """The knobs of one run; everything here but `epochs` belongs to its identity, more epochs continue it.
+    """The knobs of one run. All but `epochs` identify it; more epochs continue it.
 
     Attributes:
-        learning_rate: of the first epoch.
-        batch_size: samples of a step; a last batch of one joins the batch before (batch norm needs two).
+        learning_rate: step length of the optimizer in the first epoch.
+        batch_size: samples of a step; a last batch of one sample joins the one before (batch norm needs two).
         epochs: passes through the training set; 0 evaluates (and probes) the untrained model.
-        samples: size of the training set, a fixed random part of what was loaded (all of it by default);
-            `data.load(samples=...)` draws one with equally many samples of each class.
+        samples: size of the training set, a fixed random part of the loaded data; None for all of it.
+            `load(samples=...)` draws a part with equally many samples of each class.
         optimizer: "sgd" without momentum, the paper's, or "adam" with torch's defaults.
-        decay: factor of the learning rate after an epoch whose mean loss rose.
-        seconds: stop when the steps have taken this long in total (evaluation and probes do not count).
+        decay: factor of the learning rate after an epoch whose mean loss rose; 0.9 in the paper.
+        seconds: stop when the steps have taken this long in total, without evaluation and probes; None for no
+            limit.
         loss: "auto" is cross-entropy where there are classes and the mean squared error elsewhere.
-        seed: of the batch order and of dropout; the model's initial weights have their own.
+        seed: of the batch order and of dropout; the initial weights have a seed of their own.
         device: "auto" (CUDA if there is one), "cpu", "cuda" or "cuda:N".
-        autocast: mixed precision in training and evaluation.
-        evaluated: at most so many samples of each set are evaluated (all of them by default).
+        autocast: mixed precision in training and evaluation, "off" or "bfloat16".
+        evaluated: samples of each set that are evaluated, at most; None for all.
         evaluation_batch: samples that are evaluated at once.
-        steps: stop after so many steps in total, also inside an epoch.
+        steps: stop after this many steps in total, also inside an epoch; None for no limit.
 
     Raises:
         DomainError: a value outside its domain; the message gives both.
