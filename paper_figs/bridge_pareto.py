@@ -11,6 +11,7 @@ import numpy as np
 
 from dlinear.analysis import budgets, comparison, pareto, statistics
 from dlinear.bridge.methods import method
+from dlinear.bridge.tradeoff import series_of
 from dlinear.report import plotting
 from dlinear.runs import collection
 
@@ -24,15 +25,6 @@ def cost(one: comparison.MethodResult, axis: str) -> float:
     return one.memory if axis == "memory" else one.ratio[0]
 
 
-def groups(shown: list[comparison.MethodResult]) -> dict[str, list[comparison.MethodResult]]:
-    """Horizons below T, then the families, exact ones first, as lists under the label of each."""
-    found = {"horizon $h<T$": [one for one in shown if one.truncated]}
-    others = sorted((one for one in shown if not one.truncated), key=lambda one: (not one.exact, one.family))
-    for one in others:
-        found.setdefault(one.family, []).append(one)
-    return found
-
-
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
     folder = Path(results) / "bridge_tradeoff"
@@ -43,7 +35,7 @@ def draw(results: str, figures: str) -> list[Path]:
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
             means = {one.method: statistics.mean_interval(one.value(regime)) for one in shown}
-            for number, (label, some) in enumerate(groups(shown).items()):
+            for number, (label, some) in enumerate(series_of(shown).items()):
                 if some:
                     mean, low, high = np.transpose([means[one.method] for one in some])
                     low, high = (np.where(np.isfinite(end), end, mean) for end in (low, high))

@@ -77,6 +77,11 @@ class MethodResult:
         return bool(self.numbers["exact"]) or self.horizon == self.numbers["depth"]
 
     @property
+    def whole_batch(self) -> bool:
+        """Whether layers that mix samples see the whole batch at once."""
+        return bool(self.numbers["whole_batch"])
+
+    @property
     def truncated(self) -> bool:
         """Whether it is a horizon h < T."""
         return self.horizon is not None and not self.exact
@@ -100,7 +105,7 @@ def steps_within(total: int, ratio: float) -> int:
 
 
 class Described(Protocol):
-    """What a record that was written before it held `horizon` and `exact` lacks of a method."""
+    """What a record that was written before it held these numbers lacks of a method."""
 
     @property
     def exact(self) -> bool:
@@ -109,6 +114,10 @@ class Described(Protocol):
     @property
     def horizon(self) -> int | None:
         """h, or None."""
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether layers that mix samples see the whole batch at once."""
 
 
 def entries(
@@ -159,7 +168,8 @@ def _numbers(meter: records.Record, describe: Callable[[str], Described] | None)
                 f"the record of {name} does not say whether it is exact: run the comparison again"
             )
         about = describe(name)
-        numbers |= {"exact": about.exact, "horizon": math.nan if about.horizon is None else about.horizon}
+        h = math.nan if about.horizon is None else about.horizon
+        numbers |= {"exact": about.exact, "horizon": h, "whole_batch": about.whole_batch}
     return numbers
 
 

@@ -81,7 +81,8 @@ class MethodProbe:
     def costs(self, rounds: int) -> dict[str, float]:
         """Memory in bytes, time over back-propagation's (median and quartiles of interleaved rounds), calls.
 
-        Beside them what the method says of itself: exact, horizon h (NaN: none), whole_batch.
+        Beside them what the method says of itself: exact, horizon h (NaN: none), whole_batch, and memory and
+        time as theory predicts them.
 
         Raises:
             MeterError: what the meters raise.
@@ -92,10 +93,13 @@ class MethodProbe:
         pair = {REFERENCE: partial(self.step, REFERENCE)} | {own: self.step}
         took = meters.step_times(pair, rounds, reference=REFERENCE)[own]
         self.stack.zero_grad(set_to_none=True)
+        theory = self.method.predicted(self.stack.depth)
         return {
             "exact": float(self.method.exact),
             "horizon": math.nan if self.method.horizon is None else self.method.horizon,
             "whole_batch": float(self.method.whole_batch),
+            "theory_memory": theory.memory,
+            "theory_time": theory.time,
             "activations": memory.activations,
             "saved": math.nan if memory.saved is None else memory.saved,
             "ratio": took.ratio,

@@ -3,6 +3,9 @@
 import dataclasses
 import importlib
 import math
+import re
+import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,13 +14,15 @@ import tyro
 from paths import ROOT
 
 from dlinear.analysis import comparison
-from dlinear.bridge import alignment, horizon_gradients
+from dlinear.bridge import alignment, horizon_gradients, load, tradeoff
+from dlinear.bridge.autograd.isolation import one_thread
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.methods import Family, method, register, registry
 from dlinear.bridge.models import TaskShape, model
 from dlinear.bridge.side_by_side import MethodProbe, size
 from dlinear.bridge.tradeoff import Plan, best_rate
-from dlinear.errors import DomainError, RecordError
+from dlinear.errors import DomainError, HorizonError, RecordError
+from dlinear.report import plotting
 from dlinear.runs import collection, records
 
 TOY = (
@@ -88,7 +93,7 @@ def test_open_knobs_are_filled_in(sim):
     full = sim.settled(sim.Knobs(model="resnet62", full=True, epochs=7))
     assert (full.samples, full.batch, full.epochs, full.depth) == (45_000, 32, 7, 30)
     assert 5 in full.checkpoints
-    names = sim.methods(full)
+    names = tradeoff.method_names(full)
     assert names[0] == "backprop"
     assert {
         "checkpoint-5",
@@ -203,11 +208,18 @@ def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, mo
     assert found["horizon-6"].exact
     assert found["horizon-1"].truncated
     assert found["loco-2"].horizon is None
-    figure = importlib.import_module("paper_figs.bridge_pareto")
-    groups = figure.groups(list(found.values()))
-    assert [one.method for one in groups["twice"]] == ["twice"]
-    assert {one.method for one in groups["backprop"]} == {"backprop", "horizon-6"}
+    series = tradeoff.series_of(list(found.values()))
+    assert [one.method for one in series["twice"]] == ["twice"]
+    together = {one.method for one in series["checkpoint, backprop"]}
+    assert together == {"backprop", "horizon-6", "checkpoint-2"}
+    assert list(series)[:3] == ["horizon $h<T$", "checkpoint, backprop", "micro-batches"]
+    figure, drawn = importlib.import_module("paper_figs.bridge_pareto"), []
+    monkeypatch.setattr(plotting, "save", lambda figure, *place: drawn.append(figure) or [])
     figure.draw(str(tmp_path), str(tmp_path / "figures"))
+    for axes, cost in zip(drawn[0].axes, ("memory", "memory", "ratio"), strict=True):
+        (points,) = [line for line in axes.get_lines() if line.get_label() == "twice"]
+        wanted = found["twice"].memory if cost == "memory" else found["twice"].ratio[0]
+        assert points.get_xdata() == pytest.approx([wanted])
 
 
 def test_a_record_that_does_not_describe_its_method_needs_someone_who_does(toy):
@@ -224,3 +236,100 @@ def test_a_record_that_does_not_describe_its_method_needs_someone_who_does(toy):
     ]
     with pytest.raises(RecordError, match="does not say whether it is exact"):
         comparison.entries(earlier)
+
+
+PLUGIN = """
+from dlinear.bridge.methods import Family, Method, Predicted, method, register
+from dlinear.bridge.methods.base import Cost, named
+
+
+def stale(blocks, x, loss_fn, readout=None):
+    "Back-propagation through every other block alone: the others get no gradient."
+    stack = list(blocks)
+    before = {p: p.grad for block in stack[1::2] for p in block.parameters()}
+    loss = method("backprop")(stack, x, loss_fn, readout)
+    for p, grad in before.items():
+        p.grad = grad
+    return loss
+
+
+def cost(depth):
+    return Cost(depth, depth)
+
+
+def predicted(depth):
+    return Predicted(memory=0.75, time=0.5)
+
+
+def make(number):
+    name = named("every-other", number)
+    return Method(name, "every-other", number, "every other block", False, stale, cost, predicted)
+
+
+register(Family("every-other", make, least=1))
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """The name of a module that registers "every-other-N", which nobody has loaded."""
+    (tmp_path / "my_methods.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    yield "my_methods"
+    sys.modules.pop("my_methods", None)
+
+
+def test_a_plugin_takes_part_and_its_records_are_read_without_it(sim, plugin, tmp_path, capsys, monkeypatch):
+    words = f"{TOY} --horizons 1 --checkpoints 2 --accumulations 2 --combined 2 --stages 2 --rates 0.1"
+    words += f" --results {tmp_path} --workers 0 --methods every-other-3"
+    without = dict(registry._FAMILIES)
+    with pytest.raises(DomainError, match="method 'every-other-3': allowed are"):
+        sim.main(tyro.cli(sim.Knobs, args=words.split()))
+    assert sim.main(tyro.cli(sim.Knobs, args=[*words.split(), "--plugins", plugin])) == 0
+    assert len(re.findall("^every-other-3 ", capsys.readouterr().out, re.MULTILINE)) == 2
+    monkeypatch.setattr(registry, "_FAMILIES", without)
+    place = tmp_path / "bridge_tradeoff"
+    found = comparison.entries(collection.scan(place, collection.latest(place)))
+    other = next(one for one in found if one.method == "every-other-3")
+    assert (other.family, other.exact, other.horizon) == ("every-other", False, None)
+    assert other.steps["epochs"] == 6, "trained itself"
+    assert [one.method for one in tradeoff.series_of(found)["every-other"]] == ["every-other-3"]
+    row = next(row for row in tradeoff.cost_rows(found, 6) if row[0] == "every-other-3")
+    assert (row[2], row[8]) == ("75.00%", "0.50"), "what its own formula predicts"
+
+
+def test_what_a_worker_of_a_sweep_runs_loads_the_plugins(sim, plugin):
+    words = f"{TOY} --horizons 1 --checkpoints 2 --accumulations 2 --combined 2 --stages 2"
+    knobs = sim.settled(tyro.cli(sim.Knobs, args=words.split()))
+    plan = tradeoff.plan_of(knobs, load(knobs.data, samples=50, test_samples=30))
+    cell = plan.cell("meters", "every-other-1", 0, 0.0, 0)
+    assert plugin not in sys.modules
+    compute = partial(tradeoff.compute, folder=None, download=False, place=None)
+    with pytest.raises(DomainError, match="method 'every-other-1': allowed are"):
+        compute(cell)
+    assert compute(cell, plugins=(plugin,))["theory_memory"] == ((), 0.75)
+
+
+def test_the_knobs_of_families_replace_their_numbers(sim):
+    knobs = sim.settled(sim.Knobs(depth=8, batch=4, horizons=(3,), tangents=(2, 5), methods=("horizon-5",)))
+    names = tradeoff.method_names(knobs)
+    assert [name for name in names if name.startswith("horizon")] == ["horizon-3", "horizon-5"]
+    assert [name for name in names if name.startswith("forward")] == ["forward-2", "forward-5"]
+    assert len(names) == len(set(names))
+    assert names[0] == "backprop"
+    with pytest.raises(HorizonError, match="9"):
+        sim.check_all(dataclasses.replace(knobs, methods=("horizon-9",)))
+    with pytest.raises(DomainError, match=r"--horizons must be in 1\.\.8; received"):
+        sim.check_all(dataclasses.replace(knobs, horizons=(9,)))
+
+
+def test_one_thread_is_given_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

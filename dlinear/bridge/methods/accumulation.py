@@ -171,6 +171,20 @@ def _accumulated(depth: int, batch: int) -> list[int]:
 
 
 FAMILIES = (
-    Family("accumulate", _accumulate, compared=_accumulated),
-    Family("combined", _combined, compared=lambda depth, batch: [k for k in (2, 4, 8) if k <= max(batch, 2)]),
+    Family(
+        "accumulate",
+        _accumulate,
+        compared=_accumulated,
+        place=20,
+        series="micro-batches",
+        option="accumulations",
+    ),
+    Family(
+        "combined",
+        _combined,
+        compared=lambda depth, batch: [k for k in (2, 4, 8) if k <= max(batch, 2)],
+        place=21,
+        series="micro-batches",
+        option="combined",
+    ),
 )

@@ -54,4 +54,14 @@ def _method(number: int | None) -> Method:
     )
 
 
-FAMILIES = (Family("backprop", _method, least=None, bare=True, compared=only_bare),)
+FAMILIES = (
+    Family(
+        "backprop",
+        _method,
+        least=None,
+        bare=True,
+        compared=only_bare,
+        place=0,
+        series="checkpoint, backprop",
+    ),
+)

@@ -58,6 +58,7 @@ class Method:
         whole_batch: whether each block sees the whole batch at once, so that batch norm is the same.
         sin2: (constants of the decay law, T) -> predicted sin^2 of the angle to the true gradient (Theorems
             B to D); None where theory predicts none.
+        readout: the kind of readout that it is for ("exits": a head for each state); None for any.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Method:
     horizon: int | None = None
     whole_batch: bool = True
     sin2: Callable[[DecayConstants, int], float] | None = None
+    readout: str | None = None
 
     def __call__(
         self, blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
@@ -90,6 +92,9 @@ class Family:
         bare: whether the name without a number is a method.
         compared: (T, samples of a batch) -> the numbers that a comparison of all methods runs (None: the
             bare name).
+        place: where comparisons and figures list it, in increasing order; ties by name.
+        series: the label under which figures draw it; its name by default.
+        option: the knob of `sims.bridge_tradeoff` that replaces `compared`, where there is one.
     """
 
     name: str
@@ -97,6 +102,14 @@ class Family:
     least: int | None = 1
     bare: bool = False
     compared: Callable[[int, int], Sequence[int | None]] = lambda depth, batch: ()
+    place: int = 1000
+    series: str = ""
+    option: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The label under which figures draw it."""
+        return self.series or self.name
 
     @property
     def names(self) -> list[str]:

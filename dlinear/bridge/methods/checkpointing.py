@@ -146,4 +146,14 @@ def _compared(depth: int, batch: int) -> list[int]:
     return sorted({k for k in powers_of_two(depth)[1:] if 2 * k <= depth} | {near})
 
 
-FAMILIES = (Family("checkpoint", _method, bare=True, compared=_compared),)
+FAMILIES = (
+    Family(
+        "checkpoint",
+        _method,
+        bare=True,
+        compared=_compared,
+        place=10,
+        series="checkpoint, backprop",
+        option="checkpoints",
+    ),
+)

@@ -160,9 +160,8 @@ def _method(number: int | None) -> Method:
         exact=False,
         run=partial(forward_gradient, tangents=tangents),
         cost=partial(_cost, tangents),
-        predicted=partial(
-            at_any_depth, Predicted(0.0, float(tangents))
-        ),  # two more products with each forward
+        # nothing is stored; a direction adds two products to each forward
+        predicted=partial(at_any_depth, Predicted(0.0, float(tangents))),
     )
 
 
@@ -170,4 +169,14 @@ def _cost(tangents: int, depth: int) -> Cost:
     return Cost(tangents * depth, 0, tangents * depth)
 
 
-FAMILIES = (Family("forward", _method, bare=True, compared=lambda depth, batch: (1,)),)
+FAMILIES = (
+    Family(
+        "forward",
+        _method,
+        bare=True,
+        compared=lambda depth, batch: (1,),
+        place=50,
+        series="forward gradient",
+        option="tangents",
+    ),
+)

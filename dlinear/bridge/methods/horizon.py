@@ -261,6 +261,7 @@ def _greedy(number: int | None) -> Method:
         run=partial(horizon_backward, horizon=1),
         cost=partial(_cost, 1),
         predicted=partial(_predicted, 1),
+        readout="exits",
     )
 
 
@@ -270,7 +271,7 @@ def _cost(horizon: int, depth: int) -> Cost:
 
 def _sin2(horizon: int, law: DecayConstants, depth: int) -> float:
     """The law of decay at m = T - h (Theorems B to D)."""
-    return float(decay_law(law.quadratic, law.cubic, depth - horizon, depth))
+    return float(decay_law(law.quadratic, law.cubic, depth - as_horizon(horizon, depth), depth))
 
 
 def _predicted(horizon: int, depth: int) -> Predicted:
@@ -282,6 +283,13 @@ def _predicted(horizon: int, depth: int) -> Predicted:
 
 
 FAMILIES = (
-    Family("horizon", _method, compared=lambda depth, batch: [*powers_of_two(depth), depth]),
-    Family("greedy", _greedy, least=None, bare=True, compared=only_bare),
+    Family(
+        "horizon",
+        _method,
+        compared=lambda depth, batch: [*powers_of_two(depth), depth],
+        place=30,
+        series="horizon $h<T$",
+        option="horizons",
+    ),
+    Family("greedy", _greedy, least=None, bare=True, compared=only_bare, place=60),
 )

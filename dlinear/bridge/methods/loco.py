@@ -75,4 +75,14 @@ def _predicted(stages: int, depth: int) -> Predicted:
     return Predicted(memory, (1 + 4 * (stages - 1) / stages) / 3)
 
 
-FAMILIES = (Family("loco", _method, least=2, compared=lambda depth, batch: (3, 5)),)  # the paper's stages
+FAMILIES = (
+    Family(
+        "loco",
+        _method,
+        least=2,
+        compared=lambda depth, batch: (3, 5),  # the paper's stages
+        place=40,
+        series="LoCo",
+        option="stages",
+    ),
+)

@@ -12,13 +12,27 @@ import difflib
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from dlinear.bridge.methods.base import Cost, Family, Method, Predicted
+from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.errors import DomainError
 
-__all__ = ["NAMES", "Cost", "Family", "Method", "Predicted", "families", "method", "names", "register"]
+__all__ = [
+    "NAMES",
+    "Cost",
+    "Family",
+    "Method",
+    "Predicted",
+    "families",
+    "family_of",
+    "load",
+    "method",
+    "names",
+    "register",
+]
 
+_NAME = r"([a-z][a-z0-9]*(?:-[a-z][a-z0-9]*)*)(?:-([1-9][0-9]{0,17}))?"
 _FAMILIES: dict[str, Family] = {}
 
 
@@ -28,8 +42,13 @@ def register(family: Family) -> None:
     Raises:
         DomainError: a name that is no such name, or is taken.
     """
-    if not re.fullmatch(r"[a-z]+(-[a-z]+)*", family.name):
-        raise DomainError(f"family {family.name!r}: allowed are lower-case words joined by hyphens")
+    words = re.fullmatch(_NAME, family.name) if isinstance(family.name, str) else None
+    if words is None or words[2] is not None:
+        raise DomainError(
+            f"family {family.name!r:.60}: allowed are lower-case words joined by hyphens, such as my-rule"
+        )
+    if not family.names:
+        raise DomainError(f"family {family.name!r} has no method: give least, bare=True, or both")
     if _FAMILIES.get(family.name, family) != family:
         raise DomainError(f"family {family.name!r} is taken by another; choose another name")
     _FAMILIES[family.name] = family
@@ -43,15 +62,11 @@ def method(name: str | Method) -> Method:
     """
     if isinstance(name, Method):
         return name
-    match = (
-        re.fullmatch(r"([a-z]+(?:-[a-z]+)*)(?:-([1-9][0-9]{0,17}))?", name) if isinstance(name, str) else None
-    )
-    family = _FAMILIES.get(match[1]) if match else None
-    if match and family:
-        number = None if match[2] is None else int(match[2])
-        if family.bare if number is None else family.least is not None and number >= family.least:
-            return family.make(number)
-    raise DomainError(f"method {name!r:.60}: allowed are {', '.join(names())}{_near(name)}")
+    read = _read(name)
+    if read is None:
+        raise DomainError(f"method {name!r:.60}: allowed are {', '.join(names())}{_near(name)}")
+    family, number = read
+    return family.make(number)
 
 
 def names() -> list[str]:
@@ -60,17 +75,55 @@ def names() -> list[str]:
 
 
 def families() -> list[Family]:
-    """All of them: the exact ones first, the others after, each in the order of the alphabet."""
-    some = (family.make(None if family.bare else family.least) for family in _FAMILIES.values())
-    return [_FAMILIES[one.family] for one in sorted(some, key=lambda one: (not one.exact, one.family))]
+    """All of them, in the order of comparisons and figures."""
+    return sorted(_FAMILIES.values(), key=lambda family: (family.place, family.name))
+
+
+def family_of(name: str) -> Family | None:
+    """The family of the method of that name; None of an unknown one."""
+    read = _read(name)
+    return None if read is None else read[0]
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import modules that register methods.
+
+    Raises:
+        DomainError: a module that cannot be found.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
+                raise
+            raise DomainError(
+                f"plugin {module!r} cannot be found; give the name of a module on PYTHONPATH, without .py"
+            ) from None
+
+
+def _read(name: object) -> tuple[Family, int | None] | None:
+    """Family and number, if some family has a method of that name."""
+    match = re.fullmatch(_NAME, name) if isinstance(name, str) else None
+    family = _FAMILIES.get(match[1]) if match else None
+    if match is None or family is None:
+        return None
+    number = None if match[2] is None else int(match[2])
+    known = family.bare if number is None else family.least is not None and number >= family.least
+    return (family, number) if known else None
 
 
 def _near(name: object) -> str:
-    if not isinstance(name, str):
+    """The nearest name, with the number that was given where its family takes it."""
+    match = re.fullmatch(r"(.*?)(?:-?0*(\d{1,9}))?", name.strip().lower()) if isinstance(name, str) else None
+    if match is None:
         return ""
-    word = re.sub(r"-\d+$", "", name)
-    near = [one for one in difflib.get_close_matches(word, _FAMILIES, n=1) if one != word]
-    return f"; did you mean {near[0]}?" if near else ""
+    near = difflib.get_close_matches(match[1][:60], _FAMILIES, n=1)
+    if not near:
+        return ""
+    family = _FAMILIES[near[0]]
+    meant = named(family.name, None if match[2] is None else int(match[2]))
+    return f"; did you mean {meant if _read(meant) else ' or '.join(family.names)}?"
 
 
 for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):

@@ -1,6 +1,4 @@
-"""Every method on one model: which cells are run, and what their records say of costs, results and
-budgets.
-"""
+"""Which cells the comparison runs; a stage needs the records of those before it."""
 
 from __future__ import annotations
 
@@ -9,15 +7,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from dlinear.analysis import comparison
-from dlinear.analysis.comparison import MethodResult
-from dlinear.bridge.methods import method
+from dlinear.bridge.methods.base import named
+from dlinear.bridge.methods.registry import families
 from dlinear.runs.records import Record
+
+__all__ = ["SAME", "TUNING", "Plan", "best_rate", "method_names"]
 
 TUNING = 1000  # the seed of the learning rates
 SAME = 1e-4  # relative difference to back-propagation's gradient below which it is the same, in float32
+
+
+def method_names(knobs: Any) -> list[str]:
+    """The methods that settled knobs ask for, the reference first.
+
+    Of each family the numbers of the knob of its `Family.option`, or those that it proposes (`compared`); and
+    those that `knobs.methods` names.
+    """
+    names = [comparison.REFERENCE]
+    for family in families():
+        numbers = getattr(knobs, family.option or "", None)
+        if numbers is None:
+            numbers = family.compared(knobs.depth, knobs.batch)
+        names += [named(family.name, number) for number in numbers]
+    return list(dict.fromkeys([*names, *(knobs.methods or ())]))
 
 
 @dataclass(frozen=True)
@@ -80,53 +93,3 @@ def best_rate(tuned: Sequence[Record], epoch: int) -> float:
         return value if math.isfinite(value) else math.inf
 
     return float(min(sorted(tuned, key=lambda one: float(one.knobs["rate"])), key=loss).knobs["rate"])
-
-
-COSTS = (
-    *("method", "memory", "theory", "saved", "forwards", "vjps", "jvps", "time [quartiles]", "theory"),
-    "|g-g_T|",
-)
-
-
-def cost_rows(found: Sequence[MethodResult], depth: int) -> list[list[str]]:
-    """Memory, work and time beside what theory says of them, under `COSTS`."""
-    rows = []
-    whole = next(one for one in found if one.method == comparison.REFERENCE).numbers["saved"]
-    for one in found:
-        theory = method(one.method).predicted(depth)
-        ratio, low, high = one.ratio
-        rows.append(
-            [one.method, f"{one.memory:.2%}", f"{theory.memory:.2%}"]
-            + [f"{one.numbers['saved'] / whole:.2%}" if math.isfinite(one.numbers["saved"]) else "-"]
-            + [f"{one.numbers[name]:.0f}" for name in ("forwards", "vjps", "jvps")]
-            + [f"{ratio:.2f} [{low:.2f}, {high:.2f}]", f"{theory.time:.2f}"]
-            + [f"{one.numbers['difference']:.1e}"]
-        )
-    return rows
-
-
-_OF_A_REGIME = ("steps", "rate", "train loss", "test loss", "test %")
-RESULTS = ("method", "cos start -> end", *_OF_A_REGIME, *_OF_A_REGIME)
-
-
-def result_rows(found: Sequence[MethodResult], rates: Sequence[float]) -> list[list[str]]:
-    """What training reached, at equal epochs and at equal time, under `RESULTS`."""
-    rows = []
-    for one in found:
-        row = [one.method, " -> ".join(f"{value:.3f}" for value in one.cosines.mean(axis=0))]
-        for regime in comparison.REGIMES:
-            scores, rate = one.scores[regime], one.rates[regime]
-            edge = "*" if len(rates) > 1 and rate in (min(rates), max(rates)) else ""
-            row += [str(one.steps[regime]), f"{rate:g}{edge}", spread(scores["train_loss"], 4)]
-            row += [spread(scores["test_loss"]), spread(scores["test_accuracy"], 1, 100)]
-        rows.append(row)
-    return rows
-
-
-def spread(values: np.ndarray, digits: int = 3, factor: float = 1.0) -> str:
-    """Mean +- standard deviation over the seeds."""
-    values = values * factor
-    if not np.isfinite(values).all():
-        return "diverged"
-    deviation = f" +- {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{deviation}"
