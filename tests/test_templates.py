@@ -209,8 +209,9 @@ def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says
 
 # -- model --------------------------------------------------------------------------------------------------
 def test_the_model_is_made_by_name_and_trained_by_a_horizon(monkeypatch):
-    monkeypatch.setitem(registry.BUILDERS, "gated", load("model").gated)
-    monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "gated"))
+    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
+    for name, builder in load("model").BUILDERS.items():
+        registry.register(name, builder)
     task = bridge.TaskShape((1, 2, 3), 4)
     stack = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)
     again = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)

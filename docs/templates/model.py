@@ -38,3 +38,6 @@ def gated(task: TaskShape, seed: int, *, depth: int = 16) -> Stack:
     first = nn.Sequential(nn.Flatten(), GatedBlock(width, 1 / depth))  # a fixed map of the input goes here
     blocks = [first, *(GatedBlock(width, 1 / depth) for _ in range(depth - 1))]
     return Stack(blocks, Shared(nn.Linear(width, task.outputs)))  # one head for every x(s)
+
+
+BUILDERS = {"gated": gated}

@@ -10,11 +10,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from dlinear.bridge import models
 from dlinear.bridge.models.seeding import seeded
 from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.checks import as_integer, as_known
@@ -80,9 +80,9 @@ def model(
         return builder(task, int(seed), **knobs).to(dtype)
 
 
-for _module in pkgutil.iter_modules(models.__path__):
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
     if _module.name != "registry":
-        _found = getattr(importlib.import_module(f"{models.__name__}.{_module.name}"), "BUILDERS", {})
+        _found = getattr(importlib.import_module(f"{__package__}.{_module.name}"), "BUILDERS", {})
         for _name, _builder in _found.items():
             register(_name, _builder)
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from dlinear.analysis import comparison
-from dlinear.bridge import data
 from dlinear.bridge.autograd.isolation import one_thread
 from dlinear.bridge.data.loading import LoadedSplit
+from dlinear.bridge.data.loading import load as load_data
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.methods import method
 from dlinear.bridge.methods.registry import load
@@ -79,7 +79,7 @@ def _steps_in(split: LoadedSplit, batch: int) -> int:
     return len(batching.batches(len(split.x_train), batch, 0, 1))
 
 
-loaded = functools.lru_cache(maxsize=1)(data.load)
+loaded = functools.lru_cache(maxsize=1)(load_data)
 
 
 def compute(
