@@ -1,11 +1,13 @@
 """Draw the figures of the paper from records.
 
-    python -m paper_figs                        # all of them
+    python -m paper_figs                        # all of them, each from the latest run of its simulation
     python -m paper_figs decay k_map            # some
+    python -m paper_figs decay --run default    # from the latest run with all knobs at their defaults
     python -m paper_figs --results results --figures figures
 
 Nothing is computed here beyond closed forms: a figure whose records are missing names the command that
-makes them. Exit status 0 iff every figure asked for was drawn.
+makes them, and one drawn from a run that is not the default one says so. Exit status 0 iff every figure
+asked for was drawn.
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import Annotated, Literal
 
 from dlinear.checks import as_known
 from dlinear.errors import RecordError
-from dlinear.runs import script
-from dlinear.storage import WriteError
+from dlinear.runs import collection, script
+from dlinear.storage import WriteError, remove_leftovers
 
 with script.imports():
     import tyro
@@ -33,20 +36,34 @@ class Knobs:
     """What to draw."""
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()  # figures by name; none stands for all
+    run: Literal["latest", "default"] = "latest"  # run that is drawn; default: the latest without options
     results: str = "results"  # folder of the simulations' records
     figures: str = "figures"  # folder that PDF and PNG are written to
+
+
+def warn(name: str, figure: ModuleType, knobs: Knobs) -> None:
+    """Say on stderr that a figure does not show the default run of its simulation."""
+    if not figure.NEEDS:
+        return
+    folder = Path(knobs.results) / figure.NEEDS.rpartition(".")[2]
+    if options := collection.run_of(folder, knobs.run).changed:
+        there = (folder / "default.json").exists()
+        advice = f"python -m paper_figs {name} --run default" if there else figure.NEEDS
+        print(f"{name}: drawn from a run with {options}; the default one: {advice}", file=sys.stderr)
 
 
 def main(knobs: Knobs) -> int:
     """Draw, say what was written and what is missing."""
     for name in knobs.names:
         as_known("figure", name, NAMES)
+    remove_leftovers(Path(knobs.figures))
     missing = 0
     for name in knobs.names or NAMES:
         figure = importlib.import_module(f"paper_figs.{name}")
         start = time.perf_counter()
         try:
-            paths = figure.draw(knobs.results, knobs.figures)
+            paths = figure.draw(knobs.results, knobs.figures, knobs.run)
+            warn(name, figure, knobs)
         except RecordError as error:
             missing += 1
             advice = "" if isinstance(error, WriteError) or not figure.NEEDS else f"; run: {figure.NEEDS}"

@@ -17,9 +17,9 @@ NEEDS = "python -m sims.autograd_error"
 EPSILON = float(np.finfo(np.float64).eps)
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/autograd_error."""
-    data = collection.load_latest(Path(results) / "autograd_error")
+    run, data = collection.load_run(Path(results) / "autograd_error", which)
     error = data["error"].max([dim for dim in data["error"].dims if dim not in ("depth", "horizon")])
     with plotting.style():
         figure, axes = plotting.column(height=2.9)
@@ -31,6 +31,8 @@ def draw(results: str, figures: str) -> list[Path]:
         worst = (error / data["depth"]).max().item() / EPSILON
         words = "is autograd's gradient" if worst < 16 else "is NOT autograd's gradient"
         formula = "(27) as printed" if json.loads(data.attrs["knobs"])["printed"] else "(27')"
-        plotting.verdict(figure, f"Eq. {formula} {words}: error at most {worst:.2g} $T\\epsilon$")
+        plotting.verdict(
+            figure, f"Eq. {formula} {words}: error at most {worst:.2g} $T\\epsilon$", run.changed
+        )
         plotting.legend(figure, axes, columns=3)
         return list(plotting.save(figure, "autograd_error", figures))

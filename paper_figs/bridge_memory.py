@@ -17,11 +17,10 @@ NEEDS = "python -m sims.bridge_memory"
 NAMES = {"mlp": "residual MLP", "resnet62": "ResNet-62"}
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/bridge_memory."""
-    folder = Path(results) / "bridge_memory"
-    collection.load_latest(folder)  # says what is missing
-    found = collection.scan(folder, collection.latest(folder))
+    run = collection.run_of(Path(results) / "bridge_memory", which)
+    found = run.records()
     found = sorted(found, key=lambda record: list(NAMES).index(record.knobs["model"]))
     with plotting.style():
         figure, panels = plotting.column(rows=len(found), height=0.9 + 2.0 * len(found))
@@ -42,6 +41,6 @@ def draw(results: str, figures: str) -> list[Path]:
             )
             axes.set(xlabel=f"$h$, {name} of $T={depth}$ blocks", ylabel="MB", ylim=(0, None))
             words.append(f"{name} $R^2={r_squared:.4f}$")
-        plotting.verdict(figure, f"Saved bytes against a line in $h$: {', '.join(words)}")
+        plotting.verdict(figure, f"Saved bytes against a line in $h$: {', '.join(words)}", run.changed)
         plotting.legend(figure, np.atleast_1d(panels)[0])
         return list(plotting.save(figure, "bridge_memory", figures))

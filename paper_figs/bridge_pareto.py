@@ -25,13 +25,12 @@ def cost(one: comparison.MethodResult, axis: str) -> float:
     return one.memory if axis == "memory" else one.ratio[0]
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
-    folder = Path(results) / "bridge_tradeoff"
-    collection.load_latest(folder)  # says what is missing
-    found = comparison.entries(collection.scan(folder, collection.latest(folder)), method)
+    run = collection.run_of(Path(results) / "bridge_tradeoff", which)
+    found = comparison.entries(run.records(), method)
     with plotting.style():
-        figure, panels = plotting.column(rows=len(PANELS), height=7.2)
+        figure, panels = plotting.column(rows=len(PANELS), height=7.6)
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
             means = {one.method: statistics.mean_interval(one.value(regime)) for one in shown}
@@ -62,7 +61,7 @@ def draw(results: str, figures: str) -> list[Path]:
             axes.set_ylabel(f"{quantity(found)}, {comparison.REGIMES[regime]}")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda *_: "")
-        plotting.verdict(figure, " ".join(said(found, regime) for regime in comparison.REGIMES))
+        plotting.verdict(figure, " ".join(said(found, regime) for regime in comparison.REGIMES), run.changed)
         plotting.legend(figure, panels[0])
         return list(plotting.save(figure, "bridge_pareto", figures))
 

@@ -19,9 +19,9 @@ NEEDS = "python -m sims.bridge_slopes"
 SHOWN = ("tanh-smooth", "relu-rough", "tanh-rough")  # order 3, the crossover, order 2
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/bridge_slopes: the deepest untrained networks."""
-    data = collection.load_latest(Path(results) / "bridge_slopes")
+    run, data = collection.load_run(Path(results) / "bridge_slopes", which)
     kinds = [kind for kind in SHOWN if kind in data["ensemble"].values]
     if not kinds:
         raise records.RecordError(f"the latest run has none of {', '.join(SHOWN)}")
@@ -41,6 +41,8 @@ def draw(results: str, figures: str) -> list[Path]:
             plotting.predicted(axes, fine, limits.decay_law(*law, fine, depth), "Theorem D", number)
             words.append(f"{kind} {dlinear.fit_decay(found).order:.2f}")
         axes.set(xscale="log", yscale="log", xlabel=r"$m=T-h$", ylabel=r"$\sin^2\theta_h$")
-        plotting.verdict(figure, f"Measured order at {plotting.depth_label(depth)}: {', '.join(words)}")
+        plotting.verdict(
+            figure, f"Measured order at {plotting.depth_label(depth)}: {', '.join(words)}", run.changed
+        )
         plotting.legend(figure, axes, columns=2)
         return list(plotting.save(figure, "bridge_slopes", figures))

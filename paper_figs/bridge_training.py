@@ -18,9 +18,9 @@ FOLLOWED = 0.03  # of T: the shortfall that is drawn
 SHOWN = ("identity-smooth", "tanh-smooth", "relu-smooth")
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/bridge_slopes: each network from its start (right) to its last epoch (left)."""
-    data = collection.load_latest(Path(results) / "bridge_slopes")
+    run, data = collection.load_run(Path(results) / "bridge_slopes", which)
     if "epochs" in data.dims:
         data = data.sel(epochs=data["epochs"].values.max())
     kinds = [kind for kind in SHOWN if kind in data["ensemble"].values]
@@ -53,6 +53,8 @@ def draw(results: str, figures: str) -> list[Path]:
         axes.plot(guide, 2 * top * least / guide, ":", color="black", zorder=1, label=r"$1/N$")
         axes.set(xscale="log", yscale="log", xlabel=r"$N=\Vert g_T\Vert^2/T$ (training goes left)")
         axes.set_ylabel(rf"$\sin^2\theta_h$, $m={m}$, {plotting.depth_label(depth)}")
-        plotting.verdict(figure, f"In training sin² grows from its least value, times: {', '.join(grown)}")
+        plotting.verdict(
+            figure, f"In training sin² grows from its least value, times: {', '.join(grown)}", run.changed
+        )
         plotting.legend(figure, axes, columns=2)
         return list(plotting.save(figure, "bridge_training", figures))

@@ -18,9 +18,9 @@ from dlinear.theory import limits
 NEEDS = "python -m sims.rough_layers"
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/rough_layers: sin^2 in units of its cubic term, for all depths."""
-    data = collection.load_latest(Path(results) / "rough_layers")
+    run, data = collection.load_run(Path(results) / "rough_layers", which)
     with plotting.style():
         figure, axes = plotting.column(height=3.0)
         measured_stars = []
@@ -41,6 +41,6 @@ def draw(results: str, figures: str) -> list[Path]:
         seen = ", ".join(f"{value:.0f}" for value in measured_stars)
         judged = len(found) > 2 and data.sizes["depth"] > 1  # as the simulation that gives the verdict
         words = f"m* measured {seen}" if judged else "m* not measured: too few seeds or depths"
-        plotting.verdict(figure, f"{words}; predicted {star:.0f} at every depth")
+        plotting.verdict(figure, f"{words}; predicted {star:.0f} at every depth", run.changed)
         plotting.legend(figure, axes, columns=2)
         return list(plotting.save(figure, "crossover", figures))

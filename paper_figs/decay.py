@@ -20,9 +20,9 @@ SHOWN = ("smooth", "mixed", "gaussian")
 DEPTH = 10_000  # drawn if the run has it, else the deepest
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/cubic_decay."""
-    data = collection.load_latest(Path(results) / "cubic_decay")
+    run, data = collection.load_run(Path(results) / "cubic_decay", which)
     depths = data["depth"].values.tolist()
     depth = DEPTH if DEPTH in depths else max(depths)
     with plotting.style():
@@ -41,6 +41,8 @@ def draw(results: str, figures: str) -> list[Path]:
             )
             words.append(f"{ensemble}\N{NO-BREAK SPACE}{dlinear.fit_decay(found).order:.2f}")
         axes.set(xscale="log", yscale="log", xlabel=r"$1-h/T$", ylabel=r"$\sin^2\theta_h$")
-        plotting.verdict(figure, f"Measured order at {plotting.depth_label(depth)}: {', '.join(words)}")
+        plotting.verdict(
+            figure, f"Measured order at {plotting.depth_label(depth)}: {', '.join(words)}", run.changed
+        )
         plotting.legend(figure, axes, columns=3)
         return list(plotting.save(figure, "decay", figures))

@@ -18,8 +18,8 @@ NEEDS = ""
 DEPTH = 20_000  # of the measured networks: W(t) = 1 + c/T
 
 
-def draw(results: str, figures: str) -> list[Path]:
-    """Draw from the closed form; `results` is not read."""
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
+    """Draw from the closed form; `results` and `which` are not used."""
     c = 1.0
     cases = ((0.5, "y=0.5"), (4.0, "y=4"), (2 * math.exp(c), "y=2e^c"))
     m = np.unique(np.rint(np.geomspace(20, 0.9 * DEPTH, 22)).astype(int))

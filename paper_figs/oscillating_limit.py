@@ -19,9 +19,9 @@ NEEDS = "python -m sims.oscillating_limit"
 SWING = 0.05  # relative: less may be a remainder of order 1/m or 1 - h/T
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/oscillating_limit."""
-    data = collection.load_latest(Path(results) / "oscillating_limit")
+    run, data = collection.load_run(Path(results) / "oscillating_limit", which)
     knobs = json.loads(data.attrs["knobs"])
     layers = LogPeriodic(*(knobs[name] for name in ("a", "b", "w")))
     with plotting.style():
@@ -47,6 +47,6 @@ def draw(results: str, figures: str) -> list[Path]:
             words = f"No swing is seen: {swing:.2f} of the mean in the period next to $h=T$"
         else:
             words = f"No limit as $h/T\\to 1$: measured swing {swing:.2f} of the mean in a period"
-        plotting.verdict(figure, words)
+        plotting.verdict(figure, words, run.changed)
         plotting.legend(figure, axes)
         return list(plotting.save(figure, "oscillating_limit", figures))

@@ -18,9 +18,9 @@ NEEDS = "python -m sims.rough_layers"
 PARTS = {"brownian": r"scale $1/\sqrt{T}$", "prefactor": r"scale $1/T$"}
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/rough_layers: q with its 95 % interval over seeds."""
-    data = collection.load_latest(Path(results) / "rough_layers")
+    run, data = collection.load_run(Path(results) / "rough_layers", which)
     depths = data["depth"].values.tolist()
     with plotting.style():
         figure, axes = plotting.column(height=2.9)
@@ -47,6 +47,7 @@ def draw(results: str, figures: str) -> list[Path]:
             f"Order 2 with $q$ ~ {' and '.join(words)}"
             if words
             else "One depth only: no power of $T$ to see",
+            run.changed,
         )
         plotting.legend(figure, axes)
         return list(plotting.save(figure, "prefactor", figures))

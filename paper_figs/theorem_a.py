@@ -22,9 +22,9 @@ LABELS = {
 }
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/theorem_a: for each kind of layers the seed that comes nearest to its bound."""
-    data = collection.load_latest(Path(results) / "theorem_a")
+    run, data = collection.load_run(Path(results) / "theorem_a", which)
     depth = int(data["depth"].max())
     data = data.sel(depth=depth)
     share = data["sin2"] / data["bound"]
@@ -44,6 +44,6 @@ def draw(results: str, figures: str) -> list[Path]:
         broken = int((share > 1).sum())
         state = f"No violation in {int(share.count())} cases" if not broken else f"{broken} VIOLATIONS"
         largest = f"the largest $\\sin^2\\theta_h$ is {share.max().item():.2f} of its bound"
-        plotting.verdict(figure, f"{state}; {largest} ($T={depth}$, $c={c:g}$)")
+        plotting.verdict(figure, f"{state}; {largest} ($T={depth}$, $c={c:g}$)", run.changed)
         plotting.legend(figure, axes)
         return list(plotting.save(figure, "theorem_a", figures))

@@ -34,7 +34,7 @@ from dlinear.engine.parallel import distributed, rendezvous
 from dlinear.engine.parallel.threads import ParallelMap, Threads
 from dlinear.errors import DlinearError, DomainError
 from dlinear.runs import collection, records, script, sweeps
-from dlinear.runs.knobs import POSITIVE, ProfileCell, Target, at_least, cell_from, check
+from dlinear.runs.knobs import POSITIVE, ProfileCell, Target, at_least, cell_from, changed, check
 from dlinear.theory import limits
 
 with script.imports():
@@ -262,7 +262,7 @@ def work(knobs: Knobs, team: Any) -> int:
         return run(cell)
 
     folder = f"{knobs.results}/large_depth"
-    sweep = sweeps.run(folder, cells, announced, workers=0)
+    sweep = sweeps.run(folder, cells, announced, workers=0, changed=changed(knobs))
     if shared and not team.broken:
         team.agree(-1, "the next cell")
     print(f"{knobs.data}, width {knobs.width}, {knobs.ensemble} layers, seed {knobs.seed}; {sweep}")

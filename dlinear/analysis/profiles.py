@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlinear.engine.angle import AlignmentProfile
-from dlinear.errors import DomainError, RecordError
+from dlinear.errors import DomainError, RecordError, UndefinedAngleError
 
 if TYPE_CHECKING:
     import xarray
@@ -29,7 +29,14 @@ def shortfalls(depth: int, points: int, largest: float) -> np.ndarray[Any, np.dt
 
 
 def as_arrays(profile: AlignmentProfile) -> dict[str, tuple[tuple[str, ...], np.ndarray[Any, Any]]]:
-    """A profile as the arrays of one record, along the dimension shortfall."""
+    """A profile as the arrays of one record, along the dimension shortfall.
+
+    Raises:
+        UndefinedAngleError: an angle is undefined: a gap in a record would pass for a value never asked for.
+    """
+    for m, why in zip(profile.shortfall, profile.undefined, strict=True):
+        if why:
+            raise UndefinedAngleError(f"the angle at the shortfall m = {m} is undefined: {why}")
     columns = ("shortfall", "sin2", "cos", "norm_ratio")
     return {name: (("shortfall",), getattr(profile, name)) for name in columns}
 

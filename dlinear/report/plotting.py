@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ with needed("a figure"):
 WIDTH = 3.3  # inches: one column
 HEIGHT = 2.7
 LINE = 54  # visible characters of a verdict that fit the column
+SHORT = 50  # characters of the options of a run that is not the default one
 COLOURS = {
     "black": "#000000",
     "orange": "#E69F00",
@@ -109,8 +111,16 @@ def interval(
     measured(axes, x, y, label, number)
 
 
-def verdict(figure: Figure, text: str) -> None:
-    """The conclusion in words, above the axes, on as many lines as it needs, of about one length."""
+def verdict(figure: Figure, text: str, changed: str = "") -> None:
+    """The conclusion in words, above the axes, on as many lines as it needs, of about one length.
+
+    Args:
+        figure: that it is about.
+        text: the conclusion.
+        changed: the options of the run that it was drawn from, where that is not the default one; shown too.
+    """
+    if changed:
+        text = f"{text} [not the default run: {textwrap.shorten(changed, SHORT, placeholder=' ...')}]"
     count = len(_lines(text, LINE))
     lines = next(lines for width in range(LINE + 1) if len(lines := _lines(text, width)) <= count)
     figure.suptitle("\n".join(lines), fontsize=7.5, x=0.02, ha="left")

@@ -5,29 +5,60 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from dlinear.checks import as_known
 from dlinear.errors import RecordError
-from dlinear.optional import needed
+from dlinear.runs.dataset import RecordWarning as RecordWarning
+from dlinear.runs.dataset import as_dataset, library
 from dlinear.runs.records import FORMAT, VERSION, Folder, NewerRecordError, Record, cells, read
-from dlinear.storage import replacing
+from dlinear.storage import read_json, replacing
 
 if TYPE_CHECKING:
     import xarray
 
-
-DIMENSIONS = ("seed", "depth", "ensemble")  # always dimensions, also when all cells share one value
-
-
-LIMIT = 10**8  # values of one array of the labelled dataset
+RUNS = ("latest", "default")  # the last complete run of all, and of those with all knobs at their defaults
 
 
-class RecordWarning(UserWarning):
-    """A result file was skipped; the message names it and says why."""
+@dataclass(frozen=True)
+class Run:
+    """A complete run of an experiment.
+
+    Attributes:
+        folder: results/<experiment>.
+        keys: of its cells.
+        changed: the options that make it differ from the default run; empty for that, or if none were noted.
+        which: one of `RUNS`.
+    """
+
+    folder: Path
+    keys: tuple[str, ...]
+    changed: str = ""
+    which: str = "latest"
+
+    def records(self) -> list[Record]:
+        """Its records, sorted by key.
+
+        Raises:
+            RecordError: some are missing or unreadable.
+        """
+        found, count = scan(self.folder, self.keys), len(set(self.keys))
+        if len(found) != count:
+            raise RecordError(
+                f"{len(found)} of the {count} cells of the {self.which} run are in {self.folder}"
+            )
+        return found
+
+    def load(self) -> xarray.Dataset:
+        """Its records as a data set, see `load`.
+
+        Raises:
+            RecordError: some are missing or unreadable.
+        """
+        library()  # a missing package is said before a missing record
+        return as_dataset(self.records())
 
 
 def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
@@ -44,17 +75,50 @@ def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
     return found
 
 
-def mark_latest(folder: Folder, keys: Sequence[str]) -> None:
+def mark_latest(folder: Folder, keys: Sequence[str], changed: str | None = None) -> None:
     """Write down which cells the latest complete run consists of (results/<experiment>/latest.json).
+
+    A run with all knobs at their defaults is written to default.json too, so that a later, smaller one does
+    not take its place there.
+
+    Args:
+        folder: results/<experiment>.
+        keys: of the cells.
+        changed: the options that make the run differ from the default one, empty for that, None if unknown.
 
     Raises:
         RecordError: keys that are not a sequence of strings, or a failed write.
     """
-    if isinstance(keys, str) or not _all(list(keys), str):
+    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
         raise RecordError(f"keys must be a sequence of strings, not {keys!r:.60}")
-    content = {"format": FORMAT, "version": VERSION, "keys": list(keys)}
-    with replacing(Path(folder) / "latest.json") as stream:
-        stream.write(json.dumps(content, indent=1).encode())
+    content = {"format": FORMAT, "version": VERSION, "keys": list(keys), "changed": changed}
+    for name in RUNS if changed == "" else RUNS[:1]:
+        with replacing(Path(folder) / f"{name}.json") as stream:
+            stream.write(json.dumps(content, indent=1).encode())
+
+
+def run_of(folder: Folder, which: str = "latest") -> Run:
+    """The latest complete run of an experiment, or the latest one that was the default.
+
+    Raises:
+        RecordError: no such run has been completed here, or its list is damaged or newer.
+        DomainError: `which` is neither "latest" nor "default".
+    """
+    path = Path(folder) / f"{as_known('run', which, RUNS)}.json"
+    try:
+        content = read_json(path, RecordError)
+        version, keys, changed = content["version"], content["keys"], content.get("changed")
+        right = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        if type(version) is not int or not right or not isinstance(changed, str | None):
+            raise TypeError("version, keys or changed")
+    except FileNotFoundError:
+        kind = "run" if which == "latest" else "run with all knobs at their defaults"
+        raise RecordError(f"{path} does not exist: no {kind} has been completed in {folder}") from None
+    except (RecordError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged; run the experiment again") from error
+    if version > VERSION:
+        raise NewerRecordError(f"{path} is of version {version}; this library reads up to {VERSION}")
+    return Run(Path(folder), tuple(keys), changed or "", which)
 
 
 def latest(folder: Folder) -> list[str]:
@@ -63,19 +127,17 @@ def latest(folder: Folder) -> list[str]:
     Raises:
         RecordError: no run has been completed here, or its list is damaged or newer.
     """
-    path = Path(folder) / "latest.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version, keys = content["version"], content["keys"]
-        if type(version) is not int or not isinstance(keys, list) or not _all(keys, str):
-            raise TypeError("version or keys")
-    except FileNotFoundError:
-        raise RecordError(f"{path} does not exist: no run has been completed in {folder}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path} is damaged; run the experiment again") from error
-    if version > VERSION:
-        raise NewerRecordError(f"{path} is of version {version}; this library reads up to {VERSION}")
-    return list(keys)
+    return list(run_of(folder).keys)
+
+
+def load_run(folder: Folder, which: str = "latest") -> tuple[Run, xarray.Dataset]:
+    """`run_of`, and its records as a data set.
+
+    Raises:
+        RecordError: no such run, or some of its cells are missing or unreadable.
+    """
+    run = run_of(folder, which)
+    return run, run.load()
 
 
 def load_latest(folder: Folder) -> xarray.Dataset:
@@ -84,13 +146,7 @@ def load_latest(folder: Folder) -> xarray.Dataset:
     Raises:
         RecordError: no complete run, or some of its cells are missing or unreadable.
     """
-    keys = latest(folder)
-    data = load(folder, keys)
-    if data.attrs["cells"] != len(set(keys)):
-        raise RecordError(
-            f"{data.attrs['cells']} of the {len(set(keys))} cells of the latest run are in {folder}"
-        )
-    return data
+    return run_of(folder).load()
 
 
 def load(folder: Folder, keys: Iterable[str] | None = None) -> xarray.Dataset:
@@ -102,54 +158,16 @@ def load(folder: Folder, keys: Iterable[str] | None = None) -> xarray.Dataset:
 
     Returns:
         Dimensions seed, depth, ensemble, every other scalar knob that differs between the cells, and the
-        arrays' own ones (shortfall or horizon). Knobs that all cells share, the versions and the git
-        revisions are attributes.
+        arrays' own ones (shortfall or horizon). Knobs that all cells share, the versions, the git revisions
+        and the machines are attributes.
 
     Raises:
         RecordError: no readable record, or cells that are too unlike to fit in one array.
     """
-    with needed("a labelled data set"):
-        import xarray
-
     found = scan(folder, keys)
     if not found:
         raise RecordError(f"no readable record in {cells(folder)}")
-    shared, varying = _split_knobs([record.knobs for record in found], _labels_of(found))
-    labels: dict[str, list[Any]] = {
-        name: sorted({record.knobs[name] for record in found if name in record.knobs}) for name in varying
-    }
-    inner = sorted({dim for record in found for dims in record.dimensions.values() for dim in dims})
-    for dim in inner:
-        labels[dim] = sorted({value for r in found if dim in r.arrays for value in r.arrays[dim].tolist()})
-    variables = _filled(found, varying, labels)
-    attributes = {"cells": len(found), "knobs": json.dumps(shared, sort_keys=True)}
-    for name in ("versions", "revision"):
-        attributes[name] = json.dumps(_distinct([record.meta[name] for record in found]), sort_keys=True)
-    return xarray.Dataset(
-        variables, coords={name: (name, label) for name, label in labels.items()}, attrs=attributes
-    )
-
-
-def _filled(
-    found: list[Record], outer: list[str], labels: dict[str, list[Any]]
-) -> dict[str, tuple[tuple[str, ...], NDArray[np.float64]]]:
-    """Each array of the records in its place along the labels, NaN elsewhere."""
-    variables: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
-    for record in found:
-        place = tuple(labels[name].index(record.knobs[name]) for name in outer)
-        for name in sorted(set(record.arrays) - set(labels)):
-            inner = record.dimensions[name]
-            dims = (*outer, *inner)
-            shape = tuple(len(labels[dim]) for dim in dims)
-            if np.prod(shape, dtype=np.float64) > LIMIT:
-                raise RecordError(f"{name} would need {shape} values; load fewer cells by their keys")
-            known, values = variables.setdefault(name, (dims, np.full(shape, np.nan)))
-            if known != dims:
-                raise RecordError(f"{name} has dimensions {dims} in one cell and {known} in another")
-            index = [np.searchsorted(labels[dim], record.arrays[dim]) for dim in inner]
-            corner: NDArray[np.float64] = values[(*place, ...)]  # type: ignore[arg-type]
-            corner[np.ix_(*index)] = record.arrays[name]
-    return variables
+    return as_dataset(found)
 
 
 def consolidate(folder: Folder, target: Folder | None = None, keys: Iterable[str] | None = None) -> Path:
@@ -164,34 +182,3 @@ def consolidate(folder: Folder, target: Folder | None = None, keys: Iterable[str
     with replacing(path) as stream:
         stream.write(content)
     return path
-
-
-def _labels_of(found: list[Record]) -> set[str]:
-    return {dim for record in found for dims in record.dimensions.values() for dim in dims}
-
-
-def _split_knobs(knobs: list[dict[str, Any]], inner: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """The knobs that all cells share, and the names of those that are dimensions."""
-    names = list(dict.fromkeys(name for values in knobs for name in values))
-    shared, varying = {}, []
-    for name in names:
-        values = _distinct([setting.get(name) for setting in knobs])
-        if name in inner:
-            raise RecordError(f"{name!r} is both a knob and a dimension of an array")
-        if len(values) == 1 and name not in DIMENSIONS:
-            shared[name] = values[0]
-        elif not (_all(values, str) or _all(values, int | float)):
-            shown = json.dumps(values[:2])
-            raise RecordError(f"cells differ in {name!r} ({shown}): load those of one run by their keys")
-        else:
-            varying.append(name)
-    order = [name for name in DIMENSIONS if name in varying]
-    return shared, order + sorted(name for name in varying if name not in DIMENSIONS)
-
-
-def _all(values: list[Any], kind: Any) -> bool:
-    return all(isinstance(value, kind) for value in values)
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    return [json.loads(text) for text in sorted({json.dumps(value, sort_keys=True) for value in values})]

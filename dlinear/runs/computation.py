@@ -6,13 +6,25 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import ArrayLike
 
+from dlinear.runs import provenance
+
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]  # name -> (dimensions, values), as `records.write`
 Compute = Callable[[Any], Arrays]  # a cell -> its arrays
-CellResult = tuple[Arrays, float] | Exception  # arrays and seconds, or what the cell raised
+
+
+class Computed(NamedTuple):
+    """What a cell gave: its arrays, the seconds it took, and versions, revision, machine of its process."""
+
+    arrays: Arrays
+    seconds: float
+    origin: Mapping[str, Any]
+
+
+CellResult = Computed | Exception  # or what the cell raised
 CellResults = Generator[tuple[str, CellResult], None, None]  # with the cells' keys, as they arrive
 
 
@@ -23,10 +35,11 @@ class Gatherer(Protocol):
         """The result of each cell as it arrives."""
 
 
-def timed(compute: Compute, cell: Any) -> tuple[Arrays, float]:
-    """compute(cell) and the seconds it took."""
+def timed(compute: Compute, cell: Any) -> Computed:
+    """compute(cell), the seconds it took, and what it was computed with."""
     start = time.perf_counter()
-    return compute(cell), time.perf_counter() - start
+    arrays = compute(cell)
+    return Computed(arrays, time.perf_counter() - start, provenance.of_this_process())
 
 
 def in_this_process(cells: Mapping[str, Any], compute: Compute) -> CellResults:
@@ -40,7 +53,7 @@ def in_this_process(cells: Mapping[str, Any], compute: Compute) -> CellResults:
 
 def through_executor(executor: Executor, cells: Mapping[str, Any], compute: Compute) -> CellResults:
     """All cells by `submit`; those that have not begun are cancelled when the generator is closed."""
-    futures: dict[Future[tuple[Arrays, float]], str] = {}
+    futures: dict[Future[Computed], str] = {}
     for key, cell in cells.items():
         try:
             futures[executor.submit(timed, compute, cell)] = key

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError
-from dlinear.runs.computation import Arrays, CellResult, CellResults, Compute
+from dlinear.runs.computation import CellResult, CellResults, Compute, Computed
 from dlinear.runs.dask_worker import compute_packed, packed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
@@ -126,9 +126,9 @@ class Cluster:
 
     def _computed(self, client: Any, address: str, cells: Mapping[str, Any], compute: Compute) -> CellResults:
         executor = client.get_executor(pure=False)
-        arrived: queue.SimpleQueue[Future[tuple[Arrays, float]]] = queue.SimpleQueue()
+        arrived: queue.SimpleQueue[Future[Computed]] = queue.SimpleQueue()
         waiting = list(cells)[::-1]
-        submitted: dict[Future[tuple[Arrays, float]], str] = {}
+        submitted: dict[Future[Computed], str] = {}
         tries = dict.fromkeys(cells, 0)
         watch = _Watch(address, self.patience)
 
@@ -209,7 +209,7 @@ class _Watch:
             print(f"no worker at {self.address}: waiting up to {self.patience:g} s", file=sys.stderr)
 
 
-def _result_of(future: Future[tuple[Arrays, float]]) -> CellResult:
+def _result_of(future: Future[Computed]) -> CellResult:
     error = future.exception()
     if error is None:
         return future.result()

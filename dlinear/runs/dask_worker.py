@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from dlinear.runs.computation import Arrays, Compute, timed
+from dlinear.runs.computation import Compute, Computed, timed
 from dlinear.runs.pool import THREADS
 
 
@@ -37,7 +37,7 @@ def packed(compute: Compute, cell: Any) -> bytes:
     return content
 
 
-def compute_packed(content: bytes) -> tuple[Arrays, float]:
+def compute_packed(content: bytes) -> Computed:
     """The arrays of one cell and its seconds, on a worker, with one BLAS thread."""
     import cloudpickle
 

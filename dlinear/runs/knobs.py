@@ -16,6 +16,12 @@ CellType = TypeVar("CellType")
 Knobs = TypeVar("Knobs")
 
 
+WHERE = {  # knobs that say where and how a run is computed, not what
+    *("results", "workers", "scheduler", "scheduler_file", "answer", "patience", "shard"),
+    *("data_folder", "download", "threads", "memory", "timeout", "keep"),
+}
+
+
 class Constraint(NamedTuple):
     """What a knob may be, as a test and in words."""
 
@@ -59,8 +65,8 @@ def check(knobs: Any, **rules: Constraint) -> None:
         DomainError: a value that its rule excludes, or a list (of depths, for example) that is empty or names
             something twice.
     """
-    for name, value in vars(knobs).items():
-        option = f"--{name.replace('_', '-')}"
+    for name in (field.name for field in fields(knobs)):
+        option, value = f"--{name.replace('_', '-')}", getattr(knobs, name)
         items = value if isinstance(value, tuple) else (value,)
         if not items or len(set(items)) < len(items):
             raise DomainError(f"{option} must hold one value or more, each once; received {list(items)}")
@@ -71,7 +77,29 @@ def check(knobs: Any, **rules: Constraint) -> None:
 def filled(knobs: Knobs, values: Mapping[str, Any]) -> Knobs:
     """The knobs with those that were left open (None, or "auto") taken from `values`."""
     open_ = {name: value for name, value in values.items() if getattr(knobs, name) in (None, "auto")}
-    return replace(knobs, **open_)  # type: ignore[type-var]
+    settled = replace(knobs, **open_)  # type: ignore[type-var]
+    # they were not chosen: `changed` leaves them out
+    object.__setattr__(settled, "_filled", {*open_, *getattr(knobs, "_filled", ())})
+    return settled
+
+
+def changed(knobs: Any) -> str:
+    """The options that turn the default run into this one, "--depths 300 --seeds 2"; empty for that itself.
+
+    Options that only say where and how a run is computed are left out.
+    """
+    words = []
+    for field in fields(knobs):
+        value, default = getattr(knobs, field.name), field.default
+        if field.name in WHERE or field.name in getattr(knobs, "_filled", ()) or value == default:
+            continue
+        option = field.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            items = value if isinstance(value, tuple) else (value,)
+            words.append(f"--{option} {' '.join(map(str, items))}")
+    return " ".join(words)
 
 
 def cell_from(kind: type[CellType], knobs: Any, **own: Any) -> CellType:

@@ -9,6 +9,7 @@ from typing import Any
 from dlinear.errors import DomainError
 from dlinear.runs import collection, sweeps
 from dlinear.runs.dask_cluster import Cluster
+from dlinear.runs.knobs import changed
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,26 @@ class LocalRun:
     results: str = "results"  # folder of all records; a script writes to <results>/<its name>
     workers: int | None = 0  # number of processes; 0 computes in this one, enough for cells of milliseconds
 
-    def sweep(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> sweeps.Sweep:
+    def sweep(
+        self, name: str, cells: Sequence[Any], compute: sweeps.Compute, whole: bool = True
+    ) -> sweeps.Sweep:
         """`sweeps.run` of the cells into <results>/<name>, as the knobs say.
+
+        Args:
+            name: of the experiment.
+            cells: to be computed where they have no record.
+            compute: cell -> arrays.
+            whole: whether they make a complete run, which is marked as the latest.
 
         Raises:
             RecordError: as `sweeps.run`.
         """
-        return sweeps.run(f"{self.results}/{name}", cells, compute, workers=self.workers)
+        words = changed(self) if whole else None
+        return sweeps.run(self.folder(name), cells, compute, workers=self.workers, whole=whole, changed=words)
+
+    def folder(self, name: str) -> str:
+        """<results>/<name>."""
+        return f"{self.results}/{name}"
 
     def gather(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> tuple[sweeps.Sweep, Any]:
         """`sweep`, and the records of its cells as one data set; None after a line that says what is missing.
@@ -50,8 +64,10 @@ class Launch(LocalRun):
     patience: float = 600.0  # seconds without any Dask worker until the sweep stops; jobs may be queued
     shard: str | None = None  # i/N: the i-th of N disjoint parts of the cells, for job arrays
 
-    def sweep(self, name: str, cells: Sequence[Any], compute: sweeps.Compute) -> sweeps.Sweep:
-        """`sweeps.run` of the cells into <results>/<name>, as the knobs say.
+    def sweep(
+        self, name: str, cells: Sequence[Any], compute: sweeps.Compute, whole: bool = True
+    ) -> sweeps.Sweep:
+        """`sweeps.run` of the cells into <results>/<name>, as the knobs say; see `LocalRun.sweep`.
 
         Raises:
             DomainError: knobs that contradict each other, or a bad shard.
@@ -62,5 +78,13 @@ class Launch(LocalRun):
             if self.workers is not None:
                 raise DomainError("--workers counts processes here: leave it out with a Dask scheduler")
             cluster = Cluster(self.scheduler, self.scheduler_file, self.answer, self.patience)
-        folder = f"{self.results}/{name}"
-        return sweeps.run(folder, cells, compute, workers=self.workers, executor=cluster, shard=self.shard)
+        return sweeps.run(
+            self.folder(name),
+            cells,
+            compute,
+            workers=self.workers,
+            executor=cluster,
+            shard=self.shard,
+            whole=whole,
+            changed=changed(self) if whole else None,
+        )

@@ -2,9 +2,9 @@
 
 A *cell* is one setting of an experiment's knobs. Its key is the sha256 of the knobs' sorted JSON; its
 file holds the numbers and, as UTF-8 bytes in the array `record`, their metadata (knobs, dimensions,
-versions, git revision, seconds). A file is written under another name in the same folder, synced and
-renamed, so that it is either whole or absent. Damaged, foreign and newer files are named by a
-`RecordWarning` and skipped.
+versions, git revision, machine, seconds) with the sha256 of all that. A file is written under another name
+in the same folder, synced and renamed, so that it is either whole or absent. Damaged, foreign and newer
+files are named by a `RecordWarning` and skipped.
 
 Each array names its own dimensions; a scalar knob that differs between cells (and always seed, depth
 and ensemble) becomes a dimension of the labelled dataset that `load` returns.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,6 @@ from numpy.typing import ArrayLike, NDArray
 from dlinear import storage
 from dlinear.errors import RecordError
 from dlinear.runs import provenance
-from dlinear.storage import replacing
 
 FORMAT = "dlinear record"
 VERSION = 1
@@ -50,7 +50,8 @@ class Record:
         knobs: the setting, JSON values only.
         arrays: the numbers by name.
         dimensions: the dimensions of each array, () for a scalar.
-        meta: versions, git revision, seconds.
+        meta: versions, git revision, machine, seconds.
+        sealed: whether its content has been compared with a hash; not in files of early versions.
     """
 
     key: str
@@ -58,19 +59,29 @@ class Record:
     arrays: dict[str, NDArray[Any]]
     dimensions: dict[str, tuple[str, ...]]
     meta: dict[str, Any]
+    sealed: bool = True
 
 
 def plain(knobs: Any) -> dict[str, Any]:
     """The knobs (a dataclass or a mapping) as the JSON values that their key is made of.
 
     Raises:
-        RecordError: a value that JSON cannot hold exactly (an array, a function, NaN).
+        RecordError: no such thing, or a value that JSON cannot hold exactly (an array, a function, NaN).
     """
-    values = dataclasses.asdict(knobs) if dataclasses.is_dataclass(knobs) else dict(knobs)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(knobs) and not isinstance(knobs, type):
+        values = dataclasses.asdict(knobs)
+    elif isinstance(knobs, Mapping) and all(isinstance(name, str) for name in knobs):
+        values = dict(knobs)
+    else:
+        raise RecordError(
+            f"knobs must be a dataclass or a mapping of names to JSON values; received {knobs!r:.60}"
+        )
     try:
         out: dict[str, Any] = json.loads(_canonical(values))
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"knobs must be JSON values (numbers, strings, lists): {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RecordError(
+            f"knobs must be JSON values (numbers, strings, lists): {storage.reason(error)}"
+        ) from error
     return out
 
 
@@ -85,6 +96,8 @@ def _canonical(values: Any) -> str:
 
 def cells(folder: Folder) -> Path:
     """The folder of the cell files of results/<experiment>."""
+    if not isinstance(folder, str | os.PathLike):
+        raise RecordError(f"folder must be a path, not {folder!r:.60}")
     return Path(folder) / "cells"
 
 
@@ -93,6 +106,7 @@ def write(
     knobs: Any,
     arrays: Mapping[str, tuple[Sequence[str], ArrayLike]],
     seconds: float | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one cell atomically and return its path; an existing file of the same key is replaced.
 
@@ -101,33 +115,61 @@ def write(
         knobs: a frozen dataclass or a mapping of JSON values.
         arrays: name -> (dimensions, values); a dimension named like an array takes its labels from it.
         seconds: how long the cell took.
+        origin: versions, revision and machine of the process that computed it; by default of this one.
 
     Raises:
         RecordError: values that are not real numbers, dimensions that do not fit, or a failed write
             (for example a full disk), which leaves no trace.
     """
-    values = plain(knobs)
-    numbers: dict[str, NDArray[Any]] = {}
-    for name, (_, content) in arrays.items():
-        array = np.asarray(content)
-        if not isinstance(name, str) or name in RESERVED:
-            raise RecordError(f"an array must not be called {name!r}; reserved are {', '.join(RESERVED)}")
-        numbers[name] = array
-    if fault := _fault(numbers, {name: dims for name, (dims, _) in arrays.items()}):
+    values, place = plain(knobs), cells(folder)
+    if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
+        raise RecordError(f"seconds must be a finite number, not {seconds!r:.60}")
+    numbers, dimensions = _as_numbers(arrays)
+    if fault := _fault(numbers, dimensions):
         raise RecordError(fault)
-    head = {
+    head: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "key": key(values),
         "knobs": values,
-        "dimensions": {name: list(dims) for name, (dims, _) in arrays.items()},
-        "meta": {"versions": provenance.versions(), "revision": provenance.revision(), "seconds": seconds},
+        "dimensions": {name: list(dims) for name, dims in dimensions.items()},
+        "meta": {**(provenance.of_this_process() if origin is None else origin), "seconds": seconds},
     }
+    head["content"] = _digest(head, numbers)
     numbers["record"] = np.frombuffer(json.dumps(head, sort_keys=True).encode(), np.uint8)
-    path = cells(folder) / f"{head['key']}.npz"
-    with replacing(path) as stream:
+    path = place / f"{head['key']}.npz"
+    with storage.replacing(path) as stream:
         np.savez_compressed(stream, **numbers)  # type: ignore[arg-type]
     return path
+
+
+def _as_numbers(arrays: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays, and the dimensions that are given with them, both by name."""
+    numbers: dict[str, NDArray[Any]] = {}
+    dimensions: dict[str, Any] = {}
+    if not isinstance(arrays, Mapping):
+        raise RecordError(f"arrays must map names to (dimensions, values), not {arrays!r:.60}")
+    for name, pair in arrays.items():
+        if not isinstance(name, str) or name in RESERVED or not name or not name.isprintable():
+            raise RecordError(f"an array must not be called {name!r}; reserved are {', '.join(RESERVED)}")
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise RecordError(f"array {name!r} must be given as (dimensions, values), not {pair!r:.60}")
+        dimensions[name] = pair[0]
+        try:
+            numbers[name] = np.asarray(pair[1])
+        except Exception as error:  # ragged lists; tensors of another device or with a gradient
+            raise RecordError(f"array {name!r} must hold real numbers: {storage.reason(error)}") from error
+    return numbers, dimensions
+
+
+def _digest(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """sha256 of the header and of all numbers with their names, types and shapes."""
+    found = hashlib.sha256(_canonical({name: head[name] for name in head if name != "content"}).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        found.update(_canonical([name, array.dtype.str, list(array.shape)]).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def _fault(arrays: Mapping[str, NDArray[Any]], dimensions: Mapping[str, Any]) -> str:
@@ -155,7 +197,7 @@ def read(path: Folder) -> Record:
     arrays = storage.read_npz(path, RecordError)
     try:
         head = json.loads(arrays.pop("record").tobytes())
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         head = None
     if not isinstance(head, dict) or head.get("format") != FORMAT or type(head.get("version")) is not int:
         raise RecordError(f"{path} is not a {FORMAT}")
@@ -168,10 +210,13 @@ def read(path: Folder) -> Record:
         fault = fault or _fault(arrays, dimensions)
         if not isinstance(meta["versions"], dict) or not isinstance(meta["revision"], str | None):
             fault = fault or "its versions or its revision are not of their type"
-    except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
+        if "content" in head and head["content"] != _digest(head, arrays):
+            fault = fault or "its numbers are not those that were written"
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise RecordError(f"{path} has an incomplete header") from error
     if not own:
         raise RecordError(f"{path} is a record of another cell: its knobs do not give its name")
     if fault:
-        raise RecordError(f"{path} is damaged: {fault}")
-    return Record(head["key"], knobs, arrays, {name: tuple(dims) for name, dims in dimensions.items()}, meta)
+        raise RecordError(f"{path} is damaged: {fault}; remove it and run the experiment again")
+    found = {name: tuple(dims) for name, dims in dimensions.items()}
+    return Record(head["key"], knobs, arrays, found, meta, "content" in head)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from dlinear.runs import collection, records, sweeps
+from dlinear.runs import collection, dataset, records, sweeps
 from dlinear.runs.launch import LocalRun
 
 
@@ -27,9 +27,9 @@ class Stages:
             alone: in this process while no worker runs, as timings need it.
         """
         if alone:
-            sweep = sweeps.run(f"{self.run.results}/{self.name}", cells, self.compute, workers=0)
+            sweep = sweeps.run(self.run.folder(self.name), cells, self.compute, workers=0, whole=False)
         else:
-            sweep = self.run.sweep(self.name, cells, self.compute)
+            sweep = self.run.sweep(self.name, cells, self.compute, whole=False)
         found = {record.key: record for record in collection.scan(sweep.folder, map(records.key, cells))}
         self.cells += cells
         self.computed += sweep.computed
@@ -37,6 +37,7 @@ class Stages:
             self.failed = bool(sweep.failed or sweep.lost)
             print(f"{sweep}\nno verdict: {sweep.waiting or 'cells of other shards are missing'}")
             return []
+        dataset.check_alike(found.values())
         return [found[records.key(cell)] for cell in cells]
 
     def finish(self) -> sweeps.Sweep:

@@ -22,7 +22,7 @@ from typing import Any
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError, RecordError
 from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
-from dlinear.runs import collection, pool, records
+from dlinear.runs import collection, pool, provenance, records
 from dlinear.runs.computation import (
     Arrays,
     CellResults,
@@ -33,6 +33,7 @@ from dlinear.runs.computation import (
     timed,
 )
 from dlinear.runs.signals import sigterm_interrupts
+from dlinear.storage import remove_leftovers, what_blocks
 
 __all__ = ["Arrays", "Compute", "Gatherer", "Sweep", "run"]
 
@@ -83,6 +84,8 @@ def run(
     workers: int | None = None,
     executor: Executor | Gatherer | None = None,
     shard: str | None = None,
+    whole: bool = True,
+    changed: str | None = None,
 ) -> Sweep:
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
@@ -97,6 +100,8 @@ def run(
         executor: anything that runs `submit`, used instead of a local pool; its owner pins the threads
             of its workers and closes it. Or a `cluster.Cluster`.
         shard: i/N takes the i-th of N disjoint parts of the cells; the parts together are all of them.
+        whole: whether the cells make a complete run, which is marked as the latest one.
+        changed: the options that make it differ from the default run, for the mark; see `mark_latest`.
 
     Raises:
         RecordError: a record could not be written (full disk); what is finished is kept.
@@ -109,13 +114,15 @@ def run(
         raise DomainError(f"workers must be 0 or more, not {workers}")
     place = Path(folder)
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
-    there = _present(place, wanted)
-    missing = {key: cell for key, cell in wanted.items() if key not in there}
     with _what_is_kept(place, wanted), sigterm_interrupts():
+        remove_leftovers(place)
+        remove_leftovers(records.cells(place))  # which may be a link to another disk
+        there = _present(place, wanted)
+        missing = {key: cell for key, cell in wanted.items() if key not in there}
         count, failed = _keep(place, missing, _results(missing, compute, workers, executor))
     lost = tuple(key for key in _absent(place, wanted) if key not in failed)
-    if not failed and not lost and shard is None:
-        collection.mark_latest(place, list(wanted))
+    if not failed and not lost and shard is None and whole:
+        collection.mark_latest(place, list(wanted), changed)
     return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
 
 
@@ -178,18 +185,35 @@ def _absent(place: Path, keys: Iterable[str]) -> list[str]:
 
 def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
     """The keys whose record is readable. A damaged one is computed again, a newer one is not replaced."""
-    there = set()
+    there: dict[str, str] = {}
     for key in wanted:
         path = records.cells(place) / f"{key}.npz"
+        if blocker := what_blocks(path):
+            raise RecordError(f"{path} is {blocker}, not a record: move it away")
         if not path.exists():
             continue
         try:
-            there.add(records.read(path).key)
+            there[key] = _written_by(records.read(path).meta)
         except records.NewerRecordError as error:
             raise records.NewerRecordError(f"{error}; move it away or update the library") from error
         except RecordError as error:
             warnings.warn(f"computed again: {error}", collection.RecordWarning, stacklevel=3)
-    return there
+    here = _written_by(provenance.of_this_process())
+    if others := {key: by for key, by in there.items() if by != here}:
+        names = ", ".join(sorted(set(others.values()))[:3])
+        print(
+            f"note: {len(others)} of {len(there)} records in {records.cells(place)} are kept that were "
+            f"computed by {names}, not by {here}: move them away to compute them again",
+            file=sys.stderr,
+        )
+    return set(there)
+
+
+def _written_by(meta: Mapping[str, Any]) -> str:
+    """The code that a record was computed by: the commit, or the version where there is no checkout."""
+    if commit := meta["revision"]:
+        return f"revision {commit[:10]}{'+changes' if commit.endswith('+changes') else ''}"
+    return f"dlinear {meta['versions'].get('dlinear', '(unknown version)')}"
 
 
 def _results(

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlinear import storage
 from dlinear.errors import DomainError, RecordError
 from dlinear.runs import collection, records, sweeps
 
@@ -125,12 +124,11 @@ def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, c
     path = records.cells(folder) / f"{sweep.keys[1]}.npz"
     path.unlink()
     path.mkdir()
-    with (
-        pytest.warns(collection.RecordWarning, match="computed again"),
-        pytest.raises(storage.WriteError, match="directory"),
-    ):
+    before = computed(trace)
+    with pytest.raises(RecordError, match=f"{path} is a folder, not a record: move it away"):
         sweeps.run(folder, asked, compute, workers=0)
     assert "stopped: 2 of 3 cells are kept" in capsys.readouterr().err
+    assert computed(trace) == before, "refused before any work"
 
 
 def test_a_newer_record_is_not_replaced(tmp_path, trace, monkeypatch):
