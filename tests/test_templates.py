@@ -18,7 +18,7 @@ from dlinear import bridge
 from dlinear.bridge.models import registry
 from dlinear.certify import decide
 from dlinear.certify.claims import Verdict
-from dlinear.errors import DomainError, ShapeError
+from dlinear.errors import DomainError
 from dlinear.runs import collection
 from dlinear.theory import limits
 
@@ -112,7 +112,7 @@ def test_the_sim_runs_resumes_and_judges(tree, simulated):
     assert "0 computed, 2 resumed" in again.stdout
     assert again.stdout.splitlines()[1:] == simulated.stdout.splitlines()[1:]
     data = collection.load_latest(tree / "toy" / "scalar_limit")
-    assert data["sin2"].dims == ("depth", "missed")
+    assert data["sin2"].dims == ("depth", "alpha")
     refused = run(tree, "sims.scalar_limit", "--depths", "5")
     assert (refused.returncode, refused.stderr) == (2, "error: --depths must be 100 or more; received (5,)\n")
 
@@ -208,10 +208,18 @@ def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says
 
 
 # -- model --------------------------------------------------------------------------------------------------
-def test_the_model_is_made_by_name_and_trained_by_a_horizon(monkeypatch):
-    monkeypatch.setattr(registry, "_BUILDERS", dict(registry._BUILDERS))
-    for name, builder in load("model").BUILDERS.items():
-        registry.register(name, builder)
+def test_the_model_is_found_by_its_name(tree):
+    code = """
+from dlinear.bridge import model, TaskShape
+from dlinear.bridge.models import NAMES
+print("gated" in NAMES, model("gated", TaskShape((4,), 3), depth=7).depth)
+"""
+    done = run(tree, "-c", code)
+    assert done.stdout == "True 7\n", done.stderr
+
+
+def test_the_model_is_trained_by_a_horizon(monkeypatch):
+    monkeypatch.setattr(registry, "_BUILDERS", registry._BUILDERS | load("model").BUILDERS)
     task = bridge.TaskShape((1, 2, 3), 4)
     stack = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)
     again = bridge.model("gated", task, 3, depth=5, dtype=torch.float64)
@@ -223,5 +231,6 @@ def test_the_model_is_made_by_name_and_trained_by_a_horizon(monkeypatch):
     loss(again(x)).backward()
     for a, b in zip(stack.parameters(), again.parameters(), strict=True):
         assert torch.allclose(a.grad, b.grad, rtol=1e-10, atol=1e-14)
-    with pytest.raises((DomainError, ShapeError), match="depth"):
+    assert 0 < bridge.alignment(stack.blocks, x, loss, [2], stack.readout).sin2[0] < 1
+    with pytest.raises(DomainError, match="depth"):
         bridge.model("gated", task, 3, depth=0)

@@ -13,8 +13,8 @@ NEEDS = "python -m sims.scalar_limit"  # named when its records are missing; "" 
 
 def draw(results: str, figures: str) -> list[Path]:
     """Draw from results/scalar_limit. A figure reads records and closed forms; it never simulates."""
-    data = collection.load_latest(Path(results) / "scalar_limit")  # dimensions depth and missed
-    x = data["missed"] / 100  # 1 - h/T
+    data = collection.load_latest(Path(results) / "scalar_limit")  # dimensions depth and alpha
+    x = 1 - data["alpha"]
     with plotting.style():
         figure, axes = plotting.column()
         for number, depth in enumerate(data["depth"].values):

@@ -40,4 +40,4 @@ def gated(task: TaskShape, seed: int, *, depth: int = 16) -> Stack:
     return Stack(blocks, Shared(nn.Linear(width, task.outputs)))  # one head for every x(s)
 
 
-BUILDERS = {"gated": gated}
+BUILDERS = {"gated": gated}  # what the registry collects: names, each with its builder
