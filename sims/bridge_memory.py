@@ -1,15 +1,15 @@
-"""Is the memory of a horizon M(h) = a h + b? (Eq. (11), on the 40-block MLP and on ResNet-62)
+"""Does the memory of a horizon grow as M(h) = a h + b? (Eq. (11), on the 40-block MLP and on ResNet-62)
 
     python -m sims.bridge_memory                     # about a minute; inputs are random: no data are needed
     python -m sims.bridge_memory --models mlp --depth 100 --width 512 --points 21
     python -m sims.bridge_memory --models resnet62 --images 32 --workers 0
 
 Saved bytes are those that autograd keeps for the backward pass at the peak of one step, every storage once,
-parameters and batch left out (`meters.step_memory`). MethodProbe them stands what the window alone explains,
-counted apart: the most that any h consecutive blocks, run by themselves up to their loss, keep. Equal blocks
+without parameters and batch (`meters.step_memory`). The table also shows an independent count, the largest
+window: the most that any h consecutive blocks keep when they are run alone up to their loss. Equal blocks
 give a straight line. ResNet-62's do not: each stage halves the bytes of a block (a quarter of the pixels,
-twice the channels), and the largest window takes the large, first blocks first: M(h) is concave, in three
-pieces, as the paper found for ResNet-50.
+twice the channels), and the largest window consists of the large, first blocks: M(h) is concave, in three
+straight parts, as the paper found for ResNet-50.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ TOY = "--depth 40 --width 8 --batch 5 --stage 2 --images 2 --points 5"  # second
 class Knobs(LocalRun):
     """What to run."""
 
-    models: tuple[Literal["mlp", "resnet62"], ...] = ("mlp", "resnet62")  # equal blocks, and unequal ones
-    depth: int = 40  # T of the MLP
-    width: int = 256  # of the MLP
-    batch: int = 50  # of the MLP; bytes are proportional to it
-    stage: int = 10  # blocks in each stage of ResNet-62, the paper's
-    images: int = 4  # batch of ResNet-62
-    points: int = 11  # horizons, evenly from 1 to T, beside 2, 4 and the ends of the stages
+    models: tuple[Literal["mlp", "resnet62"], ...] = ("mlp", "resnet62")  # mlp has equal blocks, resnet62 not
+    depth: int = 40  # T, number of blocks of the MLP; from 40 on h = 4 should need less than a quarter
+    width: int = 256  # neurons in a layer of the MLP
+    batch: int = 50  # samples in a batch of the MLP; bytes are proportional to it
+    stage: int = 10  # blocks in each of the three stages of ResNet-62; ten in the paper
+    images: int = 4  # samples in a batch of ResNet-62; few, since bytes are proportional to it
+    points: int = 11  # horizons measured, evenly from 1 to T; 2, 4 and the ends of the stages are added
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def cells(knobs: Knobs) -> list[Cell]:
 
 
 def build(cell: Cell) -> tuple[Stack, Tensor, Supervised]:
-    """The model in training mode, a random batch and its loss; the numbers in it do not matter."""
+    """The model in training mode, a random batch and its loss; bytes do not depend on the numbers in it."""
     inputs = (3, 32, 32) if cell.model == "resnet62" else (1, 8, 8)
     sizes = {"depth": cell.depth, "width": cell.width, "gain": 1 / cell.depth}
     if cell.model == "resnet62":
@@ -144,7 +144,7 @@ def window_bytes(stack: Stack, state: Tensor, loss: Supervised, start: int, stop
 
 
 def judge(cell: Cell, data: dict[str, Any]) -> tuple[list[str], list[report.Answer]]:
-    """What the numbers of a model say, and the verdicts."""
+    """Sentences about a model's numbers, and the verdicts."""
     h, saved = data["horizon"], data["saved"]
     slope, offset, r_squared, whole = (
         float(data[key]) for key in ("slope", "offset", "r_squared", "backprop")

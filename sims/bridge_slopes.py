@@ -1,4 +1,4 @@
-"""Which order has sin^2(theta_h) in real networks, at the start and in training? (Theorems B, C and D)
+"""With which order does sin^2(theta_h) fall in real networks, at the start and in training? (Theorems B to D)
 
     python -m sims.bridge_slopes                                # residual networks of depth 50..400
     python -m sims.bridge_slopes --combinations relu-rough gelu-rough --seeds 40 --depths 400 800
@@ -65,26 +65,26 @@ WHY = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Knobs(Target, Launch):
-    """What to run; None stands for what suits the model (`SIZES`)."""
+    """What to run; None stands for a value that depends on the model (`SIZES`, minutes on two cores)."""
 
-    model: Literal["deep", "linear", "mlp", "resnet62"] = "deep"  # the one whose depth can grow
-    data: str | None = None  # deep: digits; linear, mlp, resnet62: those of Table D2
-    combinations: tuple[str, ...] = COMBINATIONS  # of deep: activation, layers; root: the scale 1/sqrt(T)
-    method: str = "backprop"  # that trains: see `dlinear.bridge.methods`; horizon-8, for example
-    depths: tuple[int, ...] = (50, 100, 200, 400)  # of deep at the start: a factor of eight
-    trained_depth: int = 100  # of deep in training: 128 steps of it take seconds
-    seeds: int | None = None  # rough layers need more: their sin^2 has a spread of one half
-    smooth_seeds: int = 4  # networks smooth in depth: no noise, only different constants
-    epochs: int | None = None  # of training; measured at 0 and at powers of 2
-    samples: int | None = None  # training set
-    batch: int | None = None  # samples on which angles are measured, the first ones
-    learning_rate: float | None = None  # deep: of the depth limit, whatever T
-    largest: float = 0.05  # shortfall of deep in units of T: beyond it the next order in m/T shows
-    points: int = 12  # shortfalls, evenly in ratio
-    sigma: float = 1.0  # of rough layers with 1/T
-    root_sigma: float = 0.5  # with 1/sqrt(T): the product of layers then varies by a factor of about two
-    draws: int = 64  # fresh layers from which the variance v is taken
-    full: bool = False  # the paper's settings: Table D2, all samples and epochs; deep: 1600 layers
+    model: Literal["deep", "linear", "mlp", "resnet62"] = "deep"  # network; only the depth of deep can grow
+    data: str | None = None  # training data; None: digits for deep, those of Table D2 for the others
+    combinations: tuple[str, ...] = COMBINATIONS  # activation-layers of deep; with -root the scale 1/sqrt(T)
+    method: str = "backprop"  # gradient that trains, for example horizon-8 (`dlinear.bridge.methods`)
+    depths: tuple[int, ...] = (50, 100, 200, 400)  # T, blocks of deep at the start; a factor of eight
+    trained_depth: int = 100  # T, blocks of deep in training; 128 steps of it take seconds
+    seeds: int | None = None  # networks of each kind; None: 12 of deep, since rough sin^2 vary by one half
+    smooth_seeds: int = 4  # networks of each kind with smooth layers; few, since only constants differ
+    epochs: int | None = None  # passes through the training set; measured at 0 and at powers of 2
+    samples: int | None = None  # size of the training set
+    batch: int | None = None  # samples on which angles are measured, the first of the training set
+    learning_rate: float | None = None  # step length; of deep in units that do not depend on T
+    largest: float = 0.05  # largest shortfall m/T of deep; beyond it the next order in m/T is visible
+    points: int = 12  # shortfalls measured, evenly in ratio; 12 give the order of smooth layers to 0.01
+    sigma: float = 1.0  # size of rough layers with the scale 1/T; 1 is the Gaussian initialization
+    root_sigma: float = 0.5  # size with 1/sqrt(T); products of layers then vary by a factor of about two
+    draws: int = 64  # fresh layers that estimate the variance v, to about sqrt(2/(width draws)) = 6 %
+    full: bool = False  # the paper's settings: Table D2, all samples and epochs; deep: up to 1600 layers
 
 
 SIZES: dict[str, dict[str, Any]] = {  # None of a knob becomes this: minutes on two cores
@@ -193,7 +193,7 @@ def probed(epochs: int) -> list[int]:
 
 
 def probe_of(cell: Cell, rho: float) -> tuple[SlopeProbe, float]:
-    """What looks at the network of a cell in training, and the learning rate of a step."""
+    """What measures the network of a cell in training, and the learning rate of a step."""
     if cell.model == "deep":
         m = profiles.shortfalls(cell.depth, cell.points, cell.largest)
         rough = kind_of(cell.ensemble)[1] == "rough"
@@ -207,7 +207,7 @@ def probe_of(cell: Cell, rho: float) -> tuple[SlopeProbe, float]:
 
 
 def compute(cell: Cell, folder: str, data_folder: str | None, download: bool) -> sweeps.Arrays:
-    """Train the network of a cell and look at it on the way; resumed from `folder` if it was interrupted."""
+    """Train the network of a cell and measure it on the way; resumed from `folder` if it was interrupted."""
     from dlinear.bridge.autograd.isolation import one_thread
     from dlinear.bridge.methods import method
     from dlinear.bridge.training import Training, train

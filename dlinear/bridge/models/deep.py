@@ -99,7 +99,7 @@ class DeepBlock(nn.Module):
 
 
 class DeepStack(Stack):
-    """A `Stack` of `DeepBlock`s that knows the network of the theory that it started as.
+    """A `Stack` of `DeepBlock`s, with the network of the theory from which its weights started.
 
     Attributes:
         network: the `dlinear` network whose deviations are rho W_t at the start.

@@ -1,6 +1,6 @@
 """Maps of a state x(s) to the space of the loss, called as readout(z, s) with s = 1..T.
 
-- fixed: nothing is trained; a state that has the loss's k coordinates already is left alone, any other is
+- fixed: nothing is trained; a state with as many coordinates as the loss takes passes unchanged, any other is
   projected by one semi-orthogonal matrix that the seed determines;
 - shared: one trained head for every s;
 - exits: a head of its own for every s (early exits).
@@ -128,7 +128,7 @@ def image_readout(readout: ReadoutKind, channels: Iterable[int], outputs: int, s
 
 
 class FixedLinear(nn.Module):
-    """z to matrix z, always: the head of pooled states, whose number of channels means nothing."""
+    """matrix z, for any number of channels: the head of pooled states."""
 
     matrix: Tensor
 

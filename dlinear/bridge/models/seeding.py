@@ -1,4 +1,4 @@
-"""Random numbers that a seed alone determines, whatever was drawn before, and that disturb no later draw."""
+"""Random numbers that depend on a seed alone and leave the state of torch's generators unchanged."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-EMBEDDING, READOUT, PATH = 101, 102, 103  # streams of numpy draws: equal seeds do not make them equal
+EMBEDDING, READOUT, PATH = 101, 102, 103  # streams of numpy draws: equal seeds give independent ones
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch draws from `seed` and builds on the CPU in float32; afterwards all is as before.
+    """Inside, torch draws from `seed` and builds on the CPU in float32; generator and dtype are restored.
 
-    Only the CPU's generator is seeded (`torch.manual_seed` would reseed every GPU as well). One place and
-    one precision make the numbers the same wherever the model is moved to later.
+    Only the CPU's generator is seeded (`torch.manual_seed` would reseed every GPU as well). One device and
+    one precision make the numbers independent of where the model is moved to later.
     """
     dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):

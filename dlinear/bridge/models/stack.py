@@ -1,4 +1,4 @@
-"""What every model of the bridge is: an ordered stack of blocks and a readout."""
+"""The class of all models of the bridge: an ordered stack of blocks and a readout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlinear.errors import ShapeError
 
 @dataclass(frozen=True)
 class TaskShape:
-    """What a model has to know about its data.
+    """The sizes of the data, from which a model is built.
 
     Attributes:
         inputs: shape of one input, for example (1, 28, 28) or (10,).

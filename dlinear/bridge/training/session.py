@@ -70,7 +70,25 @@ class Session:
     """A run in progress.
 
     Between two steps the model, the optimizer, torch's generators, `progress` and `lines` are its whole
-    state: that is what a checkpoint holds, and why a run can be resumed anywhere with the same numbers.
+    state: that is what a checkpoint contains, and why a run can be resumed anywhere with the same numbers.
+
+    Args:
+        stack: the model, moved to the device and put into training mode.
+        split: the data.
+        method: fills `.grad`, one call a step.
+        training: the knobs.
+        folder: the run's files.
+
+    Attributes:
+        progress: where the run is.
+        rows: one for each epoch that has ended.
+        lines: the same as lines of JSON.
+        batches: the indices of each batch of the epoch.
+        durations: seconds of each step of the epoch.
+        unfinished: whether a step, or the change of epoch, has begun and not ended: the state is then no
+            state between two steps, and is not saved.
+        interrupts: defers signals to the end of a step.
+        key: of the run; `initial`: fingerprint of the model before the first step.
     """
 
     def __init__(
@@ -103,8 +121,8 @@ class Session:
         self.batches = self._batches(1)
         self.lines: list[str] = []
         self.rows: list[metrics.EpochRow] = []
-        self.durations: list[float] = []  # of the steps of this epoch
-        self.unfinished = False  # whether a step, or the change of epoch, has begun and not ended
+        self.durations: list[float] = []
+        self.unfinished = False
         self.key = self.initial = ""
         self.interrupts = Interrupts()
 

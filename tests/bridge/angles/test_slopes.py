@@ -1,4 +1,4 @@
-"""The probe of slopes, what seeds say of a prediction, and whitened data as a split."""
+"""The probe of slopes, and what seeds say of a prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from dlinear.bridge.data.whitened import whitened
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import TaskShape, model
 from dlinear.bridge.training.trainer import Training, train
-from dlinear.errors import DataError
 from dlinear.theory import limits
 
 SHORTFALLS = np.array([1, 2, 3])
@@ -28,31 +27,6 @@ SHORTFALLS = np.array([1, 2, 3])
 def deep(split, **knobs):
     width = split.x_train.shape[1]
     return model("deep", TaskShape((width,), width), 0, depth=12, width=width, dtype=torch.float64, **knobs)
-
-
-@pytest.mark.parametrize("name", ["linear", "digits"])
-def test_whitened_split_is_white_and_its_loss_is_that_of_phi(name):
-    split = whitened(name, 60, 5)
-    x, y = split.x_train.numpy(), split.y_train.numpy()
-    assert np.allclose(x.T @ x / 60, np.eye(5), atol=1e-12)
-    p = np.random.default_rng(0).normal(size=(5, 5))
-    phi = y.T @ x / 60
-    gap = 2 * (np.mean((x @ p.T - y) ** 2) - np.mean(y**2)) * 5 / 2
-    assert gap == pytest.approx(np.sum((p - phi) ** 2) - np.sum(phi**2), rel=1e-10)
-    assert split.digest == whitened(name, 60, 5).digest != whitened(name, 61, 5).digest
-    assert split.classes is None
-
-
-def test_whitened_digits_are_balanced():
-    split = whitened("digits", 50, 10)
-    kinds, counts = np.unique(split.y_train.numpy(), axis=0, return_counts=True)
-    assert len(kinds) == 10
-    assert (counts == 5).all()
-
-
-def test_unknown_data():
-    with pytest.raises(DataError, match="unknown data 'nothing'"):
-        whitened("nothing", 10, 3)
 
 
 def test_the_probe_sees_what_its_parts_see_and_the_residual():
