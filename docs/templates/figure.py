@@ -11,9 +11,9 @@ from dlinear.runs import collection
 NEEDS = "python -m sims.scalar_limit"  # named when its records are missing; "" when none are needed
 
 
-def draw(results: str, figures: str) -> list[Path]:
+def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/scalar_limit. A figure reads records and closed forms; it never simulates."""
-    data = collection.load_latest(Path(results) / "scalar_limit")  # dimensions depth and alpha
+    run, data = collection.load_run(Path(results) / "scalar_limit", which)  # dimensions depth and alpha
     x = 1 - data["alpha"]
     with plotting.style():
         figure, axes = plotting.column()
@@ -24,6 +24,7 @@ def draw(results: str, figures: str) -> list[Path]:
         plotting.predicted(axes, x, law, "Lemma C.5", number)  # a line over the points
         axes.set(xscale="log", yscale="log", xlabel=r"$1-h/T$", ylabel=r"$\sin^2\theta_h$")
         error = abs(data["sin2"] / data["predicted"] - 1).isel(depth=-1).max().item()
-        plotting.verdict(figure, f"Within {error:.1%} of Lemma C.5 at {plotting.depth_label(depth)}")
+        text = f"Within {error:.1%} of Lemma C.5 at {plotting.depth_label(depth)}"
+        plotting.verdict(figure, text, run.changed)  # a run that is not the default one is said to be so
         plotting.legend(figure, axes)
         return list(plotting.save(figure, "scalar_limit", figures))
