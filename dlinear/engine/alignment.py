@@ -19,6 +19,7 @@ from dlinear.engine.angle import AlignmentProfile, profile_of
 from dlinear.engine.options import Engine
 from dlinear.engine.single_horizon.edge_products import explain_overflow
 from dlinear.engine.single_horizon.strategy import inner_products
+from dlinear.engine.vanishing import vanishing
 from dlinear.errors import DomainError
 from dlinear.networks.protocol import Network, as_phi
 
@@ -39,6 +40,8 @@ def alignment(
     Memory: six copies of the first M layers, M the largest shortfall <= T/2; of all layers if m > T/2.
     All horizons at once: a matrix product over every pair of layers, from a few thousand layers FFT, in time
     T log^2 T; bounded memory for a generated network (`all_horizons`; `crosscheck` compares a sample).
+    Digits are lost where ||g_h|| is far below ||g_T||, in proportion; where rounding of the layers and Phi
+    decides what g_h is, it counts as zero (`vanishing`). Always 0 <= sin^2 <= 1, sin^2 + cos^2 = 1.
 
     Args:
         net: depth T, width n.
@@ -66,4 +69,5 @@ def alignment(
             found = inner_products(net, phi, (net.depth - asked).tolist(), engine)
         if not all(math.isfinite(one.true) for one in found.values()):
             explain_overflow(net, engine)
-    return profile_of(net.depth, asked, found, engine.backend.eps, undefined)
+        zero = vanishing(net, phi, found, engine)
+    return profile_of(net.depth, asked, found, engine.backend.eps, undefined, zero)

@@ -27,7 +27,8 @@ class InnerProducts:
         cross: <delta, g_T>.
         square: ||delta||^2.
         parted: ||delta - (cross/true) g_T||^2 where it was computed from the vectors, else None.
-        direct: ||g_h||^2, likewise.
+        direct: <g_h, g_T>, likewise.
+        residual: ||R||_F times the scale (its square may leave float64), where there is an R.
     """
 
     true: float
@@ -36,25 +37,47 @@ class InnerProducts:
     square: float
     parted: float | None = None
     direct: float | None = None
+    residual: float | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether ||g_T||^2 and ||delta||^2 are float64 numbers."""
+        return math.isfinite(self.true + self.square)
 
     @property
     def cancels(self) -> bool:
         """Whether delta is nearly parallel to g_T, or g_h nearly zero: then subtract vectors, not squares."""
-        if not (self.true > 0 and math.isfinite(self.true + self.square)):
+        if not (self.true > 0 and self.is_finite):
             return False
-        return self.numerator < 1e-4 * self.square or self.truncated < 1e-4 * max(self.true, self.square)
+        whole = math.fsum([self.true, 2 * self.cross, self.square])
+        return self.numerator < 1e-4 * self.square or whole < 1e-4 * max(self.true, self.square)
 
     @property
     def numerator(self) -> float:
-        """||delta||^2 - <delta, g_T>^2/||g_T||^2."""
-        return self.square - self.cross * self.cross / self.true if self.parted is None else self.parted
+        """||delta||^2 - <delta, g_T>^2/||g_T||^2, the part of ||g_h||^2 across g_T."""
+        if self.parted is not None:
+            return self.parted
+        return max(0.0, self.square - self.cross * self.cross / self.true)
+
+    @property
+    def inner(self) -> float:
+        """<g_h, g_T> = ||g_T||^2 + <delta, g_T>."""
+        return self.true + self.cross if self.direct is None else self.direct
 
     @property
     def truncated(self) -> float:
-        """||g_h||^2."""
-        return math.fsum([self.true, 2 * self.cross, self.square]) if self.direct is None else self.direct
+        """||g_h||^2; where squares cancel, as the sum of its parts across and along g_T."""
+        if self.cancels:
+            return self.numerator + self.inner**2 / self.true
+        return math.fsum([self.true, 2 * self.cross, self.square])
+
+    @property
+    def floor(self) -> float:
+        """Largest rounding error of `truncated` where it was computed from squares in float64."""
+        return 0.0 if self.parted is not None else 64 * _EPS * max(self.true, self.square)
 
 
+_EPS = float(np.finfo(np.float64).eps)
 TRUE_GRADIENT_ZERO = "g_T = 0"
 HORIZON_GRADIENT_ZERO = "g_h = 0"
 
@@ -67,7 +90,7 @@ class AlignmentProfile:
         depth: T.
         horizons: h, as asked for.
         shortfall: m = T - h.
-        sin2: sin^2(theta_h) = 1 - cos^2(theta_h), with relative (not only absolute) accuracy.
+        sin2: sin^2(theta_h) = 1 - cos^2(theta_h) in [0, 1], with relative (not only absolute) accuracy.
         cos: cos(theta_h), signed.
         norm_ratio: ||g_h|| / ||g_T||; g_h cos(theta_h) / norm_ratio is the best rescaling in eq. (13).
         undefined: for each horizon "" or the gradient that vanishes ("g_T = 0", "g_h = 0"), in which case
@@ -95,7 +118,7 @@ class _Moments:
 
     @property
     def sin2(self) -> float:
-        return math.nan if self.undefined else max(0.0, self.numerator) / self.truncated
+        return math.nan if self.undefined else min(1.0, self.numerator / self.truncated)
 
     @property
     def cos(self) -> float:
@@ -114,14 +137,24 @@ def profile_of(
     sums: Mapping[int, InnerProducts],
     eps: float,
     undefined: Literal["raise", "nan"],
+    vanishing: Mapping[int, str] | None = None,
 ) -> AlignmentProfile:
     """The profile at `horizons` from the inner products of each shortfall, computed with rounding `eps`.
+
+    g_h counts as zero where ||g_h|| <= 64 eps sqrt(T) max(||g_T||, ||delta||), where ||g_h||^2 is below the
+    rounding of the squares that it is a difference of, or where `vanishing` says so.
+
+    Args:
+        vanishing: the gradient that is known to be zero at a shortfall, if any.
 
     Raises:
         UndefinedAngleError: a gradient is zero to that precision (unless `undefined="nan"`).
         NonFiniteError: sums beyond the range of float64.
     """
-    rows = [_moments_of(depth - int(h), sums[depth - int(h)], eps) for h in horizons]
+    known = vanishing or {}
+    rows = []
+    for m in (depth - int(h) for h in horizons):
+        rows.append(_moments_of(m, sums[m], (64 * eps) ** 2 * depth, known.get(m, "")))
     reasons = tuple(row.undefined for row in rows)
     if undefined == "raise" and any(reasons):
         first = next(i for i, reason in enumerate(reasons) if reason)
@@ -140,7 +173,8 @@ def profile_of(
     )
 
 
-def _moments_of(m: int, sums: InnerProducts, eps: float) -> _Moments:
+def _moments_of(m: int, sums: InnerProducts, negligible: float, known: str) -> _Moments:
+    """`negligible` is the ratio of ||g_h||^2 to the larger of ||g_T||^2, ||delta||^2 up to which g_h = 0."""
     if sums.true == 0:
         return _Moments(0.0, 0.0, 0.0, 0.0, TRUE_GRADIENT_ZERO)
     if not math.isfinite(sums.square):
@@ -148,6 +182,6 @@ def _moments_of(m: int, sums: InnerProducts, eps: float) -> _Moments:
             f"shortfall {m}: the sizes of g_h and g_T differ by more than float64 can square; "
             "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
         )
-    is_zero = sums.truncated <= (64 * eps) ** 2 * max(sums.true, sums.square)
-    undefined = HORIZON_GRADIENT_ZERO if is_zero else ""
-    return _Moments(sums.true, sums.truncated, sums.true + sums.cross, sums.numerator, undefined)
+    is_zero = sums.truncated <= max(negligible * max(sums.true, sums.square), sums.floor)
+    undefined = known or (HORIZON_GRADIENT_ZERO if is_zero else "")
+    return _Moments(sums.true, sums.truncated, sums.inner, sums.numerator, undefined)

@@ -152,7 +152,13 @@ class Triangle:
         true, rest = math.fsum(squares), np.append(np.cumsum(squares[::-1])[::-1], 0.0)
         return {
             (m := self.depth - h): (
-                InnerProducts(true, float(rest[m]), float(total.cross[h - 1]), float(total.square[h - 1])),
+                InnerProducts(
+                    true,
+                    float(rest[m]),
+                    float(total.cross[h - 1]),
+                    float(total.square[h - 1]),
+                    residual=at_edges.residual_norm,
+                ),
                 float(total.cross_error[h - 1]),
                 float(total.square_error[h - 1]),
             )

@@ -81,6 +81,14 @@ class EdgeProducts:
             self._only = found
         return found
 
+    @property
+    def residual_norm(self) -> float:
+        """||R||_F, times the scale."""
+        largest = float(np.abs(self.residual).max())
+        if not 0 < largest < math.inf:
+            return largest
+        return float(np.linalg.norm(self.residual / largest)) * largest * self.scale
+
     def index(self, edge: int) -> int:
         """Position of an edge."""
         return self._position[edge]

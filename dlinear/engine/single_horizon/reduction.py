@@ -58,10 +58,12 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
         m: InnerProducts(true, *(math.fsum(rows[i][j] for _, rows in parts) for j in range(3)))
         for i, m in enumerate(shortfalls)
     }
+    found = {m: replace(one, residual=at_edges.residual_norm) for m, one in found.items()}
     again = [m for m in shortfalls if found[m].cancels]
     if again:
         # delta nearly parallel to g_T, or g_h nearly zero: with k = <delta, g_T>/||g_T||^2 the vectors
-        # delta - k g_T (numerator of (S)) and g_h = g_T + delta (its denominator) are formed, then squared.
+        # delta - k g_T and g_h = g_T + delta are formed; the square of the first is the numerator of (S),
+        # <g_h, g_T> gives the rest of its denominator.
         shares = {m: found[m].cross / true for m in again}
 
         def part(chunk: tuple[int, int]) -> list[tuple[float, float]]:
@@ -72,7 +74,7 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
                 minus_delta = delta_of(m)
                 below = gradient[: len(minus_delta)]
                 parted = squares(minus_delta + shares[m] * below).sum()
-                rows.append((float(parted), float(squares(below - minus_delta).sum())))
+                rows.append((float(parted), dot(below - minus_delta, below)))
             return rows
 
         sums = at_edges.engine.team.map(part, [c for c in chunks if c[0] < max(again)], "gradients again")
