@@ -13,6 +13,7 @@ from dlinear.certify.trusted.check import check, read
 from dlinear.certify.trusted.terms import CertificateError
 
 CHECKED = (Verdict.PROVED, Verdict.CERTIFIED, Verdict.REFUTED)
+NO_WITNESS = "no witness: its hypotheses might contradict each other, and then prove anything"
 PARTS = {"format", "claim", "verdict", "statement", "auxiliary", "steps", "goals", "refutation"}
 
 
@@ -51,8 +52,7 @@ def confirmed(claim: Claim, outcome: Outcome) -> Outcome:
     if found.verdict != outcome.verdict:
         return Outcome(Verdict.UNDECIDED, outcome.method, f"the checker finds {found.verdict}", None)
     if not found.witnessed:
-        reason = "no witness: its hypotheses might contradict each other, and then prove anything"
-        return Outcome(Verdict.UNDECIDED, outcome.method, reason, None)
+        return Outcome(Verdict.UNDECIDED, outcome.method, NO_WITNESS, None)
     return outcome
 
 
@@ -81,4 +81,6 @@ def verify(path: str | Path, claims: Iterable[Claim]) -> str:
     for origin, verdict in origins:
         if verdict != found.verdict:
             raise CertificateError(f"{origin} says {verdict}, the checker finds {found.verdict}")
+    if not found.witnessed:
+        raise CertificateError(NO_WITNESS)
     return f"{claim.id}: {found.verdict}, {found.steps} steps, {found.boxes} boxes"

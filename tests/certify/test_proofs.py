@@ -1,4 +1,4 @@
-"""The registered claims: each reaches its verdict, every twin fails, damaged certificates are rejected."""
+"""The registered claims: each reaches its verdict, each twin fails, damaged certificates are rejected."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.balls import Box, Tape, halves, interval, precision, sign_on
-from dlinear.certify.trusted.evaluation import rational
 from dlinear.certify.trusted.terms import CertificateError, Tree, parse
 
 

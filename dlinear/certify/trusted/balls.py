@@ -14,6 +14,7 @@ from functools import lru_cache
 from math import factorial
 from typing import Any
 
+from dlinear.certify.trusted.limits import cost, spend
 from dlinear.certify.trusted.terms import CertificateError, Tree
 from dlinear.optional import needed
 
@@ -21,6 +22,8 @@ with needed("ball arithmetic"):
     import flint
 
 MAX_CELLS = 4_000_000
+MAX_EXPONENT = 1000
+MAX_ORDER = 60
 NEAR = flint.fmpq(1, 8)
 TERMS = 20
 Box = tuple[tuple[Fraction, Fraction], ...]
@@ -118,6 +121,7 @@ class Tape:
         self._precision = 0
         self._constants: dict[Fraction, Any] = {}
         self._compile(tree)
+        self._units = sum(TERMS if op[0] == "phi" else 1 for op in self.ops)
 
     def _compile(self, tree: Tree) -> int:
         if tree not in self._index:
@@ -134,18 +138,19 @@ class Tape:
                 return ("var", self.variables.index(name))
             case ("add" | "mul" as op, a, b):
                 return (op, self._compile(a), self._compile(b))
-            case ("pow", a, ("num", e)) if e.denominator == 1 and abs(e) <= 1000:
+            case ("pow", a, ("num", e)) if e.denominator == 1 and abs(e) <= MAX_EXPONENT:
                 return ("pow", self._compile(a), int(e))
-            case ("pow", a, ("mul", ("num", s), ("num", e))) if (s * e).denominator == 1:
-                return ("pow", self._compile(a), int(s * e))
+            case ("pow", a, ("mul", ("num", s), ("num", e))):  # x**(-2)
+                return self._op(("pow", a, ("num", s * e)))
             case ("call", "exp" | "log" | "sqrt" as op, a):
                 return (op, self._compile(a))
-            case ("call", "phi", ("num", order), a) if order.denominator == 1 and 0 <= order <= 60:
+            case ("call", "phi", ("num", order), a) if order.denominator == 1 and 0 <= order <= MAX_ORDER:
                 return ("phi", self._compile(a), int(order))
         raise CertificateError(f"no ball evaluation of {str(tree[:2])[:60]}")
 
     def values(self, boxes: Sequence[Any]) -> list[Any]:
         """Balls that contain each quantity of the tape over the given balls; the expression is the last."""
+        self._spend()
         if self._precision != flint.ctx.prec:
             self._precision = flint.ctx.prec
             self._constants = {op[1]: ball(op[1]) for op in self.ops if op[0] == "num"}
@@ -172,8 +177,13 @@ class Tape:
                     v.append(phi(k, v[a]))
         return v
 
+    def _spend(self) -> None:
+        """One sweep over the tape."""
+        spend(self._units * (0.4 + flint.ctx.prec / 250))
+
     def gradient(self, v: Sequence[Any]) -> list[Any]:
         """Balls that contain the partial derivatives, by one backward sweep over `values`."""
+        self._spend()
         zero = flint.arb(0)
         slope: list[Any] = [zero] * len(self.ops)
         slope[-1] = flint.arb(1)
@@ -226,6 +236,7 @@ def _shows(value: Any, strict: bool) -> bool:
 def halves(box: Box, axis: int) -> tuple[Box, Box]:
     """The box cut at the midpoint of one axis."""
     lo, hi = box[axis]
+    spend(cost(lo, hi))
     middle = (lo + hi) / 2
     return (
         (*box[:axis], (lo, middle), *box[axis + 1 :]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.normal_form import (
-    ONE,
     E,
     Normaliser,
     Scalar,
@@ -22,6 +22,7 @@ from dlinear.certify.trusted.terms import CertificateError
 
 def mentions(item: Any, name: str) -> bool:
     """Whether a normal form, or a part of one, speaks of a symbol."""
+    spend()
     if isinstance(item, dict):
         return any(mentions(part, name) for part in item)
     if isinstance(item, tuple):
@@ -55,15 +56,19 @@ def derivative(form: Scalar, name: str, normal: Normaliser) -> Scalar:
             _smooth(base, e, name)
             if not mentions(base, name) and not mentions(e, name):
                 continue
+            # product rule: the slope of this factor times the others
             rest: Scalar = {monomial - {(base, e)}: value}
+            # (x^e)' = e x^(e-1)
             if base == ("s", name):
                 slope = {monomial - {(base, e)} | ({(base, e - 1)} if e != 1 else frozenset()): value * e}
                 total = add(total, slope)
                 continue
+            # (e^g)' = e^g g'
             if base == E:
                 inner = derivative(_as_form(e), name, normal)
                 total = add(total, mul(mul(rest, {frozenset({(base, e)}): Fraction(1)}), inner))
                 continue
+            # (p^e)' = e p' p^(e-1) for a positive form p and a constant e
             inner = mul(_as_form(e), derivative(unkey(base[1]), name, normal))
             lowered = normal.power(unkey(base[1]), exponent(add(_as_form(e), number(-1))))
             total = add(total, mul(mul(rest, lowered), inner))
@@ -103,6 +108,3 @@ def falls_towards_zero(difference: Scalar, name: str) -> bool:
     if mentions(rest, name):
         return False
     return slope < 0 or not rest
-
-
-__all__ = ["ONE", "at_zero", "derivative", "falls_towards_zero", "mentions"]

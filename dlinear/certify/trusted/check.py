@@ -21,6 +21,7 @@ from dlinear.certify.trusted.balls import precision
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model, model_text
 from dlinear.certify.trusted.kernel import Kernel, formula
+from dlinear.certify.trusted.limits import limited
 from dlinear.certify.trusted.terms import SORTS, CertificateError
 from dlinear.certify.trusted.witness import check_witness
 
@@ -30,8 +31,9 @@ STATEMENT_KEYS = {
     "symbols", "families", "products", "sequences", "definitions", "sums",
     "exists", "hypotheses", "conclusions", "witness",
 }  # fmt: skip
+LISTS = ("sequences", "exists", "hypotheses", "conclusions")
 MAX_STEPS = 5000
-MAX_BYTES = 64_000_000
+MAX_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,30 @@ def read(path: str | Path) -> dict[str, Any]:
     """A certificate from its file; truncated and foreign files are errors of one line."""
     path = Path(path)
     try:
+        if not path.is_file():
+            raise FileNotFoundError
         if path.stat().st_size > MAX_BYTES:
             raise CertificateError(f"{path.name} is larger than {MAX_BYTES} bytes")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+    except CertificateError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:  # damaged bytes, no JSON, too deep
         raise CertificateError(
             f"{path.name} is not a readable certificate ({type(error).__name__})"
         ) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise CertificateError(f"{path.name} does not have the format {FORMAT}")
     return data
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each of whose names stands in it once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CertificateError(f"{twice[:60]!r} stands twice in one object")
+    return found
 
 
 def check(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None = None) -> Checked:
@@ -77,36 +93,38 @@ def check(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None = None)
         goal: the registered statement; the certificate's must equal it. None skips this comparison.
 
     Raises:
-        CertificateError: any step is not what its rule allows, or the statement is another one.
+        CertificateError: any step is not what its rule allows, the statement is another one or declares
+            what does not exist, or the work is above `limits.WORK`.
     """
     try:
-        if certificate.get("format") != FORMAT:
-            raise CertificateError(f"format is not {FORMAT}")
-        statement = certificate["statement"]
-        if goal is not None and json.dumps(statement, sort_keys=True) != json.dumps(goal, sort_keys=True):
-            raise CertificateError("the statement is not the registered goal of this claim")
-        unknown = set(statement) - STATEMENT_KEYS
-        if unknown or not statement.get("conclusions"):
-            raise CertificateError(f"statement without conclusions, or with unknown parts {sorted(unknown)}")
-        if ("steps" in certificate) == ("refutation" in certificate):
-            raise CertificateError("a certificate has either steps or a refutation")
-        if "refutation" in certificate:
-            return _refute(statement, certificate["refutation"])
-        return _prove(statement, certificate)
+        with limited():
+            return _check(certificate, goal)
     except CertificateError:
         raise
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise CertificateError(
-            f"malformed certificate ({type(error).__name__}: {str(error)[:80]})"
-        ) from error
+    except Exception as error:  # whatever malformed data runs into: it is rejected
+        reason = f"malformed certificate ({type(error).__name__}: {str(error)[:80]})"
+        raise CertificateError(reason.replace("\n", " ")) from error
+
+
+def _check(certificate: Mapping[str, Any], goal: Mapping[str, Any] | None) -> Checked:
+    """`check`, with any error for malformed data."""
+    if certificate.get("format") != FORMAT:
+        raise CertificateError(f"format is not {FORMAT}")
+    statement = certificate["statement"]
+    if goal is not None and json.dumps(statement, sort_keys=True) != json.dumps(goal, sort_keys=True):
+        raise CertificateError("the statement is not the registered goal of this claim")
+    unknown = set(statement) - STATEMENT_KEYS
+    if unknown or not statement.get("conclusions"):
+        raise CertificateError(f"statement without conclusions, or with unknown parts {sorted(unknown)}")
+    for key in LISTS:
+        texts = statement.get(key, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise CertificateError(f"{key} must be a list of texts")
+    if ("steps" in certificate) == ("refutation" in certificate):
+        raise CertificateError("a certificate has either steps or a refutation")
+    if "refutation" in certificate:
+        return _refute(statement, certificate["refutation"])
+    return _prove(statement, certificate)
 
 
 def _refute(statement: Mapping[str, Any], data: Mapping[str, Any]) -> Checked:
@@ -148,15 +166,7 @@ def _prove(statement: Mapping[str, Any], certificate: Mapping[str, Any]) -> Chec
     for number, step in enumerate(steps):
         try:
             kernel.step(step)
-        except (
-            CertificateError,
-            KeyError,
-            TypeError,
-            ValueError,
-            IndexError,
-            AttributeError,
-            ArithmeticError,
-        ) as error:
+        except Exception as error:  # a malformed step runs into anything
             rule = step.get("rule", "?") if isinstance(step, dict) else "?"
             reason = str(error) if isinstance(error, CertificateError) else f"{type(error).__name__}: {error}"
             raise CertificateError(f"step {number} ({rule}): {reason}"[:400].replace("\n", " ")) from error

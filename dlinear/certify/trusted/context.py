@@ -1,77 +1,120 @@
-"""What a statement declares, from JSON data to a `Context`."""
+"""What a statement declares, from JSON data to a `Context` that has a model.
+
+A definition that contradicts itself, or a bound that no layer can keep, would prove anything. So the cases
+of a definition that can hold together must give one value, and the bound of a family must be manifestly
+non-negative (then D = 0 keeps it). Everything else that a statement declares exists for all values of its
+symbols: windows and sums are recursions, a sequence is arbitrary, and no definition refers to itself.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from dlinear.certify.trusted.consistency import check_bound, check_cases
 from dlinear.certify.trusted.kinds import kind_of
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.terms import (
     MATRIX_FUNCTIONS,
     NAME,
     SCALAR_FUNCTIONS,
     SORTS,
+    Case,
     CertificateError,
     Context,
     parse,
 )
 
+RESERVED = {"I", *SCALAR_FUNCTIONS, *MATRIX_FUNCTIONS}
+TABLES = ("symbols", "families", "products", "definitions", "sums")
+
 
 def read_context(data: Mapping[str, Any]) -> Context:
-    """Context of a statement from its JSON form; every name is declared once and every term is well typed."""
+    """Context of a statement from its JSON form.
 
-    def table(key: str) -> dict[str, Any]:
-        value = data.get(key, {})
-        if not isinstance(value, dict):
-            raise CertificateError(f"{key} must be an object")
-        return value
-
-    symbols = table("symbols")
-    names: list[str] = [*symbols]
-    for key in ("families", "products", "definitions", "sums"):
-        names += [*table(key)]
-    names += data.get("sequences", [])
-    reserved = {"I", *SCALAR_FUNCTIONS, *MATRIX_FUNCTIONS}
-    for name in names:
-        if not NAME.match(name) or name in reserved or names.count(name) > 1:
-            raise CertificateError(f"name {name!r} is reserved, malformed or declared twice")
+    Raises:
+        CertificateError: a name is declared twice, a term is ill typed, or what is declared has no model.
+    """
+    symbols, families, products, definitions, sums = (_table(data, key) for key in TABLES)
+    sequences = data.get("sequences", [])
+    _check_names([*symbols, *families, *products, *definitions, *sums, *sequences])
+    functions = {*families, *products, *definitions, *sums, *sequences}
     for name, sort in symbols.items():
         if sort not in SORTS:
             raise CertificateError(f"{name} has unknown sort {sort!r}, allowed: {', '.join(SORTS)}")
     if symbols.get("n", "posint") != "posint":
         raise CertificateError("n is the width: its sort must be posint")
-    families = {k: None if v is None else parse(v) for k, v in table("families").items()}
-    products = dict(table("products"))
     if any(family not in families for family in products.values()):
         raise CertificateError("a product needs a declared family")
-    context = Context(symbols, families, products)
-    for bound in families.values():
-        if bound is not None and kind_of(bound, context) != "scalar":
-            raise CertificateError("the bound of a family must be a number")
-    definitions: dict[str, Any] = {}
-    for name in data.get("sequences", []):
-        definitions[name] = ("t", "scalar", ())
-    context = Context(symbols, families, products, dict(definitions))
-    for name, item in table("definitions").items():
-        index = item["index"]
-        cases = []
-        for case in item["cases"]:
-            conditions, term = tuple(parse(c) for c in case.get("if", [])), parse(case["then"])
-            for condition in conditions:
-                if kind_of(condition, context, {index: "integer"}) != "formula":
-                    raise CertificateError(f"a condition of {name} must be a comparison")
-            cases.append((conditions, term))
-        if not NAME.match(index) or not cases:
-            raise CertificateError(f"definition of {name}: needs an index and at least one case")
-        kinds = {kind_of(term, context, {index: "integer"}) for _, term in cases}
-        if len(kinds) != 1 or "formula" in kinds:
-            raise CertificateError(f"the cases of {name} differ in kind")
-        definitions[name] = (index, kinds.pop(), tuple(cases))
-        context = Context(symbols, families, products, dict(definitions))
-    sums = {}
-    for name, item in table("sums").items():
-        index, term = item["index"], parse(item["term"])
-        if not NAME.match(index) or kind_of(term, context, {index: "integer"}) != "scalar":
-            raise CertificateError(f"sum {name}: needs an index and a number as term")
-        sums[name] = (index, term)
-    return Context(symbols, families, products, definitions, sums)
+    bounds = {name: None if text is None else parse(text) for name, text in families.items()}
+    known: dict[str, Any] = {name: ("t", "scalar", ()) for name in sequences}
+    context = Context(symbols, bounds, products, dict(known))
+    for name in families:
+        check_bound(name, context)
+    # a definition may use the ones before it, a sum all of them
+    for name, item in definitions.items():
+        spend(len(known))
+        known[name] = _definition(name, item, context, functions)
+        context = Context(symbols, bounds, products, dict(known))
+    totals = {name: _sum(name, item, context, functions) for name, item in sums.items()}
+    return Context(symbols, bounds, products, known, totals)
+
+
+def _table(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key, {})
+    if not isinstance(value, dict):
+        raise CertificateError(f"{key} must be an object")
+    return value
+
+
+def _check_names(names: list[str]) -> None:
+    spend(len(names))
+    counts = Counter(names)
+    for name in names:
+        if not NAME.match(name) or name in RESERVED or counts[name] > 1:
+            raise CertificateError(f"name {name!r} is reserved, malformed or declared twice")
+
+
+def _check_parts(name: str, item: Mapping[str, Any], allowed: set[str]) -> None:
+    """A misspelt `if` would be no condition at all."""
+    if not set(item) <= allowed:
+        raise CertificateError(f"{name} has unknown parts {sorted(set(item) - allowed)}")
+
+
+def _index(name: str, item: Mapping[str, Any], functions: set[str]) -> str:
+    """The index of a definition or sum: an integer that hides a symbol of the same name."""
+    index: str = item["index"]
+    if not NAME.match(index) or index in RESERVED or index == "n" or index in functions:
+        raise CertificateError(f"index {index!r} of {name} is reserved, malformed or a function")
+    return index
+
+
+def _definition(
+    name: str, item: Mapping[str, Any], context: Context, functions: set[str]
+) -> tuple[str, str, tuple[Case, ...]]:
+    """(index, kind, cases): name(index) is the term of each case whose conditions hold."""
+    _check_parts(name, item, {"index", "cases"})
+    index = _index(name, item, functions)
+    cases: list[Case] = []
+    for case in item["cases"]:
+        _check_parts(name, case, {"if", "then"})
+        conditions, term = tuple(parse(c) for c in case.get("if", [])), parse(case["then"])
+        for condition in conditions:
+            if kind_of(condition, context, {index: "integer"}) != "formula":
+                raise CertificateError(f"a condition of {name} must be a comparison")
+        cases.append((conditions, term))
+    kinds = {kind_of(term, context, {index: "integer"}) for _, term in cases}
+    if len(kinds) != 1 or "formula" in kinds:
+        raise CertificateError(f"{name} needs at least one case, and cases of one kind, numbers or matrices")
+    check_cases(name, index, cases, context)
+    return index, kinds.pop(), tuple(cases)
+
+
+def _sum(name: str, item: Mapping[str, Any], context: Context, functions: set[str]) -> tuple[str, Any]:
+    """(index, term): name(j) is the sum of the terms 0 <= index < j."""
+    _check_parts(name, item, {"index", "term"})
+    index, term = _index(name, item, functions), parse(item["term"])
+    if kind_of(term, context, {index: "integer"}) != "scalar":
+        raise CertificateError(f"the term of the sum {name} must be a number")
+    return index, term

@@ -9,84 +9,91 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import floor
 from typing import Any
 
-from dlinear.certify.trusted.balls import ball, phi, whole_power
+from dlinear.certify.trusted.arithmetic import (
+    Rows,
+    add,
+    compare,
+    identity,
+    inner,
+    lift,
+    plus,
+    power,
+    product,
+    rational,
+    root,
+    rows,
+    scaled,
+    spectral,
+    times,
+    transposed,
+)
+from dlinear.certify.trusted.balls import phi
+from dlinear.certify.trusted.limits import bits, spend
 from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, substitute
 from dlinear.optional import needed
 
 with needed("ball arithmetic"):
     import flint
 
-Rows = list[list[Fraction]]
 MAX_LAYERS = 4000
-MAX_BITS = 1_000_000
-
-
-def rational(text: Any) -> Fraction:
-    """Exact rational from an integer or a string such as "3/10"; floats are refused."""
-    if isinstance(text, bool) or not isinstance(text, int | str) or len(str(text)) > 2000:
-        raise CertificateError(f"expected an integer or a fraction in quotes, got {text!r}"[:200])
-    try:
-        if isinstance(text, str) and not all(ch in "-+0123456789/" for ch in text):
-            raise ValueError
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError) as error:
-        raise CertificateError(f"expected an integer or a fraction in quotes, got {text!r}"[:200]) from error
-
-
-def rows(data: Any, width: int | None) -> Rows:
-    """Square rational matrix from nested lists."""
-    if (
-        not isinstance(data, list)
-        or not data
-        or any(not isinstance(r, list) or len(r) != len(data) for r in data)
-    ):
-        raise CertificateError("a matrix must be a square list of rows")
-    if width is not None and len(data) != width:
-        raise CertificateError(f"all matrices must be {width} x {width}")
-    return [[rational(x) for x in row] for row in data]
+MAX_SHOWN = 2000
+LEAST = {"nonneg": 0, "natural": 0, "posint": 1}
+EVERY_NUMBER = flint.arb(0, flint.arb.pos_inf())
 
 
 class Model:
     """Explicit values for the symbols and families of a context."""
 
     def __init__(self, context: Context, values: Mapping[str, Any], exists: Sequence[str]) -> None:
+        unknown = set(values) - set(context.symbols) - set(context.families) - set(context.definitions)
+        if unknown:
+            raise CertificateError(f"values for undeclared names: {', '.join(sorted(unknown))}"[:200])
         self.context = context
         self.width: int | None = self._given(values.get("n"))
         self.numbers: dict[str, Any] = {}
         self.matrices: dict[str, Rows] = {}
         self.layers: dict[str, dict[int, Rows]] = {}
         self.sequences: dict[str, dict[int, Fraction]] = {}
+        # matrices first: they say what the width is
         for name, sort in context.symbols.items():
             if sort == "matrix":
                 self.matrices[name] = self._rows(values.get(name))
         for name in context.families:
-            table = values.get(name, {})
-            if not isinstance(table, dict) or len(table) > MAX_LAYERS:
-                raise CertificateError(f"family {name} needs an object index -> matrix")
-            self.layers[name] = {self._index(k): self._rows(v) for k, v in table.items()}
+            self.layers[name] = {k: self._rows(v) for k, v in self._table(name, values).items()}
         for name, sort in context.symbols.items():
-            if sort == "matrix":
-                continue
-            if name in exists:
-                if sort != "real":
-                    raise CertificateError(f"{name}: only a real can be left open")
-                self.numbers[name] = flint.arb(0, flint.arb.pos_inf())
-            elif name == "n" and name not in values and self.width:
-                self.numbers[name] = Fraction(self.width)
-            elif name in values:
-                self.numbers[name] = self._sorted(name, sort, rational(values[name]))
-            else:
-                raise CertificateError(f"no value for {name}")
+            if sort != "matrix":
+                self.numbers[name] = self._number(name, sort, values, exists)
         for name, (_, _, cases) in context.definitions.items():
             if not cases:
-                table = values.get(name, {})
-                self.sequences[name] = {self._index(k): rational(v) for k, v in table.items()}
-        unknown = set(values) - set(context.symbols) - set(context.families) - set(self.sequences)
-        if unknown:
-            raise CertificateError(f"values for undeclared names: {', '.join(sorted(unknown))}"[:200])
+                self.sequences[name] = {k: rational(v) for k, v in self._table(name, values).items()}
+            elif name in values:
+                raise CertificateError(f"{name} is defined by the statement: it takes no value")
         self._check_bounds()
+
+    def _number(self, name: str, sort: str, values: Mapping[str, Any], exists: Sequence[str]) -> Any:
+        """Value of a symbol: what is given, the width, or, of an open constant, every number at once."""
+        if name in exists:
+            if sort != "real":
+                raise CertificateError(f"{name}: only a real can be left open")
+            return EVERY_NUMBER
+        if name in values:
+            return self._sorted(name, sort, rational(values[name]))
+        if name == "n" and self.width:
+            return Fraction(self.width)
+        raise CertificateError(f"no value for {name}")
+
+    def _table(self, name: str, values: Mapping[str, Any]) -> dict[int, Any]:
+        """What is given for a family or a sequence, by its index."""
+        table = values.get(name, {})
+        if not isinstance(table, dict) or len(table) > MAX_LAYERS:
+            raise CertificateError(f"{name} needs an object index -> value, of at most {MAX_LAYERS} entries")
+        found = {self._index(k): v for k, v in table.items()}
+        if len(found) < len(table):
+            raise CertificateError(f"{name} has two values at one index")
+        return found
 
     def _given(self, width: Any) -> int | None:
         if width is None or self.context.symbols.get("n") != "posint":
@@ -102,8 +109,7 @@ class Model:
 
     @staticmethod
     def _sorted(name: str, sort: str, value: Fraction) -> Fraction:
-        low = {"nonneg": 0, "natural": 0, "posint": 1}.get(sort)
-        bad = (low is not None and value < low) or (sort == "positive" and value <= 0)
+        bad = (sort in LEAST and value < LEAST[sort]) or (sort == "positive" and value <= 0)
         if bad or (sort in INTEGER_SORTS and value.denominator != 1):
             raise CertificateError(f"{name} = {value} is not {sort}")
         return value
@@ -123,67 +129,47 @@ class Model:
                 if compare("<=", value, limit) is not True:
                     raise CertificateError(f"a layer of {name} is not shown to keep its bound")
 
-    # -- terms -----------------------------------------------------------------------------------
+    # -- numbers ---------------------------------------------------------------------------------
     def number(self, tree: Tree) -> Any:
         """Value of a number: a rational or a ball."""
+        spend()
         match tree:
             case ("num", value):
                 return value
             case ("sym", name):
                 return self.numbers[name]
             case ("add", a, b):
-                x, y = self.number(a), self.number(b)
-                return x + y if isinstance(x, Fraction) and isinstance(y, Fraction) else lift(x) + lift(y)
+                return plus(self.number(a), self.number(b))
             case ("mul", a, b):
-                x, y = self.number(a), self.number(b)
-                if isinstance(x, Fraction) and isinstance(y, Fraction):
-                    return x * y
-                return (
-                    Fraction(0)
-                    if any(isinstance(z, Fraction) and z == 0 for z in (x, y))
-                    else lift(x) * lift(y)
-                )
+                return times(self.number(a), self.number(b))
             case ("pow", a, b):
                 return power(self.number(a), self.number(b))
-            case ("call", "exp", a):
-                x = self.number(a)
-                return Fraction(1) if x == 0 and isinstance(x, Fraction) else lift(x).exp()
-            case ("call", "log", a):
-                return lift(self.number(a)).log()
-            case ("call", "sqrt", a):
-                return root(self.number(a))
-            case ("call", "floor", a):
-                x = self.number(a)
-                if not isinstance(x, Fraction):
-                    raise CertificateError("floor of a number that is not rational")
-                return Fraction(x.__floor__())
-            case ("call", "min" | "max" as name, a, b):
-                x, y = self.number(a), self.number(b)
-                if not (isinstance(x, Fraction) and isinstance(y, Fraction)):
-                    raise CertificateError("min and max need rational values")
-                return min(x, y) if name == "min" else max(x, y)
-            case ("call", "phi", ("num", order), a) if order.denominator == 1 and 0 <= order <= 60:
-                return phi(int(order), lift(self.number(a)))
             case ("call", "F", x):
-                return root(sum((v * v for row in self.matrix(x) for v in row), Fraction(0)))
+                return root(sum((inner(row, row) for row in self.matrix(x)), Fraction(0)))
             case ("call", "N" | "S" as name, x):
                 return spectral(self.matrix(x), largest=name == "N")
             case ("call", "ip", x, y):
                 pairs = zip(self.matrix(x), self.matrix(y), strict=True)
-                return sum((u * v for r, s in pairs for u, v in zip(r, s, strict=True)), Fraction(0))
+                return sum((inner(r, s) for r, s in pairs), Fraction(0))
             case ("call", name, a) if name in self.context.sums:
-                index, term = self.context.sums[name]
-                total: Any = Fraction(0)
-                for j in range(max(0, self._whole(a))):
-                    value = self.number(substitute(term, {index: ("num", Fraction(j))}))
-                    exact = isinstance(total, Fraction) and isinstance(value, Fraction)
-                    total = total + value if exact else lift(total) + lift(value)
-                return total
+                return self._sum(name, self._whole(a))
             case ("call", name, a) if name in self.sequences:
                 return self.sequences[name].get(self._whole(a), Fraction(0))
             case ("call", name, a) if name in self.context.definitions:
                 return self.number(self._case(name, self._whole(a)))
+            case ("call", "phi", ("num", order), a) if order.denominator == 1 and 0 <= order <= 60:
+                return phi(int(order), lift(self.number(a)))
+            case ("call", name, *args) if name in ("exp", "log", "sqrt", "floor", "min", "max"):
+                return _function(name, [self.number(a) for a in args])
         raise CertificateError(f"no exact evaluation of {str(tree[:2])[:60]}")
+
+    def _sum(self, name: str, count: int) -> Any:
+        """Sum of the terms 0 <= t < count."""
+        index, term = self.context.sums[name]
+        total: Any = Fraction(0)
+        for j in range(count):
+            total = plus(total, self.number(substitute(term, {index: ("num", Fraction(j))})))
+        return total
 
     def _whole(self, tree: Tree) -> int:
         value = self.number(tree)
@@ -192,34 +178,27 @@ class Model:
         return int(value)
 
     def _case(self, name: str, at: int) -> Tree:
-        index, kind, cases = self.context.definitions[name]
+        """Term of a case whose conditions hold; where several do, they have one value (see `consistency`)."""
+        index, _, cases = self.context.definitions[name]
         mapping: dict[str, Tree] = {index: ("num", Fraction(at))}
-        terms = [
-            substitute(term, mapping)
-            for conditions, term in cases
-            if all(self.decide(substitute(c, mapping)) is True for c in conditions)
-        ]
-        if not terms:
-            raise CertificateError(f"{name}({at}) is not defined")
-        values = [self.matrix(term) if kind == "matrix" else self.number(term) for term in terms]
-        if not all(value == values[0] for value in values[1:]):
-            raise CertificateError(f"the cases of {name}({at}) contradict each other")
-        return terms[0]
+        for conditions, term in cases:
+            if all(self.decide(substitute(c, mapping)) is True for c in conditions):
+                return substitute(term, mapping)
+        raise CertificateError(f"{name}({at}) is not defined")
 
+    # -- matrices --------------------------------------------------------------------------------
     def matrix(self, tree: Tree) -> Rows:
         """Value of a matrix, exact."""
+        spend()
         match tree:
             case ("sym", "I"):
-                if self.width is None:
-                    raise CertificateError("the width n is unknown")
-                return identity(self.width)
+                return identity(self._width())
             case ("sym", name):
                 return self.matrices[name]
             case ("T", x):
-                return [list(column) for column in zip(*self.matrix(x), strict=True)]
+                return transposed(self.matrix(x))
             case ("add", a, b):
-                pairs = zip(self.matrix(a), self.matrix(b), strict=True)
-                return [[u + v for u, v in zip(r, s, strict=True)] for r, s in pairs]
+                return add(self.matrix(a), self.matrix(b))
             case ("mul", a, b):
                 left, right = self._is_matrix(a), self._is_matrix(b)
                 if left and right:
@@ -227,29 +206,32 @@ class Model:
                 factor = self.number(b if left else a)
                 if not isinstance(factor, Fraction):
                     raise CertificateError("a matrix times a number that is not rational")
-                return [[factor * v for v in row] for row in self.matrix(a if left else b)]
+                return scaled(factor, self.matrix(a if left else b))
             case ("call", name, a) if name in self.context.families:
-                if self.width is None:
-                    raise CertificateError("the width n is unknown")
-                empty = [[Fraction(0)] * self.width for _ in range(self.width)]
+                empty = scaled(Fraction(0), identity(self._width()))
                 return self.layers[name].get(self._whole(a), empty)
             case ("call", name, a, b) if name in self.context.products:
-                family = self.layers[self.context.products[name]]
-                if self.width is None:
-                    raise CertificateError("the width n is unknown")
-                start, stop = self._whole(a), self._whole(b)
-                if stop < start:
-                    raise CertificateError(f"window {name}({start}, {stop}) runs backwards")
-                result = identity(self.width)
-                for t in range(start, stop):
-                    if t in family:
-                        moved = product(family[t], result)
-                        pairs = zip(result, moved, strict=True)
-                        result = [[u + v for u, v in zip(r, s, strict=True)] for r, s in pairs]
-                return result
+                return self._window(name, self._whole(a), self._whole(b))
             case ("call", name, a) if name in self.context.definitions:
                 return self.matrix(self._case(name, self._whole(a)))
         raise CertificateError(f"no exact evaluation of {str(tree[:2])[:60]}")
+
+    def _width(self) -> int:
+        if self.width is None:
+            raise CertificateError("the width n is unknown")
+        return self.width
+
+    def _window(self, name: str, start: int, stop: int) -> Rows:
+        """W(start, stop) = (I + D(stop - 1)) ... (I + D(start))."""
+        if stop < start:
+            raise CertificateError(f"window {name}({start}, {stop}) runs backwards")
+        spend(stop - start)
+        family = self.layers[self.context.products[name]]
+        result = identity(self._width())
+        for t in range(start, stop):
+            if t in family:  # the other layers are the identity
+                result = add(result, product(family[t], result))
+        return result
 
     def _is_matrix(self, tree: Tree) -> bool:
         match tree:
@@ -278,86 +260,34 @@ class Model:
     def text(self, tree: Tree) -> str:
         """Value as a short decimal, for the evidence line."""
         if self._is_matrix(tree):
-            return str([[str(v) for v in row] for row in self.matrix(tree)])
-        value = self.number(tree)
-        if isinstance(value, Fraction) and len(str(value)) < 12:
-            return str(value)
-        return str(lift(value).str(6, radius=False))
+            return str([[_short(v) for v in row] for row in self.matrix(tree)])
+        return _short(self.number(tree))
 
 
-def compare(relation: str, x: Any, y: Any) -> bool | None:
-    """Three-valued comparison of rationals and balls."""
-    if isinstance(x, Fraction) and isinstance(y, Fraction):
-        return {"<=": x <= y, "<": x < y, "==": x == y}[relation]
-    a, b = lift(x), lift(y)
-    if relation == "==":
-        return False if bool(a < b) or bool(a > b) else None
-    if relation == "<=":
-        return True if bool(a <= b) else False if bool(a > b) else None
-    return True if bool(a < b) else False if bool(a >= b) else None
+def _short(value: Any) -> str:
+    """A rational in full where that is short, otherwise six digits."""
+    if isinstance(value, Fraction) and bits(value) < 64 and len(str(value)) < 12:
+        return str(value)
+    return str(lift(value).str(6, radius=False))
 
 
-def lift(x: Any) -> Any:
-    """Ball of a value."""
-    return ball(x) if isinstance(x, Fraction) else x
-
-
-def root(x: Any) -> Any:
-    """Square root; exact for squares of rationals; 0 for a negative number."""
-    if isinstance(x, Fraction):
-        if x <= 0:
-            return Fraction(0)
-        up, down = flint.fmpz(x.numerator), flint.fmpz(x.denominator)
-        if up.is_square() and down.is_square():
-            return Fraction(int(up.isqrt()), int(down.isqrt()))
-        return ball(x).sqrt()
-    return x.sqrt()
-
-
-def power(x: Any, e: Any) -> Any:
-    """x ** e."""
-    if isinstance(e, Fraction) and e.denominator == 1 and abs(e) <= 100_000:
-        if isinstance(x, Fraction):
-            if abs(e) * max(x.numerator.bit_length(), x.denominator.bit_length()) > MAX_BITS:
-                raise CertificateError(f"a power of more than {MAX_BITS} bits is not evaluated")
-            return Fraction(0) if x == 0 and e < 0 else x ** int(e)
-        return whole_power(x, int(e))
-    base = lift(x)
-    if not bool(base > 0):
-        raise CertificateError("a broken power needs a positive base")
-    return (lift(e) * base.log()).exp()
-
-
-def identity(width: int) -> Rows:
-    """Identity matrix."""
-    return [[Fraction(int(i == j)) for j in range(width)] for i in range(width)]
-
-
-def product(x: Rows, y: Rows) -> Rows:
-    """Matrix product."""
-    columns = list(zip(*y, strict=True))
-    return [
-        [sum((u * v for u, v in zip(row, col, strict=True)), Fraction(0)) for col in columns] for row in x
-    ]
-
-
-def spectral(x: Rows, *, largest: bool) -> Any:
-    """Extreme singular value: exact if X^T X is diagonal, else by its characteristic polynomial."""
-    gram = product([list(c) for c in zip(*x, strict=True)], x)
-    diagonal = [gram[i][i] for i in range(len(gram))]
-    if all(gram[i][j] == 0 for i in range(len(gram)) for j in range(len(gram)) if i != j):
-        return root(max(diagonal) if largest else min(diagonal))
-    entries = [[flint.fmpq(v.numerator, v.denominator) for v in row] for row in gram]
-    poly = flint.fmpq_mat(entries).charpoly()
-    integer = flint.fmpz_poly([int(c * poly.denom()) for c in poly.coeffs()])
-    pairs: Any = integer.complex_roots()
-    values = [value.real for value, _ in pairs]
-    best = values[0]
-    for value in values[1:]:
-        best = best.max(value) if largest else best.min(value)
-    return best.nonnegative_part().sqrt() if hasattr(best, "nonnegative_part") else best.sqrt()
+def _function(name: str, values: list[Any]) -> Any:
+    """Value of a function of the language; exact where it can be."""
+    x, *more = values
+    exact = all(isinstance(value, Fraction) for value in values)
+    match name:
+        case "exp":
+            return Fraction(1) if exact and x == 0 else lift(x).exp()
+        case "log":
+            return lift(x).log()
+        case "sqrt":
+            return root(x)
+    if not exact:
+        raise CertificateError(f"{name} needs rational values")
+    return Fraction(floor(x)) if name == "floor" else {"min": min, "max": max}[name](x, *more)
 
 
 def model_text(values: Mapping[str, Any]) -> str:
-    """The counterexample in one line."""
-    return ", ".join(f"{name} = {str(value).replace(chr(39), '')}" for name, value in values.items())
+    """The counterexample in one line, cut off where it is long."""
+    text = ", ".join(f"{name} = {str(value).replace(chr(39), '')}" for name, value in values.items())
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlinear.certify.trusted.kinds import kind_of
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.normal_form import Key, Normaliser, key
 from dlinear.certify.trusted.terms import (
     CertificateError,
     Context,
+    Reader,
     Tree,
     free,
     is_formula,
@@ -49,9 +51,9 @@ def inference_rule(name: str) -> Callable[[InferenceRule], InferenceRule]:
     return register
 
 
-def formula(text: str, context: Context) -> Tree:
+def formula(text: str, context: Context, reader: Reader | None = None) -> Tree:
     """A well-typed comparison."""
-    tree = parse(text)
+    tree = parse(text, reader)
     if not is_formula(tree) or kind_of(tree, context) != "formula":
         raise CertificateError(f"not a comparison: {text[:80]}")
     return tree
@@ -65,6 +67,7 @@ class Kernel:
         self.context = context
         self.evaluate = evaluate
         self.normal = Normaliser(context)
+        self.reader = Reader()
         self.facts: list[Fact] = []
         self.boxes = 0
         self.fixed = context.fixed()
@@ -83,7 +86,7 @@ class Kernel:
                 f"unknown rule {step['rule']!r}; the rules are {', '.join(sorted(RULES))}"[:400]
             )
         premises = [self.fact(at) for at in step.get("from", [])]
-        conclusion = formula(step["conclusion"], self.context)
+        conclusion = formula(step["conclusion"], self.context, self.reader)
         fact = rule(self, step, premises, conclusion)
         self.facts.append(fact)
         return fact
@@ -100,7 +103,7 @@ class Kernel:
 
     def term(self, text: str, kind: str = "scalar") -> Tree:
         """A well-typed term of the given kind."""
-        tree = parse(text)
+        tree = parse(text, self.reader)
         if kind_of(tree, self.context) != kind:
             raise CertificateError(f"expected a {kind}: {text[:60]}")
         return tree
@@ -117,6 +120,7 @@ class Kernel:
         """Hypotheses of several facts together."""
         merged: dict[Key, Tree] = {}
         for fact in facts:
+            spend(1 + len(fact.hypotheses) / 4)
             merged.update(fact.hypotheses)
         return merged
 
@@ -140,6 +144,7 @@ class Kernel:
         form = key(self.normal.matrix(old) if matrix else self.normal.scalar(old))
 
         def visit(t: Tree) -> Tree:
+            spend(4)
             if is_formula(t):
                 return (t[0], visit(t[1]), visit(t[2]))
             if t[:2] == ("call", "Int"):

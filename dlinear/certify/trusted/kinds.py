@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.terms import (
     MATRIX_FUNCTIONS,
     SCALAR_FUNCTIONS,
@@ -35,6 +36,7 @@ class _Kinds:
         self.sorts = sorts
 
     def kind(self, tree: Tree) -> str:
+        spend()
         match tree:
             case ("num", _):
                 return "scalar"

@@ -4,6 +4,11 @@ A scalar normal form is a map monomial -> rational; a monomial is a set of (base
 bases. Exponents are rationals or, over positive bases only, normal forms themselves, so that
 `a**(T-1-k)*(a**k - 1)` and `exp(x)*exp(y)` normalise. A matrix normal form is a map word -> scalar normal
 form; a word is a tuple of (atom, transposed). Traces are taken up to rotation and transposition.
+
+Bases: ("s", name) symbol, ("e",) Euler's number, ("q", number) positive rational, ("p", form) sum that is
+manifestly positive, ("inv", form) 1/form with 1/0 = 0, ("pow", form, exponent) any other power,
+("norm", letter, matrix form), ("tr", word) trace, ("fn", name, arguments), ("Int", variable, lo, hi, body).
+Two terms with one normal form are equal for all values of their symbols; the converse is not claimed.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from dlinear.certify.trusted.limits import bits, cost, spend
 from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, parse
 
 Monomial = frozenset[tuple[Any, Any]]
@@ -35,6 +41,7 @@ def number(value: Fraction | int) -> Scalar:
 
 def key(form: Mapping[Any, Any]) -> Key:
     """Hashable form of a normal form."""
+    spend(len(form))
     return frozenset((m, key(v) if isinstance(v, dict) else v) for m, v in form.items())
 
 
@@ -47,6 +54,7 @@ def add(*forms: Scalar) -> Scalar:
     """Sum."""
     total: Scalar = {}
     for form in forms:
+        spend(len(form))
         for monomial, value in form.items():
             new = total.get(monomial, Fraction(0)) + value
             if new:
@@ -83,9 +91,11 @@ def exponent(form: Scalar) -> Any:
 def _whole_power(value: Fraction, e: Fraction) -> Fraction:
     if abs(e) > MAX_WHOLE:
         raise CertificateError(f"a power above {MAX_WHOLE} of a number is not expanded")
-    if abs(e) * max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+    if abs(e) * bits(value) > MAX_BITS:
         raise CertificateError(f"a number of more than {MAX_BITS} bits is not expanded")
-    return value ** int(e)
+    result = value ** int(e)
+    spend(cost(result))
+    return result
 
 
 def _whole(form: Scalar) -> bool:
@@ -99,6 +109,7 @@ def _times(x: Monomial, y: Monomial) -> tuple[Monomial, Fraction]:
         return y, Fraction(1)
     if not y:
         return x, Fraction(1)
+    spend(4 + len(x) + len(y))
     powers = dict(x)
     factor = Fraction(1)
     for base, e in y:
@@ -115,14 +126,14 @@ def _times(x: Monomial, y: Monomial) -> tuple[Monomial, Fraction]:
 
 def mul(x: Scalar, y: Scalar) -> Scalar:
     """Product."""
-    if len(x) * len(y) > MAX_TERMS:
-        raise CertificateError("an expansion is too large")
+    _check_size(x, y)
     total: Scalar = {}
     for mx, vx in x.items():
         for my, vy in y.items():
             monomial, factor = _times(mx, my)
+            spend(cost(vx, vy, factor))
             new = total.get(monomial, Fraction(0)) + vx * vy * factor
-            if max(new.numerator.bit_length(), new.denominator.bit_length()) > MAX_BITS:
+            if bits(new) > MAX_BITS:
                 raise CertificateError(f"a number of more than {MAX_BITS} bits is not expanded")
             if new:
                 total[monomial] = new
@@ -131,40 +142,61 @@ def mul(x: Scalar, y: Scalar) -> Scalar:
     return total
 
 
+def _check_size(x: Mapping[Any, Any], y: Mapping[Any, Any]) -> None:
+    """Refuses a product of too many terms."""
+    if len(x) * len(y) > MAX_TERMS:
+        raise CertificateError(
+            f"an expansion of {len(x)} by {len(y)} terms is too large, at most {MAX_TERMS}"
+        )
+
+
 def matrix_add(x: Matrix, y: Matrix) -> Matrix:
     """Sum of matrices."""
+    spend(len(x))
     total = dict(x)
     for word, value in y.items():
-        new = add(total.get(word, {}), value)
-        if new:
-            total[word] = new
-        else:
-            total.pop(word, None)
+        _accumulate(total, word, value)
     return total
+
+
+def _accumulate(total: Matrix, word: Word, value: Scalar) -> None:
+    """Adds one term to a matrix, in place."""
+    spend(10 + len(word))
+    new = add(total.get(word, {}), value)
+    if new:
+        total[word] = new
+    else:
+        total.pop(word, None)
 
 
 def matrix_mul(x: Matrix, y: Matrix) -> Matrix:
     """Product of matrices: words are concatenated."""
+    _check_size(x, y)
     total: Matrix = {}
     for wx, vx in x.items():
         for wy, vy in y.items():
-            total = matrix_add(total, {wx + wy: mul(vx, vy)})
+            _accumulate(total, wx + wy, mul(vx, vy))
     return total
 
 
 def transpose(x: Matrix) -> Matrix:
     """Transpose: words are reversed."""
+    spend(sum(map(len, x)))
     return {tuple((atom, not flag) for atom, flag in reversed(word)): value for word, value in x.items()}
 
 
 def _cyclic(word: Word) -> Word:
+    """One representative of the rotations of a word and of its transpose, which all have one trace."""
+    spend(len(word) ** 2)
+    texts = {atom: _stable(atom) for atom, _ in word}
     turned = tuple((atom, not flag) for atom, flag in reversed(word))
-    rotations = [w[i:] + w[:i] for w in (word, turned) for i in range(len(w))]
-    return min(rotations, key=lambda w: [(_stable(atom), flag) for atom, flag in w])
+    rotations = (w[i:] + w[:i] for w in (word, turned) for i in range(len(w)))
+    return min(rotations, key=lambda w: [(texts[atom], flag) for atom, flag in w])
 
 
 def _stable(item: Any) -> str:
     """Text that depends on the value alone (the order inside a frozenset does not matter)."""
+    spend()
     if isinstance(item, frozenset):
         return "{" + ",".join(sorted(_stable(part) for part in item)) + "}"
     if isinstance(item, tuple):
@@ -177,14 +209,15 @@ class Normaliser:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._memo: dict[Tree, Any] = {}
+        self._memo: dict[int, tuple[Tree, Any]] = {}  # by identity: a hash would pass the whole tree
 
     # -- scalars ---------------------------------------------------------------------------------
     def scalar(self, tree: Tree) -> Scalar:
         """Normal form of a number."""
-        if tree not in self._memo:
-            self._memo[tree] = self._scalar(tree)
-        form: Scalar = self._memo[tree]
+        if id(tree) not in self._memo:
+            spend(4)
+            self._memo[id(tree)] = tree, self._scalar(tree)
+        form: Scalar = self._memo[id(tree)][1]
         return form
 
     def _scalar(self, tree: Tree) -> Scalar:
@@ -230,9 +263,11 @@ class Normaliser:
 
     def power(self, form: Scalar, e: Any) -> Scalar:
         """Form ** e, without a step that could be wrong for a base of unknown sign."""
+        # x**0 = 1 for every x
         if e == 0:
             return number(1)
         whole = isinstance(e, Fraction) and e.denominator == 1
+        # small natural exponents: multiplied out, whatever the sign
         if whole and e > 0 and e <= MAX_POWER:
             result, base, count = number(1), form, int(e)
             while count:
@@ -242,8 +277,10 @@ class Normaliser:
                 if count:
                     base = mul(base, base)
             return result
+        # 0**e = 0 for every number e that is not 0, negative ones too (1/0 = 0)
         if not form:
             return {} if isinstance(e, Fraction) else self._opaque(form, e)
+        # (q x^a y^b)**e = q**e x**(a e) y**(b e) where all bases are positive, or not negative and e > 0
         if len(form) == 1:
             [(monomial, value)] = form.items()
             nonneg = value > 0 and all(self.base_sign(b) != "any" for b, _ in monomial)
@@ -259,8 +296,10 @@ class Normaliser:
                 return result
             if whole and not monomial:
                 return number(_whole_power(value, e))
+        # a sum that is positive is a base of its own, so that its powers multiply
         elif self.sign(form) == "pos":
             return {frozenset({(("p", key(form)), e)}): Fraction(1)}
+        # otherwise 1/form is an atom: it does not cancel against the form
         if whole and e < 0:
             inverse = {frozenset({(("inv", key(form)), Fraction(1))}): Fraction(1)}
             return self.power(inverse, -e)
@@ -279,9 +318,10 @@ class Normaliser:
     # -- matrices --------------------------------------------------------------------------------
     def matrix(self, tree: Tree) -> Matrix:
         """Normal form of a matrix."""
-        if tree not in self._memo:
-            self._memo[tree] = self._matrix(tree)
-        form: Matrix = self._memo[tree]
+        if id(tree) not in self._memo:
+            spend(4)
+            self._memo[id(tree)] = tree, self._matrix(tree)
+        form: Matrix = self._memo[id(tree)][1]
         return form
 
     def _matrix(self, tree: Tree) -> Matrix:
@@ -307,6 +347,7 @@ class Normaliser:
 
     def is_matrix(self, tree: Tree) -> bool:
         """Whether a well-typed tree is a matrix."""
+        spend()
         match tree:
             case ("sym", name):
                 return name == "I" or self.context.symbols.get(name) == "matrix"
@@ -354,6 +395,7 @@ class Normaliser:
         """Sign of a normal form if each monomial shows it: "zero", "pos", "nonneg" or "any"."""
         if not form:
             return "zero"
+        spend(len(form))
         strict = False
         for monomial, value in form.items():
             if value < 0:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.kernel import Fact, Kernel, Step, formula, inference_rule
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.normal_form import Key, scale
 from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Tree, free, substitute
 
@@ -22,6 +23,7 @@ def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
     target, *others = premises
     left = dict(target.hypotheses)
     for fact in others:
+        spend(8)
         left.pop(kernel.normal.formula(fact.formula), None)
     return kernel.expect(target.formula, conclusion, {**left, **kernel.join(others)})
 
@@ -29,11 +31,12 @@ def cut_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree)
 @inference_rule("cases")
 def cases_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
     """Case distinction. From H, A <= B |- C and H', B <= A |- C: H, H' |- C. `on` is the formula A <= B."""
-    split = formula(step["on"], kernel.context)
+    split = formula(step["on"], kernel.context, kernel.reader)
     if split[0] != "<=":
         raise CertificateError("cases split on a formula A <= B")
     hypotheses: dict[Key, Tree] = {}
     for fact, case in zip(premises, (split, ("<=", split[2], split[1])), strict=True):
+        spend(len(fact.hypotheses))
         if not kernel.same(fact.formula, conclusion):
             raise CertificateError("a case concludes something else")
         name = kernel.normal.formula(case)
@@ -73,6 +76,7 @@ def instantiate_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusio
                 hypotheses.update(kernel.shown(("<=", ("num", rational(1)), term), sides))
     # H[x := e]
     for tree in target.hypotheses.values():
+        spend(4)
         moved = substitute(tree, mapping)
         hypotheses[kernel.normal.formula(moved)] = moved
     return kernel.expect(substitute(target.formula, mapping), conclusion, hypotheses)
@@ -108,6 +112,7 @@ def induction_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion:
         result[kernel.normal.formula(within)] = within
     # what is left of the hypotheses holds for one k only if it mentions k
     rest = {x: t for x, t in onward.hypotheses.items() if x not in assumed}
+    spend(len(onward.hypotheses))
     for tree in (*rest.values(), *base.hypotheses.values()):
         if name in free(tree):
             raise CertificateError(f"a hypothesis depends on the induction variable {name}")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlinear.certify.trusted import axioms
-from dlinear.certify.trusted.evaluation import rational
+from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.normal_form import Key, Normaliser, matrix_add, matrix_mul, scale, transpose
 from dlinear.certify.trusted.terms import CertificateError, Tree, parse, substitute
 
@@ -26,6 +27,7 @@ def matrix_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     rest = _minus(normal, right, left)
     outer = zip(premises, step.get("left", []), step.get("right", []), strict=True)
     for position, (fact, before, after) in enumerate(outer):
+        spend(10)
         if not normal.is_matrix(fact.formula[1]):
             raise CertificateError("a premise is not an equation of matrices")
         term = _minus(normal, fact.formula[2], fact.formula[1])
@@ -86,7 +88,7 @@ def axiom_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
         mapping[name] = term
     if "sqrt(n)" in text and kernel.context.symbols.get("n") != "posint":
         raise CertificateError("this axiom needs the width n to be declared")
-    return kernel.expect(substitute(parse(text), mapping), conclusion, {})
+    return kernel.expect(substitute(parse(text, kernel.reader), mapping), conclusion, {})
 
 
 @inference_rule("layer")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import factorial
 
+from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.balls import Tape, check_tree, precision
 from dlinear.certify.trusted.calculus import at_zero, derivative, falls_towards_zero
-from dlinear.certify.trusted.evaluation import rational
 from dlinear.certify.trusted.kernel import Fact, Kernel, Step, inference_rule
+from dlinear.certify.trusted.limits import spend
 from dlinear.certify.trusted.normal_form import Key, add, key, mul, scale
 from dlinear.certify.trusted.terms import CertificateError, Tree, free, substitute
 
@@ -28,6 +29,7 @@ def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
     strict = False
     # r = B - A - sum m_i (B_i - A_i)
     for fact, text in zip(premises, step.get("multipliers", []), strict=True):
+        spend(10)
         if kernel.normal.is_matrix(fact.formula[1]):
             raise CertificateError("a premise is an equation of matrices")
         factor = kernel.normal.scalar(kernel.term(text))
@@ -41,6 +43,7 @@ def linear_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tr
         rest = add(rest, scale(mul(factor, kernel.normal.difference(fact.formula)), -1))
     # - sum w_j e_j^2
     for weight, text in step.get("squares", []):
+        spend(10)
         value = kernel.normal.scalar(kernel.term(weight))
         if kernel.normal.sign(value) == "any" or relation == "==":
             raise CertificateError("a square needs a manifestly non-negative weight and an inequality")

@@ -21,18 +21,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from dlinear.certify.trusted.errors import CertificateError as CertificateError
+from dlinear.certify.trusted.limits import spend
+
 Tree = tuple[Any, ...]
+Case = tuple[tuple[Tree, ...], Tree]
+"""Conditions of a case of a definition, and its term."""
 
 SORTS = ("real", "nonneg", "positive", "integer", "natural", "posint", "matrix")
 INTEGER_SORTS = ("integer", "natural", "posint")
 SCALAR_FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "floor": 1, "min": 2, "max": 2, "phi": 2, "Int": 4}
 MATRIX_FUNCTIONS = {"F": 1, "N": 1, "S": 1, "ip": 2}
 MAX_TEXT = 20_000
+MAX_DEPTH = 200
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-
-
-class CertificateError(ValueError):
-    """A certificate was rejected; the message is one line and says why."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,7 @@ class Context:
     symbols: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, Tree | None] = field(default_factory=dict)
     products: Mapping[str, str] = field(default_factory=dict)
-    definitions: Mapping[str, tuple[str, str, tuple[tuple[tuple[Tree, ...], Tree], ...]]] = field(
-        default_factory=dict
-    )
+    definitions: Mapping[str, tuple[str, str, tuple[Case, ...]]] = field(default_factory=dict)
     sums: Mapping[str, tuple[str, Tree]] = field(default_factory=dict)
 
     def fixed(self) -> set[str]:
@@ -71,60 +71,76 @@ class Context:
         return names
 
 
-def parse(text: str) -> Tree:
-    """Expression or formula, from text to tree."""
+def parse(text: str, reader: Reader | None = None) -> Tree:
+    """Expression or formula, from text to tree; equal parts of what one reader reads are one object."""
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise CertificateError(f"expected a formula of at most {MAX_TEXT} characters, got {str(text)[:60]!r}")
+    spend(2 * len(text))
     try:
-        node = ast.parse(text.strip(), mode="eval").body
-        return _tree(node)
+        return (reader or Reader()).tree(ast.parse(text.strip(), mode="eval").body, 0)
+    except CertificateError:
+        raise
     except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-        if isinstance(error, CertificateError):
-            raise
         raise CertificateError(f"cannot read {text[:80]!r}") from error
 
 
-def _tree(node: ast.expr) -> Tree:
-    match node:
-        case ast.Constant(value=int() as value) if not isinstance(value, bool):
-            return ("num", Fraction(value))
-        case ast.Name(id=name):
-            return ("sym", name)
-        case ast.Attribute(value=inner, attr="T"):
-            return ("T", _tree(inner))
-        case ast.UnaryOp(op=ast.USub(), operand=inner):
-            return ("mul", ("num", Fraction(-1)), _tree(inner))
-        case ast.UnaryOp(op=ast.UAdd(), operand=inner):
-            return _tree(inner)
-        case ast.BinOp(left=left, op=op, right=right):
-            a, b = _tree(left), _tree(right)
-            match op:
-                case ast.Add():
-                    return ("add", a, b)
-                case ast.Sub():
-                    return ("add", a, ("mul", ("num", Fraction(-1)), b))
-                case ast.Mult():
-                    return ("mul", a, b)
-                case ast.Div():
-                    return ("mul", a, ("pow", b, ("num", Fraction(-1))))
-                case ast.Pow():
-                    return ("pow", a, b)
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
-            return ("call", name, *[_tree(arg) for arg in args])
-        case ast.Compare(left=left, ops=[op], comparators=[right]):
-            a, b = _tree(left), _tree(right)
-            match op:
-                case ast.LtE():
-                    return ("<=", a, b)
-                case ast.Lt():
-                    return ("<", a, b)
-                case ast.GtE():
-                    return ("<=", b, a)
-                case ast.Gt():
-                    return ("<", b, a)
-                case ast.Eq():
-                    return ("==", a, b)
-    raise CertificateError(f"not in the language: {ast.unparse(node)[:80]}")
+MINUS_ONE: Tree = ("num", Fraction(-1))
+COMPARISONS: dict[type[ast.cmpop], str] = {ast.LtE: "<=", ast.Lt: "<", ast.Eq: "=="}
+TURNED: dict[type[ast.cmpop], str] = {ast.GtE: "<=", ast.Gt: "<"}
+
+
+class Reader:
+    """Trees of several texts, without repeated parts: their normal forms are then computed once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], Tree] = {}
+
+    def _one(self, *tree: Any) -> Tree:
+        """The tree, or the same one made before."""
+        key = tuple(id(part) if isinstance(part, tuple) else part for part in tree)
+        return self._made.setdefault(key, tree)
+
+    def tree(self, node: ast.expr, depth: int) -> Tree:
+        """Tree of a node that lies so deep in the whole."""
+        if depth > MAX_DEPTH:
+            raise CertificateError(f"a formula is nested deeper than {MAX_DEPTH} levels")
+        depth += 1
+        match node:
+            case ast.Constant(value=int() as value) if not isinstance(value, bool):
+                return self._one("num", Fraction(value))
+            case ast.Name(id=name):
+                return self._one("sym", name)
+            case ast.Attribute(value=part, attr="T"):
+                return self._one("T", self.tree(part, depth))
+            case ast.UnaryOp(op=ast.USub(), operand=part):
+                return self._one("mul", MINUS_ONE, self.tree(part, depth))
+            case ast.UnaryOp(op=ast.UAdd(), operand=part):
+                return self.tree(part, depth)
+            case ast.BinOp(left=left, op=op, right=right):
+                return self._binary(op, self.tree(left, depth), self.tree(right, depth), node)
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
+                return self._one("call", name, *[self.tree(arg, depth) for arg in args])
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                a, b = self.tree(left, depth), self.tree(right, depth)
+                if type(op) in COMPARISONS:
+                    return (COMPARISONS[type(op)], a, b)
+                if type(op) in TURNED:
+                    return (TURNED[type(op)], b, a)
+        raise CertificateError(f"not in the language: {ast.unparse(node)[:80]}")
+
+    def _binary(self, op: ast.operator, a: Tree, b: Tree, node: ast.expr) -> Tree:
+        match op:
+            case ast.Add():
+                return self._one("add", a, b)
+            case ast.Sub():
+                return self._one("add", a, self._one("mul", MINUS_ONE, b))
+            case ast.Mult():
+                return self._one("mul", a, b)
+            case ast.Div():
+                return self._one("mul", a, self._one("pow", b, MINUS_ONE))
+            case ast.Pow():
+                return self._one("pow", a, b)
+        raise CertificateError(f"not in the language: {ast.unparse(node)[:80]}")
 
 
 def is_formula(tree: Tree) -> bool:
@@ -140,6 +156,7 @@ def children(tree: Tree) -> Iterator[Tree]:
 
 def free(tree: Tree) -> set[str]:
     """Symbols that occur free (the first argument of Int is bound in its last)."""
+    spend(2)
     if tree[0] == "sym":
         return {tree[1]}
     if tree[:2] == ("call", "Int") and len(tree) == 6:
@@ -152,6 +169,7 @@ def free(tree: Tree) -> set[str]:
 
 def substitute(tree: Tree, mapping: Mapping[str, Tree]) -> Tree:
     """Simultaneous substitution of symbols; a capture is an error."""
+    spend(2)
     if tree[0] == "sym":
         return mapping.get(tree[1], tree)
     if tree[0] == "num" or not mapping:
