@@ -1,13 +1,16 @@
-"""A small stack of blocks, small data and plain back-propagation for the tests of the trainer."""
+"""A small stack of blocks, small data, plain back-propagation and short runs for the tests of the trainer."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from dlinear.bridge.training import checkpoints, metrics
 from dlinear.bridge.training.trainer import Training, train
 
 
@@ -86,6 +89,34 @@ def backprop(blocks, x, loss_fn, readout):
 
 
 TINY = Training(learning_rate=0.02, batch_size=5, epochs=4, optimizer="adam", device="cpu")
+
+
+def tiny(folder=None, method=backprop, stack=None, split=None, probe=None, probe_at=None, **knobs):
+    every, identity = knobs.pop("every", 600.0), knobs.pop("identity", None)
+    return train(
+        stack or Stack(),
+        split or labelled(),
+        method,
+        dataclasses.replace(TINY, **knobs),
+        folder=folder,
+        probe=probe,
+        probe_at=probe_at,
+        every=every,
+        identity=identity,
+    )
+
+
+def numbers(folder):
+    """The rows of a metrics file without the columns of the wall clock."""
+    rows = metrics.read(Path(folder) / "metrics.jsonl")
+    return [{name: value for name, value in row.items() if name not in metrics.CLOCK} for row in rows]
+
+
+def weights(folder):
+    found = checkpoints.load(Path(folder) / "checkpoint.pt")
+    optimizer = found.optimizer["state"]
+    flat = {f"{i} {name}": value for i, state in optimizer.items() for name, value in state.items()}
+    return checkpoints.fingerprint({**found.model, **found.unlisted, **flat, **found.generators})
 
 
 def main(folder, epochs, pause_at, every):

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from dlinear import storage
+from dlinear.bridge.training import integrity
 from dlinear.errors import RecordError
 from dlinear.runs import records
-from dlinear.storage import reason
+from dlinear.storage.reading import reading
 
 FORMAT = "dlinear checkpoint"
 VERSION = 1
@@ -70,7 +71,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()  # torch's own writer aborts the process when a disk is full
     torch.save(content, buffer)
     with storage.replacing(path) as stream:
-        stream.write(buffer.getbuffer())
+        for part in integrity.seal(buffer.getbuffer()):
+            stream.write(part)
 
 
 def load(path: Path, key: str | None = None) -> Checkpoint:
@@ -78,14 +80,17 @@ def load(path: Path, key: str | None = None) -> Checkpoint:
 
     Raises:
         records.NewerRecordError: written by a newer version.
-        RecordError: unreadable, truncated, foreign, or of another run; the message says what to do.
+        RecordError: unreadable, damaged, foreign, or of another run; the message says what to do. What was
+            damaged after it was written is refused by a content hash (`integrity`).
     """
+    with reading(path, RecordError) as stream:
+        data = stream.read()
+    if (fault := integrity.fault(data)) is not None:
+        raise RecordError(f"{path} is damaged or no checkpoint ({fault}); {ADVICE}")
     try:
-        with path.open("rb") as stream:
-            content = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # the parsers below raise nearly anything on damaged bytes
-        text = reason(error) if isinstance(error, OSError) else type(error).__name__
-        raise RecordError(f"{path} is damaged or no checkpoint ({text}); {ADVICE}") from error
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's parser raises nearly anything on foreign bytes
+        raise RecordError(f"{path} is no checkpoint ({type(error).__name__}); {ADVICE}") from error
     version = content.get("version") if isinstance(content, dict) else None
     if not isinstance(content, dict) or content.get("format") != FORMAT or type(version) is not int:
         raise RecordError(f"{path} is not a {FORMAT}; {ADVICE}")

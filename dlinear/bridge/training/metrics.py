@@ -5,6 +5,7 @@ NaN and infinities are written as null (JSON has neither) and read as NaN.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from dlinear import storage
 from dlinear.errors import DomainError, RecordError
 from dlinear.runs import records
+from dlinear.storage.reading import reading
 
 OK = "ok"  # the status of an epoch that ran to its end
 FINISHED = "finished"
@@ -153,10 +155,8 @@ def read(path: records.Folder) -> list[EpochRow]:
     Raises:
         RecordError: no such file, or a damaged line before the last.
     """
-    try:
-        lines = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(Path(path), RecordError) as stream:
+        lines = stream.read().split(b"\n")
     rows: list[EpochRow] = []
     for number, text in enumerate(lines[:-1], 1):  # what follows the last end of line was cut short
         try:
@@ -191,13 +191,17 @@ def restore(path: Path, text: str) -> None:
     Raises:
         RecordError: the file has other content, which is not overwritten, or cannot be read or written.
     """
-    try:
-        present = path.read_bytes() if path.exists() else b""
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    present = b""
+    if path.exists():
+        with reading(path, RecordError) as stream:
+            present = stream.read()
     wanted = text.encode()
     if not wanted.startswith(present):
-        raise RecordError(f"{path} holds rows that its checkpoint does not know; move it away to go on")
+        pairs = itertools.zip_longest(present.splitlines(), wanted.splitlines())
+        line = next(number for number, (found, known) in enumerate(pairs, 1) if found != known)
+        raise RecordError(
+            f"{path} holds rows that its checkpoint does not know, from line {line} on; move it away to go on"
+        )
     if wanted != present:
         with storage.replacing(path) as stream:
             stream.write(wanted)

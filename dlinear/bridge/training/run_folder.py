@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 from dlinear import storage
 from dlinear.bridge.training import checkpoints, metrics
 from dlinear.bridge.training.checkpoints import Checkpoint
-from dlinear.errors import RecordError
+from dlinear.checks import as_number
+from dlinear.errors import DomainError, RecordError
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 
@@ -19,11 +22,17 @@ class RunFolder:
 
     Args:
         path: the folder, made when the first file is written.
-        every: seconds after which the checkpoint is due again.
+        every: seconds after which the checkpoint is due again, >= 0; infinity for never inside an epoch.
+
+    Raises:
+        DomainError: `every` is no such number.
     """
 
     def __init__(self, path: Path | None, every: float) -> None:
-        self.path, self.every = path, every
+        number = as_number("every", every, None)
+        if not number >= 0:
+            raise DomainError(f"every is {every}; expected seconds >= 0")
+        self.path, self.every = path, number
         self._saved = time.monotonic()
 
     def due(self) -> bool:
@@ -43,6 +52,7 @@ class RunFolder:
         if self.path is None:
             return None
         path = self.path / CHECKPOINT
+        storage.remove_leftovers(self.path)
         if not path.exists():
             metrics.restore(self.path / METRICS, "")  # refuses rows that no checkpoint explains
             return None
@@ -53,6 +63,24 @@ class RunFolder:
                 f"use another folder or {checkpoints.ADVICE}"
             )
         return found
+
+    def check_writable(self) -> None:
+        """Make the folder, before any work is done for it.
+
+        Raises:
+            WriteError: it cannot be made, is a file, or may not be written.
+        """
+        if self.path is None:
+            return
+        why = ""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = "it is a file" if self.path.is_file() else error.strerror or str(error)
+        if not why and not os.access(self.path, os.W_OK | os.X_OK):
+            why = os.strerror(errno.EACCES)
+        if why:
+            raise storage.WriteError(f"the run cannot be kept in {self.path}: {why}; use another folder")
 
     def refuse(self, what: str) -> RecordError:
         """The error that says what is wrong with the checkpoint."""
@@ -102,4 +130,6 @@ class RunFolder:
         return f"the last checkpoint is kept in {self.path}"
 
     def _failed(self, error: storage.WriteError) -> storage.WriteError:
-        return storage.WriteError(f"{error}; {self.contents()}, make room and run the same command again")
+        full = getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        advice = f"{'make room and ' if full else ''}run the same command again"
+        return storage.WriteError(f"{error}; {self.contents()}, {advice}")

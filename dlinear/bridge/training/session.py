@@ -139,6 +139,7 @@ class Session:
         self.initial = checkpoints.fingerprint(self.stack.state_dict())
         found = self.folder.open(key, self.initial)
         if found is None:
+            self.folder.check_writable()
             return
         self.initial = found.initial
         try:
@@ -150,6 +151,8 @@ class Session:
                 f"has {len(self.rows) - 1} epochs, {self.training.epochs} were asked for; "
                 f"ask for as many or more, use another folder or {checkpoints.ADVICE}"
             )
+        if self.going_on():
+            self.folder.check_writable()
         self.folder.restore(self.lines)
 
     def _resume(self, found: checkpoints.Checkpoint) -> None:
