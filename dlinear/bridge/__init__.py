@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dlinear.bridge.angles.alignment import alignment
 from dlinear.bridge.angles.kahan import angle
+from dlinear.bridge.autograd.ranks import process_group
 from dlinear.bridge.data import load
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import fit_memory, step_calls, step_memory, step_times
@@ -34,6 +35,7 @@ __all__ = [
     "load",
     "method",
     "model",
+    "process_group",
     "step_calls",
     "step_memory",
     "step_times",

@@ -33,6 +33,7 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.ends import Ends, copied
 from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.autograd.ranks import Group, alone
 from dlinear.checks import as_horizons
 from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
 from dlinear.errors import DomainError, NonFiniteError
@@ -46,6 +47,7 @@ def alignment(
     readout: Readout | None = None,
     *,
     undefined: Literal["raise", "nan"] = "raise",
+    process_group: Group = None,
 ) -> AlignmentProfile:
     """sin^2 and cos of the angle between g_h and g_T over the trainable parameters of the blocks.
 
@@ -57,6 +59,8 @@ def alignment(
         blocks, x, loss_fn, readout: as for `horizon_backward`.
         horizons: integers in 1..T, any order; or "all": each of 1..T-1.
         undefined: what to do where g_T or g_h is zero, as in `dlinear.alignment`.
+        process_group: where several processes of torch.distributed run, "none" says that the angle is of
+            this one's batch and nothing is averaged; there is no other choice.
 
     Raises:
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
@@ -70,7 +74,7 @@ def alignment(
     every = isinstance(horizons, str) and horizons == "all" and depth > 1
     asked = as_horizons(range(1, depth) if every else horizons, depth)
     short = {int(h) for h in asked if h < depth}
-    with isolated((*stack, readout, loss_fn), x):
+    with alone("alignment", process_group, stack, readout, loss_fn), isolated((*stack, readout, loss_fn), x):
         table = _Table(stack, x, loss_fn, readout, short)
     sums = {depth - h: table.sums(h) for h in {int(h) for h in asked}}
     return profile_of(depth, asked, sums, table.eps, undefined)

@@ -192,6 +192,15 @@ def _check_kinds(leaves: Sequence[Any], name: str) -> None:
             )
 
 
+def leaves_behind(tensor: Tensor, name: str) -> tuple[Tensor, ...]:
+    """The leaf tensors that a tensor with a gradient depends on.
+
+    Raises:
+        DomainError: as `run`.
+    """
+    return _leaves([get_gradient_edge(tensor)], [], name)
+
+
 def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
     """The leaf tensors that the graph between `inputs` and `outputs` depends on, in order of discovery."""
     seen = {edge.node for edge in inputs if edge is not None}

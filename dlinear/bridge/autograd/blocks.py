@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
+from dlinear.bridge.autograd.gradient_sum import collector
 from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["even_bounds", "run_blocks", "terminal_loss"]
@@ -46,7 +47,11 @@ def pull(loss: Tensor, weight: float = 1.0) -> Tensor:
     if not loss.requires_grad:
         raise DomainError("the loss has no gradient: nothing is trainable, or loss_fn detaches its argument")
     weighted = loss if weight == 1.0 else loss * weight
-    weighted.backward()  # type: ignore[no-untyped-call]
+    if (total := collector()) is None:
+        weighted.backward()  # type: ignore[no-untyped-call]
+    else:
+        leaves = block_graph.leaves_behind(weighted, "the loss")
+        total.add(leaves, torch.autograd.grad(weighted, leaves, allow_unused=True))
     return weighted.detach()
 
 

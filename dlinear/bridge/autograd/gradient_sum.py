@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 Gradients = dict[Tensor, Tensor]
+_collected: ContextVar[GradientSum | None] = ContextVar("collected", default=None)
 
 
 class GradientSum:
@@ -26,9 +29,8 @@ class GradientSum:
     def add(self, leaves: Iterable[Tensor], found: Iterable[Tensor | None]) -> None:
         """Add gradients to those of their leaves; None is none."""
         for leaf, gradient in zip(leaves, found, strict=True):
-            if gradient is not None:
-                before = self.gradients.get(leaf)
-                self.gradients[leaf] = gradient if before is None else _added(before, gradient)
+            if (total := added(self.gradients.get(leaf), gradient)) is not None:
+                self.gradients[leaf] = total
 
     def add_direct(self, leaves: Sequence[Tensor], found: Sequence[Tensor | None], receivers: range) -> None:
         """Add the gradients of tensors that a loss depends on directly, other than through its state.
@@ -48,11 +50,50 @@ class GradientSum:
         self.add([leaf for leaf, _ in wanted], [g for _, g in wanted])
 
 
+@contextlib.contextmanager
+def collecting(known: Sequence[Tensor]) -> Iterator[Gradients]:
+    """Gradients of the steps inside by tensor, while every `.grad` stays, and ends, as it was.
+
+    Args:
+        known: parameters to which code that does not know of this may add: their `.grad` is put aside.
+    """
+    total, before = GradientSum(()), [leaf.grad for leaf in known]
+    token = _collected.set(total)
+    try:
+        for leaf in known:
+            leaf.grad = None
+        yield total.gradients
+        total.add(known, [leaf.grad for leaf in known])
+    finally:
+        _collected.reset(token)
+        for leaf, gradient in zip(known, before, strict=True):
+            leaf.grad = gradient
+
+
+def collector() -> GradientSum | None:
+    """Where gradients go instead of `.grad`, inside `collecting`."""
+    return _collected.get()
+
+
+def assign(gradients: Gradients) -> None:
+    """Make each gradient its tensor's `.grad`, then run its post-accumulate hooks."""
+    with torch.no_grad():
+        for leaf, gradient in gradients.items():
+            if leaf.grad is None:
+                leaf.grad = gradient
+            else:
+                leaf.grad.copy_(gradient)
+            _run_hooks(leaf)
+
+
 def accumulate(gradients: Gradients) -> None:
     """Add each gradient to its tensor's `.grad`, then run its post-accumulate hooks.
 
     A tensor that is no leaf (an input that other modules produced) is back-propagated from there, last.
     """
+    if (total := collector()) is not None:
+        total.add(gradients, gradients.values())
+        return
     taken: set[int] = set()
     with torch.no_grad():
         for leaf, gradient in gradients.items():
@@ -61,19 +102,25 @@ def accumulate(gradients: Gradients) -> None:
             if leaf.grad is None:
                 leaf.grad = _own(gradient, leaf, taken)
             elif leaf.grad.is_sparse or gradient.is_sparse:
-                leaf.grad = _added(leaf.grad, gradient)
+                leaf.grad = added(leaf.grad, gradient)
             else:
                 leaf.grad += gradient
-            for hook in (getattr(leaf, "_post_accumulate_grad_hooks", None) or {}).values():
-                hook(leaf)
+            _run_hooks(leaf)
     inner = [(tensor, gradient) for tensor, gradient in gradients.items() if not tensor.is_leaf]
     if inner:
         torch.autograd.backward([tensor for tensor, _ in inner], [gradient for _, gradient in inner])
 
 
-def _added(a: Tensor, b: Tensor) -> Tensor:
-    """a + b; torch adds a sparse tensor to a dense one, not the other way round."""
+def added(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """a + b, None being nothing; torch adds a sparse tensor to a dense one, not the other way round."""
+    if a is None or b is None:
+        return b if a is None else a
     return b + a if a.is_sparse and not b.is_sparse else a + b
+
+
+def _run_hooks(leaf: Tensor) -> None:
+    for hook in (getattr(leaf, "_post_accumulate_grad_hooks", None) or {}).values():
+        hook(leaf)
 
 
 def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:

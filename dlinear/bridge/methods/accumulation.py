@@ -24,6 +24,7 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
+from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.backprop import one_pass
 from dlinear.bridge.methods.base import Family, Method, Predicted, at_any_depth, named, no_angle
 from dlinear.bridge.methods.checkpointing import (
@@ -36,6 +37,7 @@ from dlinear.errors import DomainError, ShapeError
 __all__ = ["accumulated_backward"]
 
 
+@as_step
 def accumulated_backward(
     blocks: Iterable[Block],
     x: Any,

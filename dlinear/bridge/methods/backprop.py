@@ -18,9 +18,11 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
+from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, at_any_depth, no_angle, only_bare
 
 
+@as_step
 def backprop(
     blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
 ) -> Tensor:

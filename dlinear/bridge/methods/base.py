@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout
+from dlinear.bridge.autograd.ranks import Group
+from dlinear.bridge.autograd.step import fill
 from dlinear.theory.decay_law import DecayConstants
 
 
@@ -75,10 +77,27 @@ class Method:
     readout: str | None = None
 
     def __call__(
-        self, blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None
+        self,
+        blocks: Iterable[Block],
+        x: Any,
+        loss_fn: LossFunction,
+        readout: Readout | None = None,
+        *,
+        process_group: Group = None,
+        grad_scaler: Any = None,
     ) -> Tensor:
-        """Add the gradient to `.grad` of blocks and readout; return the terminal loss, detached."""
-        return self.run(blocks, x, loss_fn, readout=readout)
+        """Add the gradient to `.grad` of blocks and readout; return the terminal loss, detached.
+
+        Args:
+            blocks, x, loss_fn, readout: as for `horizon_backward`.
+            process_group: "world" or a group of torch.distributed averages over its processes, "none" does
+                not; it has to be said where several run.
+            grad_scaler: a torch.amp.GradScaler, whose factor the gradients then have.
+
+        Raises:
+            DomainError, ShapeError, HorizonError, DistributedError: see the message.
+        """
+        return fill(self.run, blocks, x, loss_fn, readout, process_group, grad_scaler)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dlinear.bridge.autograd.blocks import (
     terminal_loss,
 )
 from dlinear.bridge.autograd.modules import modules_among
+from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
 
 __all__ = ["checkpointed_backward", "default_segments"]
@@ -35,6 +36,7 @@ def default_segments(depth: int) -> int:
     return max(1, round(math.sqrt(depth)))
 
 
+@as_step
 def checkpointed_backward(
     blocks: Iterable[Block],
     x: Any,

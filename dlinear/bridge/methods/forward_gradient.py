@@ -21,12 +21,14 @@ from torch.func import functional_call, jvp
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, run_blocks, terminal_loss
 from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.bridge.autograd.modules import modules_among
+from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, at_any_depth, named
 from dlinear.errors import DomainError
 
 __all__ = ["forward_gradient"]
 
 
+@as_step
 def forward_gradient(
     blocks: Iterable[Block],
     x: Any,

@@ -30,6 +30,8 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.ends import Ends
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
+from dlinear.bridge.autograd.ranks import Group, average
+from dlinear.bridge.autograd.step import fill
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
 from dlinear.checks import as_horizon
 from dlinear.errors import DomainError
@@ -60,6 +62,9 @@ def horizon_backward(
     loss_fn: LossFunction,
     horizon: int,
     readout: Readout | None = None,
+    *,
+    process_group: Group = None,
+    grad_scaler: Any = None,
 ) -> Tensor:
     """Use it in place of `loss.backward()`: fill `.grad` with the horizon gradient, and return the loss.
 
@@ -80,23 +85,38 @@ def horizon_backward(
         readout: maps x(s), s = h..T, to where the loss lives: a shared head, a head for each s, pooling, a
             fixed projection. Without it all x(s) must have the same shape, unless h = T. Readout and loss may
             write into their argument: x(s) is then copied for them.
+        process_group: "world" or a group of torch.distributed: gradients and loss are averaged over its
+            processes, once, before `.grad` is touched; "none": each process by itself. Where several run it
+            has to be said, unless DistributedDataParallel is around everything that is trained.
+        grad_scaler: a torch.amp.GradScaler: the gradients have its factor, as `grad_scaler.step` expects.
 
     Returns:
-        L(x(T)), detached.
+        L(x(T)), detached; the mean over the processes where gradients are averaged.
 
     Raises:
         HorizonError: h is not an integer in 1..T.
         ShapeError: no block, states of different shapes without a readout, or a loss that is not a scalar.
-        DomainError: gradients are switched off, the loss has none, nothing is trained, or a block does what
-            would give wrong gradients (the message names it).
+        DomainError: gradients are switched off, the loss has none, nothing is trained, a block does what
+            would give wrong gradients (the message names it), or it is not said whether to average.
+        DistributedError: a step failed on another process, or it trains other parameters.
     """
-    loss, gradients = horizon_gradients(blocks, x, loss_fn, horizon, readout)
-    if not gradients:
+    return fill(partial(_fill, horizon=horizon), blocks, x, loss_fn, readout, process_group, grad_scaler)
+
+
+def _fill(
+    blocks: Iterable[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    readout: Readout | None,
+    horizon: int,
+) -> Tensor:
+    step = _pass(as_stack(blocks), x, loss_fn, horizon, readout)
+    if not step.gradients:
         raise DomainError(
             "no gradient reaches a trainable tensor: all blocks are frozen, or detach what they hand on"
         )
-    accumulate(gradients)
-    return loss
+    accumulate(step.gradients)
+    return step.loss
 
 
 def horizon_gradients(
@@ -105,16 +125,26 @@ def horizon_gradients(
     loss_fn: LossFunction,
     horizon: int,
     readout: Readout | None = None,
+    *,
+    process_group: Group = None,
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
     stack = as_stack(blocks)
+
+    def compute() -> tuple[Tensor, Gradients]:
+        step = _pass(stack, x, loss_fn, horizon, readout)
+        return step.loss, step.gradients
+
+    return average(compute, stack, x, loss_fn, readout, process_group)
+
+
+def _pass(
+    stack: list[Block], x: Any, loss_fn: LossFunction, horizon: int, readout: Readout | None
+) -> PassResult:
     targets = horizon_targets(len(stack), horizon)
-    step = (
-        whole(stack, x, loss_fn, readout)
-        if len(targets[-1]) == len(stack)
-        else sweep(stack, x, loss_fn, targets, readout)
-    )
-    return step.loss, step.gradients
+    if len(targets[-1]) == len(stack):
+        return whole(stack, x, loss_fn, readout)
+    return sweep(stack, x, loss_fn, targets, readout)
 
 
 def horizon_targets(depth: int, horizon: int) -> list[range]:

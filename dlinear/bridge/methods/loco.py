@@ -11,11 +11,13 @@ from torch import Tensor
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, even_bounds
 from dlinear.bridge.autograd.gradient_sum import accumulate
+from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.bridge.methods.horizon import sweep
 from dlinear.errors import DomainError
 
 
+@as_step
 def loco(
     blocks: Iterable[Block], x: Any, loss_fn: LossFunction, readout: Readout | None = None, stages: int = 3
 ) -> Tensor:

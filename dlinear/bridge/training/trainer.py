@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from dlinear.bridge.autograd.blocks import GradientFunction
+from dlinear.bridge.autograd.ranks import Group, alone
 from dlinear.bridge.data.split import Split
 from dlinear.bridge.training import checkpoints, metrics
 from dlinear.bridge.training.batching import noise_seed
@@ -59,6 +60,7 @@ def train(
     identity: Mapping[str, Any] | None = None,
     every: float = 600.0,
     progress: bool = True,
+    process_group: Group = None,
 ) -> Run:
     """Train the stack in place, or go on where an earlier call with the same arguments stopped.
 
@@ -79,6 +81,8 @@ def train(
             knobs, for example); a checkpoint with others is refused.
         every: seconds after which a checkpoint is also written inside an epoch.
         progress: whether a terminal shows a progress bar.
+        process_group: where several processes of torch.distributed run, "none" says that each trains a model
+            of its own (and needs a folder of its own); there is no other choice.
 
     Raises:
         DomainError, ShapeError: arguments that do not fit together.
@@ -90,7 +94,11 @@ def train(
     session = Session(stack, split, method, training or Training(), files)
     epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
     key = _key(session, epochs, identity)
-    with session.interrupts, torch.random.fork_rng(device_generators(session.device)):
+    with (
+        alone("train", process_group),
+        session.interrupts,
+        torch.random.fork_rng(device_generators(session.device)),
+    ):
         torch.manual_seed(noise_seed(session.training.seed))
         session.open(key)
         try:
