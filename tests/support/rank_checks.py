@@ -408,6 +408,20 @@ def hooks_see_the_mean_once(rank):
 
 
 @check
+def scaled_gradients_are_averaged_too(rank):
+    wrong = []
+    for name in METHODS:
+        net, whole = build(), build()
+        found = step(name, net, rank, process_group="world", grad_scaler=torch.amp.GradScaler("cpu"))
+        wanted = step(name, whole, process_group="none")
+        wrong += [] if abs(float(found - wanted)) < 1e-12 else [f"{name}: loss {found}, expected {wanted}"]
+        scaled = {key: gradient / 2**16 for key, gradient in gradients(net).items()}
+        if words := apart(scaled, gradients(whole)):
+            wrong.append(f"{name}: {words}")
+    return wrong
+
+
+@check
 def methods_from_outside_the_package(rank):
     """One that calls backward() by itself knows nothing of groups."""
 
