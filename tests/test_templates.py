@@ -78,6 +78,7 @@ def test_contributing_names_every_template_and_its_place():
 
 
 # -- claim --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_claim_is_found_and_proved_and_its_twin_fails(tree):
     done = run(tree, "proofs", "window_work")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,6 +105,7 @@ def simulated(tree):
     return run(tree, "sims.scalar_limit", "--depths", "100", "300", "--results", "toy")
 
 
+@pytest.mark.slow
 def test_the_sim_runs_resumes_and_judges(tree, simulated):
     assert simulated.returncode == 0, simulated.stdout + simulated.stderr
     assert "2 computed, 0 resumed" in simulated.stdout
@@ -125,6 +127,7 @@ def test_the_sim_notices_a_wrong_law(tmp_path, monkeypatch, capsys):
     assert "NOT SUPPORTED: error ~ T^-1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_figure_is_found_and_drawn_from_the_record(tree, simulated):
     missing = run(tree, "paper_figs", "scalar_limit", "--results", "nowhere", "--figures", "drawn")
     assert missing.returncode == 1
@@ -166,6 +169,7 @@ def test_the_ensemble_refuses_what_makes_no_sense(change):
 
 
 # -- method -------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_method_is_found_by_its_name(tree):
     code = """
 import torch, dlinear
@@ -208,6 +212,7 @@ def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says
 
 
 # -- model --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_the_model_is_found_by_its_name(tree):
     code = """
 from dlinear.bridge import model, TaskShape

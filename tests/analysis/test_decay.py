@@ -62,6 +62,7 @@ def test_walk_covariance_with_drift():
     assert np.allclose(np.cov(relative, rowvar=False), want, rtol=0.08)
 
 
+@pytest.mark.slow
 def test_intervals_cover_both_constants_at_a_crossover():
     shortfall = np.unique(np.round(np.geomspace(1, 200, 12)).astype(int))
     depth, count, drift = 4000, 120, 0.35  # m* = 3/(2 drift^2) - 1/2 = 12
@@ -72,6 +73,7 @@ def test_intervals_cover_both_constants_at_a_crossover():
     assert min(q, c) >= 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / count)
 
 
+@pytest.mark.slow
 def test_several_seeds_give_the_interval_of_q_that_one_narrow_network_cannot():
     """d = 2 at a crossover: one curve misses upwards too often, the mean of eight is a walk of d = 16."""
     shortfall = np.unique(np.round(np.geomspace(1, 200, 12)).astype(int))
@@ -114,6 +116,7 @@ def test_other_orders_are_neither(order, kind):
     assert fit.verdict.startswith("neither")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dimension", "points"), [(5, 12), (25, 5), (25, 14), (100, 14)])
 def test_intervals_cover_the_order_at_their_level(dimension, points):
     """Rough law: 95 % intervals for the order must hold 2 in about 95 % of seeds (three standard errors)."""
@@ -130,6 +133,7 @@ def test_intervals_cover_the_order_at_their_level(dimension, points):
     assert abs(np.mean([f.order for f in fits]) - 2) < 4 * scatter / np.sqrt(count) + 0.02
 
 
+@pytest.mark.slow
 def test_intervals_cover_on_gaussian_networks_and_their_theory():
     depth, width, count = 2000, 3, 60
     shortfall = np.unique(np.round(np.geomspace(2, 100, 10)).astype(int))
@@ -145,6 +149,7 @@ def test_intervals_cover_on_gaussian_networks_and_their_theory():
     assert constant >= count * 0.83
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [300, 4000])
 def test_intervals_cover_on_smooth_networks_and_their_theory(depth):
     rng, order, constant, count = np.random.default_rng(depth), 0, 0, 40

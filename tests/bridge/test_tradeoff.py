@@ -74,6 +74,7 @@ def test_the_gradient_and_its_angle_are_those_of_the_horizon(h):
     assert all(p.grad is None for p in one.stack.parameters())
 
 
+@pytest.mark.slow
 def test_costs_of_a_step():
     costs = pair("horizon-2").costs(rounds=3)
     assert costs["vjps"] == 10
@@ -115,6 +116,7 @@ def test_the_rate_of_the_least_loss_in_an_epoch(sim):
     assert best_rate(some[:1], 3) == 0.3
 
 
+@pytest.mark.slow
 def test_rates_are_in_the_unit_of_the_methods_own_gradient(toy, sim):
     """The first step on the first batch of the tuning model has one length for all methods."""
     backprop = next(r for r in toy if r.knobs["part"] == "tune" and r.knobs["method"] == "backprop")
@@ -128,6 +130,7 @@ def test_rates_are_in_the_unit_of_the_methods_own_gradient(toy, sim):
             assert unit == pytest.approx(float(meter.arrays["unit"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_exact_methods_train_as_back_propagation_does(toy):
     """What lets its runs stand for theirs: checkpointing bit for bit, micro-batches to rounding."""
     whole = {
@@ -144,6 +147,7 @@ def test_exact_methods_train_as_back_propagation_does(toy):
     assert seen == {"checkpoint", "accumulate", "combined"}
 
 
+@pytest.mark.slow
 def test_equal_time_is_a_beginning_of_equal_epochs(toy):
     total = 2 * 3  # epochs times batches of 50 samples in 20s
     for record in toy:
@@ -154,6 +158,7 @@ def test_equal_time_is_a_beginning_of_equal_epochs(toy):
             assert int(record.arrays["steps"]) == total
 
 
+@pytest.mark.slow
 def test_a_wrong_count_is_not_supported(sim, tmp_path, capsys, monkeypatch):
     """False twin: T h products of blocks."""
     monkeypatch.setattr(sim.costs, "block_vjps", lambda depth, horizon: depth * horizon)
@@ -180,6 +185,7 @@ def twice(blocks, x, loss_fn, readout=None):
     return loss
 
 
+@pytest.mark.slow
 def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, monkeypatch):
     """One record is all that the comparison, its table and its figure need of a method."""
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
@@ -222,6 +228,7 @@ def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, mo
         assert points.get_xdata() == pytest.approx([wanted])
 
 
+@pytest.mark.slow
 def test_a_record_that_does_not_describe_its_method_needs_someone_who_does(toy):
     """Records of earlier editions hold neither `exact` nor `horizon`."""
     earlier = [
@@ -280,6 +287,7 @@ def plugin(tmp_path, monkeypatch):
     sys.modules.pop("my_methods", None)
 
 
+@pytest.mark.slow
 def test_a_plugin_takes_part_and_its_records_are_read_without_it(sim, plugin, tmp_path, capsys, monkeypatch):
     words = f"{TOY} --horizons 1 --checkpoints 2 --accumulations 2 --combined 2 --stages 2 --rates 0.1"
     words += f" --results {tmp_path} --workers 0 --methods every-other-3"

@@ -519,6 +519,7 @@ def _same_value(normal, tree):
             assert value >= -(mpmath.mpf(10) ** -40)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(text=TEXTS)
 def test_balls_contain_the_value_and_the_gradient(text):

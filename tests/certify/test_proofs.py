@@ -55,8 +55,19 @@ def verify(tmp_path, data):
     return decide.verify(path, CLAIMS.values())
 
 
+SLOW = {
+    "theorem_d_rough",
+    "theorem_d_smooth",
+    "theorem_c",
+    "lemma_c5_series",
+    "lemma_c5_bound_below",
+    "lemma_c5_bound_above",
+}  # a second or more each
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CLAIMS]
+
+
 # -- verdicts -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", EACH)
 def test_each_claim_reaches_its_expected_verdict(name):
     found = outcome(name)
     assert found.verdict == CLAIMS[name].expected, found.evidence
@@ -68,7 +79,7 @@ def test_each_claim_reaches_its_expected_verdict(name):
         assert found.verdict is Verdict.SUPPORTED
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", EACH)
 def test_each_false_twin_fails(name):
     claim = CLAIMS[name]
     twin = claim.twin()
@@ -324,6 +335,7 @@ NUMERIC = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMERIC)
 def test_proved_statements_hold_on_random_networks_and_are_not_vacuous(name):
     assert len(models(name)) >= 3
@@ -445,6 +457,7 @@ TAMPERINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TAMPERINGS)
 def test_a_tampered_certificate_is_rejected(tmp_path, kind):
     data = json.loads(text("theorem_a"))
@@ -514,6 +527,7 @@ def strings(step):
             yield from ((value, k) for k, item in value.items() if isinstance(item, str))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in FORMAL if CLAIMS[n].expected is Verdict.PROVED])
 def test_random_mutations_of_steps_never_prove_something_else(name):
     """A mutated certificate is rejected, or it still proves the registered statement by sound steps."""
@@ -538,6 +552,7 @@ def test_random_mutations_of_steps_never_prove_something_else(name):
     assert rejected > 3 * survived
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NUMERIC)
 def test_a_mutated_conclusion_is_rejected_or_true(name):
     """Fuzz of the kernel: a conclusion changed in the statement and in its last step is refused or true."""
@@ -568,6 +583,7 @@ def certificates(tmp_path, monkeypatch):
     return tmp_path / "certificates"
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, certificates):
     path = tmp_path / "rows.json"
     assert command.main(Knobs(names=("eq_42", "eq_25"), json=str(path))) == 0
@@ -589,6 +605,7 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, certifi
     assert "rejected" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lemma_z9", "lemma_c9", "Lemma_c1", ""])
 def test_an_unknown_name_lists_the_names(name):
     with pytest.raises(DomainError, match="the names are eq_10, ") as caught:
@@ -600,6 +617,7 @@ def test_an_unknown_name_lists_the_names(name):
     assert ("did you mean lemma_c" in message) == bool(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [

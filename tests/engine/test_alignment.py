@@ -32,6 +32,7 @@ def relative_error(deviations, phi, horizon):
         return float(abs(mpmath.mpf(float(got)) / exact - 1)), float(exact)
 
 
+@pytest.mark.slow
 def test_sixty_digits_over_random_cases(capsys):
     """At least 200 cases: depth, width, scale of the deviations (1e-12 to 1), structure, target, horizon."""
     rng = np.random.default_rng(2024)

@@ -105,6 +105,7 @@ ENGINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_how_the_work_is_done_changes_nothing(name):
     net, phi = gaussian(1, 300, 4)
@@ -112,6 +113,7 @@ def test_how_the_work_is_done_changes_nothing(name):
     assert worst(dlinear.alignment(net, phi, "all", engine=ENGINES[name]), want) < 1e-10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["smooth", "rough", "Brownian"])
 def test_fft_against_direct(kind, capsys):
     rng = np.random.default_rng(3)
@@ -283,6 +285,7 @@ def test_one_layer_has_no_shorter_horizon():
         dlinear.alignment(*gaussian(0, 1, 2), "all")
 
 
+@pytest.mark.slow
 def test_memory_keeps_to_its_budget():
     """FarInMemory below all pairs (T^2 numbers) and all channels (T n^2 (n + 1)^2 / 4)."""
     depth, width = 6000, 4

@@ -75,6 +75,7 @@ def start(path, rank, world, port, **more):
     )
 
 
+@pytest.mark.slow
 def test_the_store_holds_no_more_after_many_maps_than_after_one(tmp_path):
     path = script(
         tmp_path,
@@ -97,6 +98,7 @@ def test_the_store_holds_no_more_after_many_maps_than_after_one(tmp_path):
         assert max(held[2:]) <= held[0] + 8  # a rank may have shown a round that the other has not
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(tmp_path):
     path = script(
         tmp_path,
@@ -154,6 +156,7 @@ WAITS = """
 """
 
 
+@pytest.mark.slow
 def test_a_rank_that_never_comes_is_named(tmp_path):
     path = script(tmp_path, WAITS)
     port, other = free_port(), free_port()
@@ -169,6 +172,7 @@ def test_a_rank_that_never_comes_is_named(tmp_path):
     assert f"rank 1 of 2 could not reach, for 6 s, the meeting place 127.0.0.1:{other}" in alone
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_named(tmp_path):
     path, port = script(tmp_path, WAITS), free_port()
     ranks = [start(path, rank, 2, port, TIMEOUT="8", COME="2") for rank in range(2)]
@@ -180,6 +184,7 @@ def test_a_rank_that_dies_is_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(tmp_path):
     path = script(
         tmp_path,

@@ -52,6 +52,7 @@ def test_torch_gives_numpys_numbers(ensemble, tmp_path, capsys):
     assert a["shortfall"].values.tolist() == profiles.shortfalls(20_000, 8, 0.01).tolist()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_and_resume(tmp_path, capsys):
     words = WORDS.replace("2e4", "2e4 3e4")
     launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
@@ -107,6 +108,7 @@ def test_impossible_knobs_say_so(words, message, tmp_path, capsys):
     assert message in said[0]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_an_interrupt_is_one_line(tmp_path):
     with shell("--data random --depth 1e8 --threads 1", tmp_path, start_new_session=True) as process:

@@ -97,6 +97,7 @@ def test_save_refuses_and_reports(tmp_path):
         plotting.save(figure, "fig", tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_drawing_never_opens_a_window():
     code = "import sys, dlinear.report.plotting; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -83,6 +83,7 @@ def test_the_missing_package_is_named_not_the_imported_one(monkeypatch):
         import sklearn.datasets  # noqa: F401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "script"),
     [
@@ -126,6 +127,7 @@ def ended(name, words, first, folder):
     )
 
 
+@pytest.mark.slow
 def test_the_ledger_says_in_one_line_that_it_cannot_write(tmp_path):
     first = "from pathlib import Path; Path.mkdir = lambda *_, **__: open('/')"
     done = ended("proofs", ["eq_9"], first, tmp_path)

@@ -162,6 +162,7 @@ def same_as_here(folder, asked, place):
         assert np.array_equal(record.arrays["x"], other.arrays["x"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nanny", ["--nanny", "--no-nanny"])
 def test_a_killed_worker_loses_no_cell(tmp_path, trace, dask, nanny):
     """kill -9 in the middle; with a nanny another worker takes its place, without the other one goes on."""
@@ -212,6 +213,7 @@ def test_a_killed_worker_loses_no_cell(tmp_path, trace, dask, nanny):
     assert outside == []
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_every_worker_is_reported_and_the_rest_complete(tmp_path, trace, dask, capsys):
     dask.scheduler()
     dask.worker()
@@ -230,6 +232,7 @@ def test_a_cell_that_kills_every_worker_is_reported_and_the_rest_complete(tmp_pa
     ]
 
 
+@pytest.mark.slow
 def test_when_no_worker_is_left_the_sweep_stops_in_time(tmp_path, trace, dask, capsys):
     dask.scheduler()
     worker = dask.worker("--no-nanny")
@@ -241,6 +244,7 @@ def test_when_no_worker_is_left_the_sweep_stops_in_time(tmp_path, trace, dask, c
     assert "waiting up to 2 s" in said
 
 
+@pytest.mark.slow
 def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, capsys):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -272,6 +276,7 @@ def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, ca
     assert (again.computed, again.resumed, again.lost) == (12 - kept, kept, ())
 
 
+@pytest.mark.slow
 def test_no_scheduler_is_one_line_in_time(tmp_path, trace):
     asked = cells(trace, 1)
     with socket.socket() as silent:
@@ -364,6 +369,7 @@ def sim(tmp_path, *words):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_script_on_the_cluster_and_in_shards(tmp_path, dask):
     """`compute` of a script run as a program; the workers run in a folder that holds no sims/."""
     dask.scheduler()
@@ -386,6 +392,7 @@ def test_a_script_on_the_cluster_and_in_shards(tmp_path, dask):
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 def test_a_script_without_its_scheduler_is_one_line(tmp_path):
     done = sim(tmp_path, "--scheduler", "tcp://127.0.0.1:1", "--answer", "1")
     assert done.returncode == 2

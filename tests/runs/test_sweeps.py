@@ -51,6 +51,7 @@ def cells(trace, count, **modes):
     return [Cell(seed, str(trace), modes.get(f"s{seed}", "fine")) for seed in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
@@ -70,6 +71,7 @@ def test_computes_once_and_resumes_with_nothing(tmp_path, trace, workers, monkey
         assert os.getpid() not in data["process"].values
 
 
+@pytest.mark.slow
 def test_the_environment_is_left_as_it_was(tmp_path, trace, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -85,6 +87,7 @@ def test_any_executor_can_be_passed(tmp_path, trace):
     assert (collection.load(tmp_path / "exp")["process"] == os.getpid()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_failing_cell_is_reported_and_the_rest_complete(tmp_path, trace, workers, capsys):
     asked = cells(trace, 4, s1="raises")
@@ -97,6 +100,7 @@ def test_a_failing_cell_is_reported_and_the_rest_complete(tmp_path, trace, worke
         collection.latest(tmp_path / "exp")
 
 
+@pytest.mark.slow
 def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
     """The others, running or waiting when it dies, are tried again."""
     asked = cells(trace, 4, s0="slow", s1="dies", s2="slow", s3="slow")
@@ -229,6 +233,7 @@ def alive(pid):
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_the_sweep(tmp_path, trace, number):
@@ -276,6 +281,7 @@ def test_no_cells_is_no_work(tmp_path):
     assert sweeps.run(tmp_path, [], compute).keys == ()
 
 
+@pytest.mark.slow
 def test_numbers_survive_the_way_through_a_process(tmp_path, trace):
     a = sweeps.run(tmp_path / "a", cells(trace, 2), compute, workers=2)
     b = sweeps.run(tmp_path / "b", cells(trace, 2), compute, workers=0)

@@ -64,6 +64,7 @@ def test_at_least_seven_figures():
     assert len(FIGURES) >= 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_readable_at_one_column(name, drawn):
     figure = drawn[1][name]
@@ -86,6 +87,7 @@ def test_figure_is_readable_at_one_column(name, drawn):
         assert all(left.x1 <= right.x0 + 1 for left, right in itertools.pairwise(boxes))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - {"k_map"}))
 def test_predictions_lie_over_measured_points(name, drawn):
     lines = drawn[1][name].axes[0].lines
@@ -102,6 +104,7 @@ def run(args):
     return main.main(tyro.cli(main.Knobs, args=args))
 
 
+@pytest.mark.slow
 def test_all_by_one_command_the_same_bytes_again(results, drawn, tmp_path, capsys):
     assert run(["--results", str(results), "--figures", str(tmp_path)]) == 0
     names = sorted(os.listdir(tmp_path))
@@ -112,6 +115,7 @@ def test_all_by_one_command_the_same_bytes_again(results, drawn, tmp_path, capsy
     assert all(f"{name}: " in said for name in FIGURES)
 
 
+@pytest.mark.slow
 def test_missing_records_name_the_command_and_the_rest_is_drawn(tmp_path, capsys):
     assert run(["--results", str(tmp_path / "none"), "--figures", str(tmp_path / "figures")]) == 1
     said = capsys.readouterr().err
@@ -134,6 +138,7 @@ def words_of(name, sim, words, folder, monkeypatch):
     return " ".join(figures[0]._suptitle.get_text().split()), figures[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -154,6 +159,7 @@ def test_the_printed_equation_is_named_as_such(tmp_path, monkeypatch):
     assert verdict.startswith("Eq. (27) as printed is NOT autograd's gradient")
 
 
+@pytest.mark.slow
 def test_one_depth_gives_neither_a_crossover_nor_a_power(tmp_path, monkeypatch):
     words = "--data random --width 3 --depths 300 --seeds 3 --points 6 --largest 30"
     verdict, _ = words_of("crossover", "rough_layers", words, tmp_path, monkeypatch)
@@ -163,6 +169,7 @@ def test_one_depth_gives_neither_a_crossover_nor_a_power(tmp_path, monkeypatch):
     assert all(len(line.get_xdata()) > 1 for line in figure.axes[0].lines if line.get_linestyle() == "-")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_legend_names_each_thing_once(name, drawn):
     for legend in drawn[1][name].legends:
@@ -170,6 +177,7 @@ def test_a_legend_names_each_thing_once(name, drawn):
         assert len(set(labels)) == len(labels)
 
 
+@pytest.mark.slow
 def test_no_command_is_named_that_would_not_help(results, tmp_path, capsys):
     (tmp_path / "figures").write_text("a file in place of the folder")
     words = ["--results", str(results), "--figures", str(tmp_path / "figures")]
@@ -184,6 +192,7 @@ def test_unknown_figure(capsys):
     assert capsys.readouterr().err.rstrip().endswith("; did you mean decay?")
 
 
+@pytest.mark.slow
 def test_a_lost_cell_is_noticed(results, tmp_path, capsys):
     import shutil
 

@@ -40,6 +40,7 @@ def toy(name):
     return importlib.import_module(f"sims.{name}").TOY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIMS)
 def test_toy_run_resumes_with_nothing_and_says_the_same(name, tmp_path, capsys):
     first = run(name, toy(name), tmp_path)
@@ -125,6 +126,7 @@ def test_a_cell_that_fails_leaves_no_verdict(name, tmp_path, capsys, monkeypatch
     assert re.match(r"no verdict: \d+ of \d+ cells are missing; run the same command again", said[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -147,6 +149,7 @@ def test_slopes_of_the_models_of_the_paper(words, tmp_path, capsys):
     assert before[-1].startswith(("supported", "NOT SUPPORTED", "no verdict"))
 
 
+@pytest.mark.slow
 def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
     """False twin: q and C doubled, at the start and in training."""
     from dlinear.bridge.angles import theorem_d
@@ -233,6 +236,7 @@ def test_a_bound_that_is_too_small_is_noticed(tmp_path, monkeypatch, capsys):
     assert 0 < count < share["sin2"].size
 
 
+@pytest.mark.slow
 def test_spawned_workers_give_the_same_numbers(tmp_path):
     words = "--data random --width 3 --depths 100 --seeds 2 --points 5 --ensembles smooth mixed"
     command = [sys.executable, "-m", "sims.cubic_decay", *words.split(), "--workers", "2"]

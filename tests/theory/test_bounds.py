@@ -370,6 +370,7 @@ def _small_c_deep():
         yield type(plus)(plus.deviations, -np.eye(n), c, 0, "plus identity", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(TWINS))
 def test_false_twin_fails(name):
     route, places, formula = TWINS[name]
@@ -387,6 +388,7 @@ def test_false_twin_fails(name):
     assert fails_somewhere(route, places, formula, nets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -189,6 +189,7 @@ def test_interval_ends_are_the_extreme_horizons():
     assert costs.optimal_horizon(10, 2.0, 3.0, 0.0) == 10
 
 
+@pytest.mark.slow
 def test_optimal_horizon_is_stationary():
     T, h, c, a, b, w = sympy.symbols("T h c a b w", positive=True)
     slope = sympy.diff(costs.horizon_objective(T, h, c, a, b, w), h)

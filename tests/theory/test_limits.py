@@ -142,6 +142,7 @@ def test_gradient_energy_is_the_integral_of_the_definition():
 # ---------------------------------------------------------------- Theorem B
 
 
+@pytest.mark.slow
 @given(st.floats(-3, 3), st.floats(-3, 3))
 def test_one_dimension_is_lemma_c5(c, y):
     if min(abs(np.exp(c) - y), abs(2 * np.exp(c) - y)) < 1e-2 * np.exp(c):
@@ -150,6 +151,7 @@ def test_one_dimension_is_lemma_c5(c, y):
     assert got == pytest.approx(float(scalar.constant(c, y)), rel=1e-9, abs=1e-20)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 def test_commuting_case(seed):
     rng = np.random.default_rng(seed)
@@ -221,6 +223,7 @@ def test_rough_constants_with_mean():
     assert state.cubic == pytest.approx(got.cubic, rel=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["1/T", "1/sqrt(T)"])
 def test_theorem_c_prefactor_by_simulation(scale):
     """Mean of sin^2 over its law, over seeds: 1 within four standard errors (and a loose absolute band)."""

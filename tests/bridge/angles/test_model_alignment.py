@@ -30,6 +30,7 @@ def slow_angle(found, true):
     return 1 - cos**2, cos, float(a.norm() / b.norm())
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     kinds=st.lists(
@@ -80,6 +81,7 @@ def linear_case(depth, dtype, layers="smooth", size=0.5):
     return net, phi, blocks, x, lambda z: ((z - y) ** 2).sum() / (2 * len(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", ["smooth", "rough"])
 def test_linear_blocks_give_the_theorys_angle(layers):
     """Down to sin^2 of 1e-9 and below, where 1 - cos^2 keeps no digit: two independent ways."""
@@ -101,6 +103,7 @@ def test_float32_has_no_floor():
     np.testing.assert_allclose(found.sin2, wanted.sin2, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_the_order_of_a_linear_stack_is_fitted():
     *_, blocks, x, loss_fn = linear_case(300, torch.float32)
     fit = dlinear.fit_decay(alignment(blocks, x, loss_fn, 300 - np.arange(1, 25)))

@@ -61,6 +61,7 @@ def test_the_probe_predicts_from_the_law_of_the_layers_at_the_start_alone():
     assert math.isnan(later["residual"])
 
 
+@pytest.mark.slow
 def test_training_follows_theorem_d():
     """sin^2 at one horizon over training, as the residual falls: the prediction goes with it."""
     split = whitened("linear", 30, 3)

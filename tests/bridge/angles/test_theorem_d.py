@@ -166,6 +166,7 @@ def test_gradient_square_counts_the_blocks_alone(whitened):
 CASES = [(a, layers) for layers in ("smooth", "rough") for a in ("identity", "tanh", "relu", "gelu")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "layers"), CASES)
 def test_theorem_d_holds(whitened, activation, layers):
     """Measured over predicted, against Theorem D and against a false twin (another order)."""

@@ -45,6 +45,7 @@ def batch(samples=SAMPLES):
 # --- memory -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_memory_of_forty_blocks_grows_by_a_line():
     """Printed with -s: bytes against h, R^2, and the share of back-propagation that h = 4 takes."""
     blocks, (x, loss_fn) = mlp(40), batch()
@@ -65,6 +66,7 @@ def test_the_memory_of_forty_blocks_grows_by_a_line():
         assert fit.slope == pytest.approx(UNIT, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("h", range(1, 10))
 def test_saved_bytes_exactly(h):
     """The h blocks' outputs and the first one's input; not the batch, the targets and the parameters."""
@@ -74,6 +76,7 @@ def test_saved_bytes_exactly(h):
     assert found.gradients == sum(p.numel() for p in blocks.parameters()) * 4
 
 
+@pytest.mark.slow
 def test_saved_bytes_are_a_peak_not_a_sum():
     blocks, (x, loss_fn) = mlp(9), batch()
     assert step_memory(method("accumulate-4"), blocks, x, loss_fn).saved == 9 * UNIT // 4
@@ -96,6 +99,7 @@ def test_views_of_one_storage_count_once():
     assert found.saved == 16 * 16 * 4
 
 
+@pytest.mark.slow
 def test_checkpointing_is_not_flattered():
     """Its recomputed segments escape the saved-tensor hooks: None there, and in full in the activations."""
     blocks, (x, loss_fn) = mlp(36), batch()
@@ -124,6 +128,7 @@ def allocator_peak(step):
     return max(np.cumsum([size for _, size in sorted(found)]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [("backprop", 0.02), ("horizon-4", 0.1), ("checkpoint", 0.1), ("accumulate-4", 0.02), ("loco-3", 0.1),

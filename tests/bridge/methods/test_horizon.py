@@ -25,6 +25,7 @@ EXACT = 1e-12  # of the largest entry, float64
 STACKS = {"count": 0, "worst": 0.0}
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=9),
@@ -408,6 +409,7 @@ def test_mixed_dtypes():
             assert torch.equal(found[p], g)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_compiled_blocks():
     blocks, x, y = stack_of(("residual",) * 5, 0), batch(0), batch(1)

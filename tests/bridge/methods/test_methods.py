@@ -261,6 +261,7 @@ CRITERIA = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     samples=st.integers(1, 13),
@@ -438,6 +439,7 @@ def projections(count, tangents, wrong=None):
     return torch.tensor(found, dtype=torch.float64).numpy()
 
 
+@pytest.mark.slow
 def test_forward_gradient_is_unbiased_and_averaging_narrows_it():
     """Along dL the estimate is |dL|^2 chi^2_1: mean 1, variance 2, over K tangents 2/K. 99.9 % intervals."""
     one, four = projections(1500, 1), projections(400, 4)

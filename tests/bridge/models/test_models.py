@@ -203,6 +203,7 @@ def test_peft_is_needed_by_lora_alone(monkeypatch):
     model("vit", task, lora_rank=0, **knobs)
 
 
+@pytest.mark.slow
 def test_the_zoo_is_imported_when_it_is_asked_for():
     code = "import sys, dlinear.bridge.models; print('transformers' in sys.modules, 'peft' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -580,6 +581,7 @@ def test_images_of_another_size_are_resized_by_the_first_block():
     assert stack.blocks[0](torch.rand(2, 3, 32, 32)).shape[-1] == 16
 
 
+@pytest.mark.slow
 def test_the_full_sizes_are_the_published_ones():
     """25,557,032 and 86,567,656 parameters with 1000 classes (He et al. 2016; Dosovitskiy et al. 2021)."""
     pytest.importorskip("transformers")

@@ -532,6 +532,7 @@ def handlers():
         return [signal.getsignal(number) == signal.SIG_DFL for number in (signal.SIGTERM,)]
 
 
+@pytest.mark.slow
 def test_a_process_of_a_pool_ends_when_its_parent_says_so():
     """Else each worker of an interrupted sweep would finish its step and tell the user to pass a folder."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -565,6 +566,7 @@ def children(tmp_path_factory):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_a_killed_process_goes_on_with_the_same_numbers(whole, children):
     folder, process = children["kill"]
@@ -579,6 +581,7 @@ def test_a_killed_process_goes_on_with_the_same_numbers(whole, children):
     assert weights(folder) == weights(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_terminated_process_keeps_its_steps(whole, children):
     folder, process = children["terminate"]
