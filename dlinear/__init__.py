@@ -8,7 +8,7 @@ from dlinear import errors
 from dlinear.analysis.decay import DecayFit, fit_decay
 from dlinear.data import datasets
 from dlinear.data.tasks import Task, whitened_task
-from dlinear.engine import Engine
+from dlinear.engine import Engine, HorizonRule
 from dlinear.engine.alignment import alignment
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.engine.gradients import horizon_gradients
@@ -32,6 +32,7 @@ __all__ = [
     "DenseNetwork",
     "Engine",
     "GaussianNetwork",
+    "HorizonRule",
     "MixedNetwork",
     "Network",
     "OrthogonalNetwork",

@@ -4,5 +4,6 @@ from dlinear.engine.angle import AlignmentProfile
 from dlinear.engine.backends import backend_for
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
+from dlinear.engine.rule import HorizonRule
 
-__all__ = ["AlignmentProfile", "Engine", "Threads", "backend_for"]
+__all__ = ["AlignmentProfile", "Engine", "HorizonRule", "Threads", "backend_for"]

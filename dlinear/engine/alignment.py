@@ -17,6 +17,7 @@ from dlinear.checks import as_horizons
 from dlinear.engine.all_horizons.triangle import all_inner_products
 from dlinear.engine.angle import AlignmentProfile, profile_of
 from dlinear.engine.options import Engine
+from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import explain_overflow
 from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.engine.vanishing import vanishing
@@ -31,6 +32,7 @@ def alignment(
     *,
     undefined: Literal["raise", "nan"] = "raise",
     engine: Engine | None = None,
+    rule: HorizonRule = PLAIN,
 ) -> AlignmentProfile:
     """sin^2 and cos of the angle between g_h and g_T at each horizon.
 
@@ -50,6 +52,7 @@ def alignment(
             (T = 1 has none).
         undefined: what to do where g_T or g_h is zero, so that there is no angle: "raise", or "nan" and
             say so in `AlignmentProfile.undefined`.
+        rule: which signal reaches a layer: the plain horizon, anchored, rollouts, strides (`HorizonRule`).
         engine: backend, threads or processes, memory (default: numpy, on the cores of this process).
 
     Raises:
@@ -64,10 +67,10 @@ def alignment(
     engine = engine or Engine()
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
         if every:
-            found = all_inner_products(net, phi, engine)
+            found = all_inner_products(net, phi, engine, rule)
         else:
-            found = inner_products(net, phi, (net.depth - asked).tolist(), engine)
+            found = inner_products(net, phi, (net.depth - asked).tolist(), engine, rule)
         if not all(math.isfinite(one.true) for one in found.values()):
             explain_overflow(net, engine)
-        zero = vanishing(net, phi, found, engine)
+        zero = vanishing(net, phi, found, engine, rule)
     return profile_of(net.depth, asked, found, engine.backend.eps, undefined, zero)

@@ -43,6 +43,12 @@ class Backend(Protocol):
     def squares(self, layers: Array) -> np.ndarray:
         """Squared Frobenius norm of each matrix, as numpy float64."""
 
+    def scaled(self, layers: Array, factors: np.ndarray) -> Array:
+        """Each matrix times its factor."""
+
+    def suffix_sums(self, layers: Array, after: Array) -> Array:
+        """after + layers[t] + ... + layers[k - 1] for t = 0..k, (k + 1, n, n)."""
+
     def numpy(self, values: Array) -> np.ndarray:
         """As numpy float64."""
 
@@ -82,6 +88,18 @@ class NumpyBackend:
         """Squared Frobenius norm of each matrix, as numpy float64."""
         norms: np.ndarray = np.einsum("kij,kij->k", layers, layers)
         return norms.astype(np.float64, copy=False)
+
+    def scaled(self, layers: Array, factors: np.ndarray) -> Array:
+        """Each matrix times its factor."""
+        return layers * factors.astype(self.precision)[:, None, None]
+
+    def suffix_sums(self, layers: Array, after: Array) -> Array:
+        """after + layers[t] + ... + layers[k - 1] for t = 0..k, (k + 1, n, n)."""
+        out = self.empty(len(layers) + 1, *layers.shape[1:])
+        out[-1] = after
+        np.cumsum(layers[::-1], axis=0, out=out[-2::-1])
+        out[:-1] += after
+        return out
 
     def numpy(self, values: Array) -> np.ndarray:
         """As numpy float64."""
@@ -133,6 +151,15 @@ class TorchBackend:
     def squares(self, layers: Array) -> np.ndarray:
         """Squared Frobenius norm of each matrix, as numpy float64."""
         return self.numpy((layers * layers).sum(dim=(1, 2)))
+
+    def scaled(self, layers: Array, factors: np.ndarray) -> Array:
+        """Each matrix times its factor."""
+        return layers * self.array(np.asarray(factors, dtype=np.float64))[:, None, None]
+
+    def suffix_sums(self, layers: Array, after: Array) -> Array:
+        """after + layers[t] + ... + layers[k - 1] for t = 0..k, (k + 1, n, n)."""
+        sums = _torch().flip(_torch().cumsum(_torch().flip(layers, (0,)), 0), (0,))
+        return _torch().cat([sums + after, after[None]])
 
     def numpy(self, values: Array) -> np.ndarray:
         """As numpy float64."""

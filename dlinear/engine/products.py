@@ -215,6 +215,38 @@ def block_totals(blocks: Array) -> Array:
     return blocks[:, 0]
 
 
+def windows_to_grid(
+    deviations: Array, ends: np.ndarray, length: int, stride: int, backend: Backend | None = None
+) -> Array:
+    """W_i^{ends[i]} for i = 0..len(ends)-1; ends[i] is the first point of a grid at or after i + length.
+
+    Grid points are `stride` apart. With p = end - length the last start of a grid point, a window is
+    W_p^{p + length} W_i^p: the fixed windows at the p, and the products up to the next p, all groups at once
+    or, when they are few and long, one after another.
+    """
+    be = backend or NumpyBackend()
+    if stride == 1 or not len(ends):
+        return windows(deviations[: len(ends) + length - 1] if len(ends) else deviations[:0], length, be)
+    n = deviations.shape[-1]
+    lasts = np.unique(ends) - length  # p of each group
+    fixed = windows(deviations, length, be)[lasts]
+    out = be.empty(len(ends), n, n)
+    if len(lasts) >= stride:
+        for back in range(stride):
+            starts = lasts - back
+            inside = np.flatnonzero((starts >= 0) & (starts < len(ends)))
+            out[starts[inside]] = fixed[inside]
+            fixed = fixed + fixed @ deviations[np.maximum(starts - 1, 0)]
+        return out
+    start = 0
+    for p, window in zip(lasts, fixed, strict=True):
+        stop = min(int(p) + 1, len(ends))  # starts of this group; those of the last one may lie beyond
+        ahead = Chunk(deviations[start : int(p)], be).costates(window.mT)[: stop - start]
+        out[start:stop] = ahead.mT
+        start = stop
+    return out
+
+
 def windows(deviations: Array, length: int, backend: Backend | None = None) -> Array:
     """W_t^{t+length} for t = 0..k-length, shape (k-length+1, n, n), 0 <= length <= k.
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from dlinear.engine.angle import HORIZON_GRADIENT_ZERO, TRUE_GRADIENT_ZERO, InnerProducts
 from dlinear.engine.options import Engine
+from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.networks.philox import standard_normals
 from dlinear.networks.protocol import Layers, Matrix, Network, read_layers
@@ -53,7 +54,11 @@ class Changed:
 
 
 def vanishing(
-    net: Network, phi: Matrix, found: Mapping[int, InnerProducts], engine: Engine
+    net: Network,
+    phi: Matrix,
+    found: Mapping[int, InnerProducts],
+    engine: Engine,
+    rule: HorizonRule = PLAIN,
 ) -> dict[int, str]:
     """The shortfalls at which a gradient is zero to working precision, and which one it is."""
     small = min(0.01, SMALL * engine.backend.eps)
@@ -63,7 +68,7 @@ def vanishing(
     size = CHANGE * engine.backend.eps
     n = net.width
     target = phi * (1 + size * standard_normals(0, _TARGET, 0, n * n).reshape(n, n))
-    again = inner_products(Changed(net, size), target, sorted(wanted), engine)
+    again = inner_products(Changed(net, size), target, sorted(wanted), engine, rule)
     zero: dict[int, str] = {}
     for m, reasons in wanted.items():
         for reason in reasons:

@@ -36,6 +36,7 @@ from dlinear.theory.propagation import (
 __all__ = [
     "DecayConstants",
     "DepthLimit",
+    "anchored_constant",
     "constants_of",
     "crossover",
     "cubic_constant",
@@ -103,6 +104,23 @@ def cubic_constant(path: MatrixPath, phi: ArrayLike, *, breaks: Sequence[float] 
         UndefinedAngleError: R = 0.
     """
     return constants_of(depth_limit(path, phi, breaks=breaks)).cubic
+
+
+def anchored_constant(path: MatrixPath, phi: ArrayLike, *, breaks: Sequence[float] = ()) -> float:
+    """Theorem E1, smooth layers: lim sin^2/(1 - h/T)^3 = ||X^T A(1)^T R||_F^2/(3N) of the anchored horizon.
+
+    `cubic_constant` without the term A X: numerator and N both fall as ||R||^2, so that the constant stays
+    bounded while a network is trained.
+
+    Args:
+        path, phi, breaks: as in `cubic_constant`.
+
+    Raises:
+        ShapeError, NonFiniteError, UndefinedAngleError: as `cubic_constant`.
+    """
+    limit = depth_limit(path, phi, breaks=breaks)
+    change = limit.x.T @ limit.last.T @ limit.residual
+    return float(np.sum(change**2)) / (3 * limit.energy)
 
 
 def rough_constants(

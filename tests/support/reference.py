@@ -5,6 +5,8 @@ deviations: (T, n, n) array, W(t) = I + deviations[t]; phi: (n, n); horizon: h i
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 
@@ -77,7 +79,46 @@ def sin2(deviations, phi, horizon):
     return 1 - (a @ b) ** 2 / ((a @ a) * (b @ b))
 
 
-def alignment_60(deviations, phi, horizon):
+def grid_end(depth, t, horizon, stride):
+    """The first of T, T - stride, T - 2 stride, ... at or after t + h."""
+    grid = range(depth, 0, -stride)
+    return min(s for s in grid if s >= min(t + horizon, depth))
+
+
+def coarse(deviations, s, rule):
+    """S_s, layer by layer: runs of the unseen layers with lengths that differ by at most 1, the last run
+    shortest.
+    """
+    depth, width, _ = deviations.shape
+    unseen = list(range(s, depth))
+    product, eye = np.eye(width), np.eye(width)
+    if not rule.runs:
+        return product
+    cuts = [depth - r * len(unseen) // rule.runs for r in range(rule.runs, -1, -1)]
+    for start, stop in itertools.pairwise(cuts):
+        some = deviations[start:stop]
+        if not len(some):
+            continue
+        middle = (some[(len(some) - 1) // 2] + some[len(some) // 2]) / 2
+        sample = {"average": some.mean(0), "start": some[0], "middle": middle, "end": some[-1]}[rule.sampling]
+        product = (eye + rule.shrink * len(some) * sample) @ product
+    return product
+
+
+def rule_gradients(deviations, phi, horizon, rule):
+    """g of any rule: the signal S^T (S P_s - Phi), or S^T R, at the end of the window, pulled back."""
+    depth = len(deviations)
+    residual = state(deviations, depth) - phi
+    layers = []
+    for t in range(depth):
+        s = grid_end(depth, t, horizon, rule.stride)
+        tail = coarse(deviations, s, rule)
+        signal = tail.T @ (residual if rule.anchored else tail @ state(deviations, s) - phi)
+        layers.append(window(deviations, t + 1, s).T @ signal @ state(deviations, t).T)
+    return np.array(layers)
+
+
+def alignment_60(deviations, phi, horizon, rule=None):
     """sin^2(theta_h) as an mpf with at least 60 correct digits; the given float64 numbers count as exact.
 
     Eq. (27') in ball arithmetic: the precision doubles until the ball's relative radius is below 1e-60, so
@@ -93,7 +134,7 @@ def alignment_60(deviations, phi, horizon):
     precision = 320
     while precision <= 20480:
         with flint.ctx.workprec(precision):
-            ball = _sin2_ball(flint, deviations, phi, horizon)
+            ball = _sin2_ball(flint, deviations, phi, horizon, rule)
             if ball is not None and ball.rel_accuracy_bits() > 200:  # 60 digits are 199.3 bits
                 with mpmath.workprec(precision):
                     mantissa, exponent = ball.mid().man_exp()
@@ -102,19 +143,27 @@ def alignment_60(deviations, phi, horizon):
     raise ZeroDivisionError("g_h or g_T vanishes, or they are exactly parallel: no relative accuracy")
 
 
-def _sin2_ball(flint, deviations, phi, horizon):
+def _sin2_ball(flint, deviations, phi, horizon, rule):
     """sin^2(theta_h) as a ball at the working precision, None where a gradient may vanish."""
     depth, width, _ = deviations.shape
     eye = flint.arb_mat([[int(i == j) for j in range(width)] for i in range(width)])
-    weights = [eye + flint.arb_mat(layer.tolist()) for layer in deviations]
+    layers = [flint.arb_mat(layer.tolist()) for layer in deviations]
+    weights = [eye + layer for layer in layers]
     target = flint.arb_mat(np.asarray(phi).tolist())
     states = [eye]
-    for layer in weights:
-        states.append(layer * states[-1])
+    for weight in weights:
+        states.append(weight * states[-1])
+
+    def signal(s):
+        if rule is None or s == depth:
+            return states[s] - target
+        tail = _coarse_ball(flint, layers, s, rule, eye)
+        ends = states[depth] - target if rule.anchored else tail * states[s] - target
+        return tail.transpose() * ends
 
     def gradient(t, h):
-        s = window_end(depth, t, h)
-        back = states[s] - target
+        s = window_end(depth, t, h) if rule is None or h == depth else grid_end(depth, t, h, rule.stride)
+        back = signal(s)
         for k in range(s - 1, t, -1):
             back = weights[k].transpose() * back
         return (back * states[t].transpose()).entries()
@@ -127,3 +176,24 @@ def _sin2_ball(flint, deviations, phi, horizon):
         bb += sum((y * y for y in b), flint.arb(0))
     product = aa * bb
     return None if product.contains(0) else (product - ab * ab) / product
+
+
+def _coarse_ball(flint, layers, s, rule, eye):
+    """`coarse` in balls."""
+    depth, product = len(layers), eye
+    count = depth - s
+    for r in range(rule.runs, 0, -1):
+        start, stop = depth - r * count // rule.runs, depth - (r - 1) * count // rule.runs
+        some = layers[start:stop]
+        if not some:
+            continue
+        total = {
+            "average": lambda some=some: sum(some[1:], some[0]),
+            "start": lambda some=some: some[0] * len(some),
+            "end": lambda some=some: some[-1] * len(some),
+            "middle": lambda some=some: (
+                (some[(len(some) - 1) // 2] + some[len(some) // 2]) * (flint.arb(len(some)) / 2)
+            ),
+        }[rule.sampling]()
+        product = (eye + total * flint.arb(rule.shrink)) * product
+    return product

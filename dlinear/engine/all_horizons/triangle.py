@@ -24,8 +24,10 @@ from dlinear.engine.all_horizons.fft_blocks import Channels, by_fft
 from dlinear.engine.all_horizons.pair_blocks import Diagonals, Ends, Starts, TileArrays, by_pairs
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.options import Engine, local_map
-from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.reduction import rescaled
+from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.networks.protocol import Matrix, Network
 
@@ -84,11 +86,13 @@ def blocks(edges: list[int], fft_from: float) -> Iterator[PairBlock]:
     yield from halves(0, len(edges) - 1)
 
 
-def all_inner_products(net: Network, phi: Matrix, engine: Engine) -> dict[int, InnerProducts]:
+def all_inner_products(
+    net: Network, phi: Matrix, engine: Engine, rule: HorizonRule = PLAIN
+) -> dict[int, InnerProducts]:
     """The inner products of every shortfall 1..T-1."""
     depth = net.depth
     tile = max(1, min(_TILE, engine.chunk_layers(net), -(-depth // 2)))
-    at_edges = EdgeProducts(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2))
+    at_edges = EdgeProducts(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2), rule, 1)
     doubtful: list[int] = []
 
     def sums() -> dict[int, InnerProducts]:
@@ -101,7 +105,7 @@ def all_inner_products(net: Network, phi: Matrix, engine: Engine) -> dict[int, I
         return {m: one for m, (one, *_) in found.items()}
 
     found = rescaled(at_edges, sums)
-    return found | inner_products(net, phi, doubtful, engine)
+    return found | inner_products(net, phi, doubtful, engine, rule)
 
 
 def _doubtful(found: dict[int, tuple[InnerProducts, float, float]]) -> Iterator[int]:
@@ -114,6 +118,14 @@ def _doubtful(found: dict[int, tuple[InnerProducts, float, float]]) -> Iterator[
             exact = numerator <= TOLERANCE * one.numerator and truncated <= TOLERANCE * one.truncated
             if one.cancels or not exact:
                 yield m
+
+
+def _within(values: np.ndarray, stride: int) -> np.ndarray:
+    """values[h] + ... + values[h + stride - 1], as far as there are: the windows of horizon h."""
+    out = values.copy()
+    for more in range(1, min(stride, len(values))):
+        out[:-more] += values[more:]
+    return out
 
 
 class Triangle:
@@ -150,17 +162,21 @@ class Triangle:
         # true = sum of all ||g_T(t)||^2, rest[m] = sum over t >= m
         squares = np.concatenate(norms)
         true, rest = math.fsum(squares), np.append(np.cumsum(squares[::-1])[::-1], 0.0)
+        names = ("cross", "square", "cross_error", "square_error")
+        found = {
+            name: _within(getattr(total, name)[: self.depth - 1], at_edges.rule.stride) for name in names
+        }
         return {
             (m := self.depth - h): (
                 InnerProducts(
                     true,
-                    float(rest[m]),
-                    float(total.cross[h - 1]),
-                    float(total.square[h - 1]),
+                    float(rest[at_edges.blind(m)]),
+                    float(found["cross"][h - 1]),
+                    float(found["square"][h - 1]),
                     residual=at_edges.residual_norm,
                 ),
-                float(total.cross_error[h - 1]),
-                float(total.square_error[h - 1]),
+                float(found["cross_error"][h - 1]),
+                float(found["square_error"][h - 1]),
             )
             for h in range(1, self.depth)
         }
@@ -181,7 +197,9 @@ class Triangle:
         layers, at = at_edges.layers(*chunk), at_edges.index(chunk[0])
         states = layers.states(at_edges.states[at])
         gradients = layers.costates(self.costates[at + 1])[1:] @ states[:-1].mT
-        terms = tail_terms(at_edges, layers, *chunk)[:-1]
+        terms = signal_terms(at_edges, layers, *chunk)[:-1]
+        if (stride := at_edges.rule.stride) > 1:  # no loss is taken off the grid
+            terms = at_edges.engine.backend.scaled(terms, (self.depth - np.arange(*chunk)) % stride == 0)
         return TileArrays(chunk[0], *(numpy(x) for x in (layers.layers, states[:-1], gradients, terms)))
 
     def _tile(self, chunk: tuple[int, int]) -> tuple[np.ndarray, Diagonals]:

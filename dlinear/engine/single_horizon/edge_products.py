@@ -20,6 +20,8 @@ import numpy as np
 from dlinear.engine.backends import Array
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose
+from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.single_horizon.edge_suffixes import EdgeSuffixes
 from dlinear.errors import NonFiniteError
 from dlinear.networks.protocol import Matrix, Network, check_finite
 from dlinear.optional import needed
@@ -40,9 +42,17 @@ class EdgeProducts:
         scale: power of two that all gradients are multiplied by, so that their squares stay in float64.
     """
 
-    def __init__(self, net: Network, phi: Matrix, inner_edges: Iterable[int], engine: Engine) -> None:
+    def __init__(
+        self,
+        net: Network,
+        phi: Matrix,
+        inner_edges: Iterable[int],
+        engine: Engine,
+        rule: HorizonRule = PLAIN,
+        first_end: int = 0,
+    ) -> None:
         _reuse_memory()
-        self.net, self.phi, self.engine, self.scale = net, phi, engine, 1.0
+        self.net, self.phi, self.engine, self.rule, self.scale = net, phi, engine, rule, 1.0
         grid = range(0, net.depth, engine.chunk_layers(net))
         self.edges = sorted({*grid, *inner_edges, net.depth})
         self._position = {edge: i for i, edge in enumerate(self.edges)}
@@ -65,6 +75,7 @@ class EdgeProducts:
         for deviation in reversed(deviations):
             self.tails.append(compose(self.tails[-1], deviation))
         self.tails.reverse()
+        self.suffixes = EdgeSuffixes(self, first_end) if rule.runs else None
         self.residual = self._residual(be.numpy(self.states[-1]), be.numpy(self.tails[0]))
 
     def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
@@ -88,6 +99,15 @@ class EdgeProducts:
         if not 0 < largest < math.inf:
             return largest
         return float(np.linalg.norm(self.residual / largest)) * largest * self.scale
+
+    def blind(self, m: int) -> int:
+        """How many layers, the first ones, do not see the end of the network at shortfall m."""
+        return self.rule.blind_layers(self.net.depth, self.net.depth - m)
+
+    def ends(self, m: int, start: int, stop: int) -> np.ndarray:
+        """s for the layers start..stop-1 at shortfall m."""
+        found: np.ndarray = self.rule.ends(self.net.depth, self.net.depth - m, np.arange(start, stop))
+        return found
 
     def index(self, edge: int) -> int:
         """Position of an edge."""
@@ -172,22 +192,3 @@ def explain_overflow(net: Network, engine: Engine) -> None:
         "every layer is finite but their products leave the range of float64; "
         "make the deviations smaller (the theory takes ||D||_2 <= c/T)"
     )
-
-
-def tail_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -> Array:
-    """Y_s = E_s P_s + E_s^T R at the boundaries s = start..stop of a chunk, times the scale.
-
-    Near Phi = 2I the two terms cancel. Where P stays near I they are therefore added in the order of size,
-    Y_s = (E_s - E_s^T) + E_s^T (2I - Phi) + E_s (P_s - I) + E_s^T (P_T - I), each factor with its own digits.
-    """
-    be, first = at_edges.engine.backend, at_edges.index(start)
-    tails = layers.suffix_deviations(at_edges.tails[at_edges.index(stop)])  # E_s
-    if at_edges.near_identity:  # the second form
-        terms = tails - tails.mT
-        terms += tails.mT @ be.array(2 * np.eye(at_edges.net.width) - at_edges.phi)
-        terms += tails @ layers.prefix_deviations(at_edges.deviations[first]) + tails.mT @ at_edges.tails[0]
-    else:  # the definition
-        terms = tails @ layers.states(at_edges.states[first])
-        terms += tails.mT @ be.array(at_edges.residual)
-    terms *= at_edges.scale
-    return terms

@@ -11,9 +11,11 @@ import numpy as np
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.backends import Array
 from dlinear.engine.options import Engine, local_map
-from dlinear.engine.products import Chunk, windows
-from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.products import Chunk, windows_to_grid
+from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
+from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.networks.protocol import Matrix, Network
 
 ARRAYS = 6  # of the size of the layers, in memory at once
@@ -25,10 +27,10 @@ def in_memory_bytes(net: Network) -> int:
 
 
 def inner_products_in_memory(
-    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
+    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine, rule: HorizonRule = PLAIN
 ) -> dict[int, InnerProducts]:
     """The inner products of shortfalls in 0..T-1; needs `in_memory_bytes`."""
-    at_edges = EdgeProducts(net, phi, (), engine)
+    at_edges = EdgeProducts(net, phi, (), engine, rule, net.depth - max(shortfalls))
     near = [m for m in shortfalls if m <= net.depth // 2]
 
     def sums() -> dict[int, InnerProducts]:
@@ -59,10 +61,17 @@ class LayerArrays:
             self.states[here] = states
             # g_T(t) = (W_{t+1}^T)^T R P_t^T
             be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
-            self.terms[here] = tail_terms(at_edges, layers, *chunk)[:-1]
+            self.terms[here] = signal_terms(at_edges, layers, *chunk)[:-1]
 
         local_map(at_edges.engine).map(fill, at_edges.chunks(0, depth), "all layers")
         self.terms[depth] = 0
+
+    def at_ends(self, values: Array, m: int, layers: slice, first: int) -> Array:
+        """values[s - first] at the ends s of the windows of some layers; a view where s is consecutive."""
+        if self.at_edges.rule.stride == 1:
+            start = layers.start + self.at_edges.net.depth - m - first
+            return values[start : start + layers.stop - layers.start]
+        return values[self.at_edges.ends(m, layers.start, layers.stop) - first]
 
 
 class NearInMemory:
@@ -81,9 +90,8 @@ class NearInMemory:
         arrays, (start, stop) = self.arrays, chunk
 
         def delta_of(m: int) -> Array:
-            here = slice(start, max(start, min(stop, m)))
-            first = start + len(self.z) - m  # s - p for s = t + h, h = T - m, of the first layer
-            z = self.z[first : first + here.stop - start]
+            here = slice(start, max(start, min(stop, arrays.at_edges.blind(m))))
+            z = arrays.at_ends(self.z, m, here, arrays.at_edges.net.depth - len(self.z))
             return self.left[here] @ z @ arrays.states[here].mT
 
         return arrays.gradients[start:stop], delta_of
@@ -94,16 +102,16 @@ class FarInMemory:
 
     def __init__(self, arrays: LayerArrays, m: int) -> None:
         self.at_edges, self.arrays = arrays.at_edges, arrays
-        self.horizon = arrays.at_edges.net.depth - m
-        self.windows = windows(arrays.layers[1:], self.horizon - 1, arrays.at_edges.engine.backend)
+        ends = arrays.at_edges.ends(m, 0, arrays.at_edges.blind(m))
+        h, rule, be = arrays.at_edges.net.depth - m, arrays.at_edges.rule, arrays.at_edges.engine.backend
+        self.windows = windows_to_grid(arrays.layers[1:], ends - 1, h - 1, rule.stride, be)
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        arrays, (start, stop), h = self.arrays, chunk, self.horizon
+        arrays, (start, stop) = self.arrays, chunk
 
         def delta_of(m: int) -> Array:
-            stop_here = max(start, min(stop, m))
-            back = self.windows[start:stop_here].mT @ arrays.terms[start + h : stop_here + h]
-            return back @ arrays.states[start:stop_here].mT
+            here = slice(start, max(start, min(stop, arrays.at_edges.blind(m))))
+            return self.windows[here].mT @ arrays.at_ends(arrays.terms, m, here, 0) @ arrays.states[here].mT
 
         return arrays.gradients[start:stop], delta_of

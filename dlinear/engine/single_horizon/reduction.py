@@ -40,9 +40,9 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
         gradient, delta_of = slices.visit(chunk)
         true, rows = dot(gradient, gradient), []
-        norms = squares(gradient) if chunk[0] < max(shortfalls) else None
+        norms = squares(gradient) if chunk[0] < at_edges.blind(max(shortfalls)) else None
         for m in shortfalls:
-            if norms is None or chunk[0] >= m:  # delta = 0 here
+            if norms is None or chunk[0] >= at_edges.blind(m):  # delta = 0 here
                 rows.append((true, 0.0, 0.0))
                 continue
             minus_delta = delta_of(m)
@@ -77,9 +77,11 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
                 rows.append((float(parted), dot(below - minus_delta, below)))
             return rows
 
-        sums = at_edges.engine.team.map(part, [c for c in chunks if c[0] < max(again)], "gradients again")
+        sums = at_edges.engine.team.map(
+            part, [c for c in chunks if c[0] < at_edges.blind(max(again))], "gradients again"
+        )
         for i, m in enumerate(again):
-            # Over the layers t >= m, where delta = 0, they are k^2 ||g_T||^2 and ||g_T||^2.
+            # Over the layers where delta = 0, they are k^2 ||g_T||^2 and ||g_T||^2.
             rest = found[m].rest
             parted = shares[m] ** 2 * rest + math.fsum(rows[i][0] for rows in sums)
             found[m] = replace(found[m], parted=parted, direct=rest + math.fsum(rows[i][1] for rows in sums))

@@ -14,40 +14,57 @@ of it.
 from __future__ import annotations
 
 import bisect
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
+
+import numpy as np
 
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.backends import Array
+from dlinear.engine.chunk_cache import ChunkCache
 from dlinear.engine.options import Engine, local_map
-from dlinear.engine.products import windows
-from dlinear.engine.single_horizon.edge_products import EdgeProducts, tail_terms
+from dlinear.engine.products import windows_to_grid
+from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
+from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.networks.protocol import Matrix, Network
 
 
 def near_inner_products(
-    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine
+    net: Network, phi: Matrix, shortfalls: list[int], engine: Engine, rule: HorizonRule = PLAIN
 ) -> dict[int, InnerProducts]:
     """The inner products of shortfalls in 0..T/2, in one pass: the split p = T - M, M the largest of them."""
     largest = max(shortfalls)
     split = net.depth - largest
-    at_edges = EdgeProducts(net, phi, (largest, split), engine)
+    at_edges = EdgeProducts(net, phi, (largest, split), engine, rule, split)
     return rescaled(
         at_edges, lambda: gather(at_edges, Streamed(at_edges, {split}, split, largest), shortfalls)
     )
 
 
-def far_inner_products(net: Network, phi: Matrix, m: int, engine: Engine) -> dict[int, InnerProducts]:
-    """The inner products of one shortfall in 1..T-1: splits at the multiples of h, or short windows."""
+def far_inner_products(
+    net: Network, phi: Matrix, m: int, engine: Engine, rule: HorizonRule = PLAIN
+) -> dict[int, InnerProducts]:
+    """The inner products of one shortfall in 1..T-1: splits apart by h, or short windows."""
     horizon = net.depth - m
-    if 4 * horizon < engine.chunk_layers(net):
-        at_edges = EdgeProducts(net, phi, (), engine)
+    if 4 * (horizon + rule.stride - 1) < engine.chunk_layers(net):
+        at_edges = EdgeProducts(net, phi, (), engine, rule, horizon)
         return rescaled(at_edges, lambda: gather(at_edges, Short(at_edges, horizon), [m]))
-    splits = range(horizon, net.depth, horizon)
-    at_edges = EdgeProducts(net, phi, (*splits, m), engine)
-    return rescaled(at_edges, lambda: gather(at_edges, Streamed(at_edges, splits, horizon, m), [m]))
+    splits = far_splits(rule, net.depth, horizon)
+    at_edges = EdgeProducts(net, phi, (*splits, rule.blind_layers(net.depth, horizon)), engine, rule, horizon)
+    return rescaled(at_edges, lambda: gather(at_edges, Streamed(at_edges, splits, splits[0], m), [m]))
+
+
+def far_splits(rule: HorizonRule, depth: int, horizon: int) -> range:
+    """Split layers of which every window that ends before T crosses exactly one.
+
+    All windows that end at s hold s - h + 1..s and begin after s - h + 1 - stride. Of the layers
+    p = s - h + 1, one for each s of the grid, a window holds 1 + (h - 1)//stride in a row at most, and at
+    least one of as many: every one of that number is a split. Stride 1: the multiples of h.
+    """
+    every = (horizon - 1) // rule.stride + 1
+    first = int(rule.ends(depth, horizon, 0)) - horizon + 1 + (every - 1) * rule.stride
+    return range(first, depth, every * rule.stride)
 
 
 class Streamed:
@@ -80,9 +97,9 @@ class Streamed:
 
         def delta_of(m: int) -> Array:
             assert left is not None
-            count = max(0, min(stop, m) - start)
-            first = start + at_edges.net.depth - m  # s = t + h of the first layer
-            return left[:count] @ self.tail.between(first, first + count) @ states[:count]
+            count = max(0, min(stop, at_edges.blind(m)) - start)
+            z = self.tail.at(at_edges.ends(m, start, start + count))
+            return left[:count] @ z @ states[:count]
 
         return gradient, delta_of
 
@@ -99,16 +116,23 @@ class Tail:
         self.starts = [at_edges.identity]
         for edge, total in zip(self.edges[1:], at_edges.totals[at:], strict=True):
             self.starts.append(at_edges.identity if edge in splits else total @ self.starts[-1])
-        self._kept: OrderedDict[int, Array] = OrderedDict()
-        self._lock = threading.Lock()
         self._whole: Array | None = None
         # Half of the budget for Z; the chunks that are kept take half of that.
         half = engine.budget(at_edges.net) // 2
-        self._keep = max(4, half // 2 // (8 * n**2 * engine.chunk_layers(at_edges.net)))
+        room = half // 2 // (8 * n**2 * engine.chunk_layers(at_edges.net))
+        self._chunks = ChunkCache(self._compute, max(4, room))
         size = at_edges.net.depth - first
         if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)
             local_map(engine).map(self._fill, range(len(self.edges) - 1), "last layers")
+
+    def at(self, ends: np.ndarray) -> Array:
+        """Z_s at s = ends, which do not fall."""
+        if not len(ends):
+            return self.between(self.first, self.first)
+        low, high = int(ends[0]), int(ends[-1]) + 1
+        found = self.between(low, high)
+        return found if self.at_edges.rule.stride == 1 else found[ends - low]
 
     def between(self, start: int, stop: int) -> Array:
         """Z_s for s = start..stop-1."""
@@ -118,7 +142,7 @@ class Tail:
         low, high = bisect.bisect_right(self.edges, start) - 1, bisect.bisect_left(self.edges, stop)
         for i in range(low, high):
             a, b = self.edges[i], self.edges[i + 1]
-            parts.append(self._chunk(i)[max(start, a) - a : min(stop, b) - a])
+            parts.append(self._chunks[i][max(start, a) - a : min(stop, b) - a])
         if len(parts) == 1:
             return parts[0]
         n = self.at_edges.net.width
@@ -133,23 +157,11 @@ class Tail:
         assert self._whole is not None
         self._whole[self.edges[i] - self.first : self.edges[i + 1] - self.first] = self._compute(i)
 
-    def _chunk(self, i: int) -> Array:
-        with self._lock:
-            if i in self._kept:
-                self._kept.move_to_end(i)
-                return self._kept[i]
-        values = self._compute(i)
-        with self._lock:
-            self._kept[i] = values
-            while len(self._kept) > self._keep:
-                self._kept.popitem(last=False)
-        return values
-
     def _compute(self, i: int) -> Array:
         """Z_s = U_s^T Y_s of the chunk between edges i and i + 1."""
         at_edges, start, stop = self.at_edges, self.edges[i], self.edges[i + 1]
         layers = at_edges.layers(start, stop)
-        y = tail_terms(at_edges, layers, start, stop)
+        y = signal_terms(at_edges, layers, start, stop)
         return layers.states(self.starts[i])[:-1].mT @ y[:-1]
 
 
@@ -168,11 +180,16 @@ class Short:
         gradient = layers.costates(self.costates[at + 1])[1:] @ states  # (W_{t+1}^T)^T R P_t^T
 
         def delta_of(m: int) -> Array:
-            count = max(0, min(stop, m) - start)
-            end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + count + h - 1)]
+            count = max(0, min(stop, at_edges.blind(m)) - start)
+            ends = at_edges.ends(m, start, start + count) - start
+            if not count:
+                return states[:0]
+            last = int(ends[-1])
+            end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + last)]
             on = at_edges.layers(start, end)  # the chunk and as much of the next as its windows need
-            y = tail_terms(at_edges, on, start, end)[h : h + count]  # Y_s at s = t + h
-            between = windows(on.layers[1 : count + h - 1], h - 1, at_edges.engine.backend)  # W_{t+1}^{t+h}
-            return between.mT @ y @ states[:count]
+            y = signal_terms(at_edges, on, start, end)
+            be, stride = at_edges.engine.backend, at_edges.rule.stride
+            between = windows_to_grid(on.layers[1:last], ends - 1, h - 1, stride, be)
+            return between.mT @ (y[h : h + count] if stride == 1 else y[ends]) @ states[:count]
 
         return gradient, delta_of

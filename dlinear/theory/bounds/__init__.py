@@ -10,9 +10,15 @@ pass unchecked. Exact work hands them in as such (`sympy.Rational(1, 10)`, `flin
 literal is the wrong number.
 
 `products`: Lemmas C.1 and C.4. `gradients`: Lemmas C.2 and C.3, equations (37)-(39). `angles`: equation (42)
-and Theorem A. `descent`: Theorem C.8. `balls`: the namespace `ARB`.
+and Theorem A. `anchored`: Theorems E1 and E2. `descent`: Theorem C.8. `balls`: the namespace `ARB`.
 """
 
+from dlinear.theory.bounds.anchored import (
+    theorem_e1,
+    theorem_e1_closed,
+    theorem_e2,
+    theorem_e2_closed,
+)
 from dlinear.theory.bounds.angles import (
     cosine_lower,
     theorem_a,
@@ -62,5 +68,9 @@ __all__ = [
     "theorem_a_constant",
     "theorem_a_cubic",
     "theorem_a_per_layer",
+    "theorem_e1",
+    "theorem_e1_closed",
+    "theorem_e2",
+    "theorem_e2_closed",
     "window_change",
 ]

@@ -1,0 +1,31 @@
+"""The last few computed chunks, shared by threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class ChunkCache(Generic[Value]):
+    """The values of the `keep` chunks asked for last; others are computed again."""
+
+    def __init__(self, compute: Callable[[int], Value], keep: int) -> None:
+        self._compute, self._keep = compute, keep
+        self._kept: OrderedDict[int, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, i: int) -> Value:
+        with self._lock:
+            if i in self._kept:
+                self._kept.move_to_end(i)
+                return self._kept[i]
+        value = self._compute(i)
+        with self._lock:
+            self._kept[i] = value
+            while len(self._kept) > self._keep:
+                self._kept.popitem(last=False)
+        return value

@@ -1,0 +1,56 @@
+"""The one function in which rules differ: Y_s, what the signal at the end s of a window misses.
+
+With M_s = W_s^T - S_s (`coarse_tail`; S_s = I and M_s = E_s = W_s^T - I without runs), (D2) and (D3):
+
+    -delta(t) = (W_{t+1}^s)^T Y_s P_t^T,    Y_s = S_s^T M_s P_s + M_s^T R    value rule, the plain horizon (D)
+                                            Y_s = M_s^T R                    anchored
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dlinear.engine.backends import Array
+from dlinear.engine.coarse_tail import coarse_tail
+from dlinear.engine.products import Chunk
+from dlinear.engine.single_horizon.edge_products import EdgeProducts
+
+
+def signal_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -> Array:
+    """Y_s at the boundaries s = start..stop of a chunk, times the scale."""
+    be, rule = at_edges.engine.backend, at_edges.rule
+    coarse: Array | None = None  # S_s - I
+    if at_edges.suffixes is None:
+        missed = layers.suffix_deviations(at_edges.tails[at_edges.index(stop)])
+    else:
+        coarse, missed = coarse_tail(rule, at_edges.suffixes, at_edges.net.depth, start, stop, be)
+    if rule.anchored:
+        terms = missed.mT @ be.array(at_edges.residual)
+    else:
+        terms = _value_terms(at_edges, layers, start, missed, coarse)
+    terms *= at_edges.scale
+    return terms
+
+
+def _value_terms(
+    at_edges: EdgeProducts, layers: Chunk, start: int, missed: Array, coarse: Array | None
+) -> Array:
+    """S^T M P + M^T R.
+
+    Near Phi = 2I its terms cancel. Where P stays near I they are therefore added in the order of size,
+    (M - M^T) + M^T (2I - Phi) + M (P_s - I) + M^T (P_T - I) + (S - I)^T M P_s, each factor with its own
+    digits.
+    """
+    be, first = at_edges.engine.backend, at_edges.index(start)
+    if at_edges.near_identity:
+        terms = missed - missed.mT
+        terms += missed.mT @ be.array(2 * np.eye(at_edges.net.width) - at_edges.phi)
+        before = layers.prefix_deviations(at_edges.deviations[first])
+        terms += missed @ before + missed.mT @ at_edges.tails[0]
+        if coarse is not None:
+            terms += coarse.mT @ (missed + missed @ before)
+        return terms
+    ahead = missed @ layers.states(at_edges.states[first])  # M P
+    terms = ahead + coarse.mT @ ahead if coarse is not None else ahead
+    terms += missed.mT @ be.array(at_edges.residual)
+    return terms
