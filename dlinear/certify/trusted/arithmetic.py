@@ -107,9 +107,8 @@ def compare(relation: str, x: Any, y: Any) -> bool | None:
 
 def rows(data: Any, width: int | None) -> Rows:
     """Square rational matrix from nested lists."""
-    if not isinstance(data, list) or not data:
-        raise CertificateError("a matrix must be a square list of rows")
-    if any(not isinstance(row, list) or len(row) != len(data) for row in data):
+    lists = isinstance(data, list) and all(isinstance(row, list) for row in data)
+    if not lists or not data or any(len(row) != len(data) for row in data):
         raise CertificateError("a matrix must be a square list of rows")
     if width is not None and len(data) != width:
         raise CertificateError(f"all matrices must be {width} x {width}")

@@ -57,9 +57,9 @@ class _Kinds:
                 return "matrix" if "matrix" in (self.term(a), self.term(b)) else "scalar"
             case ("pow", a, b):
                 return self.scalar(a, b)
-            case ("call", "Int", ("sym", name), lo, hi, body):
-                if self.sorts.get(name) != "real":
-                    raise CertificateError(f"the variable of an integral must be a declared real: {name}")
+            case ("call", "Int", variable, lo, hi, body):
+                if variable[0] != "sym" or self.sorts.get(variable[1]) != "real":
+                    raise CertificateError("the variable of an integral must be a symbol declared as real")
                 return self.scalar(lo, hi, body)
             case ("call", name, *args):
                 return self.call(name, args)

@@ -32,11 +32,6 @@ def spend(units: float = 1) -> None:
         raise CertificateError(f"the certificate asks for more than {WORK} units of work, a few seconds")
 
 
-def left() -> float:
-    """Units that are left."""
-    return _work.left
-
-
 @contextmanager
 def limited(units: float = WORK) -> Iterator[None]:
     """At most this many units inside."""

@@ -46,12 +46,11 @@ def definite_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: 
     """Definiteness of the norm. From F(X - Y) <= 0 (or == 0): X == Y."""
     [fact] = premises
     relation, left, right = conclusion
-    if relation != "==" or not kernel.normal.is_matrix(left):
-        raise CertificateError("definite concludes an equation of matrices")
     gap: Tree = ("call", "F", ("add", left, ("mul", ("num", rational(-1)), right)))
     zero: Tree = ("num", rational(0))
-    if not any(kernel.same(fact.formula, (r, gap, zero)) for r in ("<=", "==")):
-        raise CertificateError("the premise is not that the norm of the difference vanishes")
+    shown = relation == "==" and kernel.normal.is_matrix(left)
+    if not shown or not any(kernel.same(fact.formula, (r, gap, zero)) for r in ("<=", "==")):
+        raise CertificateError("from F(X - Y) <= 0 follows X == Y for matrices and nothing else")
     return Fact(fact.hypotheses, conclusion)
 
 
