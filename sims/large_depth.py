@@ -287,4 +287,4 @@ def main(knobs: Knobs) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(script.run(main, Knobs, __doc__))
+    raise SystemExit(script.run(main, Knobs, __doc__, ranks=True))

@@ -35,7 +35,7 @@ def parse(knobs: type, description: str | None = None, words: Sequence[str] | No
         with contextlib.redirect_stderr(said):
             found, unknown = tyro.cli(
                 own_first(knobs),
-                prog=_program(),
+                prog=program(),
                 description=description,
                 args=words,
                 return_unknown_args=True,
@@ -65,7 +65,7 @@ def own_first(knobs: type) -> type:
     return knobs
 
 
-def _program() -> str | None:
+def program() -> str | None:
     """What the user typed: python -m sims.cubic_decay, rather than the path of that file."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"python -m {spec.name.removesuffix('.__main__')}" if spec is not None else None
@@ -73,7 +73,7 @@ def _program() -> str | None:
 
 def _unknown(word: str, knobs: type) -> str:
     """One line about a word that is no option, with the option that is spelled most like it."""
-    help_line = f"{_program() or 'the command'} --help lists the options"
+    help_line = f"{program() or 'the command'} --help lists the options"
     if not word.startswith("-"):
         return f"unexpected word {word!r:.60}; {help_line}"
     option = word.partition("=")[0]

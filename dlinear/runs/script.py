@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from dlinear import optional
-from dlinear.errors import DlinearError, MissingDependencyError
-from dlinear.runs.command_line import parse
+from dlinear.engine.parallel import distributed
+from dlinear.errors import DlinearError, DomainError, MissingDependencyError
+from dlinear.runs.command_line import parse, program
 
 
 @contextlib.contextmanager
@@ -51,9 +53,34 @@ def command(main: Callable[[], int]) -> int:
         return 130
 
 
-def run(main: Callable[[Any], int], knobs: type, description: str | None) -> int:
+def run(main: Callable[[Any], int], knobs: type, description: str | None, ranks: bool = False) -> int:
     """`command` of `main` with knobs (a dataclass) from the command line.
 
     A command line that cannot be read is one line on stderr and the exit status 2, like every refused input.
+
+    Args:
+        main: takes the knobs, returns the exit status.
+        knobs: a dataclass.
+        description: what `--help` says first.
+        ranks: whether `main` shares its work with the other processes that torchrun started. Otherwise each
+            of them would compute everything and write the same records: they are refused.
     """
-    return command(lambda: main(parse(knobs, description)))
+
+    def started() -> int:
+        if distributed.launched() and not ranks:
+            raise DomainError(_one_of_several(knobs))
+        return main(parse(knobs, description))
+
+    return command(started)
+
+
+def _one_of_several(knobs: type) -> str:
+    """One line about a script that torchrun started several times, and what it has instead."""
+    line = (
+        f"{program() or 'this command'} runs in one process, and this is rank {os.environ['RANK']} of "
+        f"{os.environ['WORLD_SIZE']}: start it without torchrun"
+    )
+    known = {field.name for field in dataclasses.fields(knobs)}
+    others = {"workers": "--workers N computes in N processes here", "shard": "--shard i/N in N jobs"}
+    instead = ", ".join(words for name, words in others.items() if name in known)
+    return f"{line}; {instead}" if instead else line

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -111,3 +115,32 @@ def test_the_list_of_simulations_names_every_one_with_its_question(capsys, monke
     said = capsys.readouterr().out
     for path in (ROOT / "sims").glob("[a-z]*.py"):
         assert importlib.import_module(f"sims.{path.stem}").__doc__.splitlines()[0] in said
+
+
+SCRIPTS = [*sorted(p.stem for p in (ROOT / "sims").glob("[a-z]*.py")), "paper_figs", "proofs"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_that_torchrun_starts_several_times_is_refused_unless_it_shares_its_work(name, monkeypatch):
+    """Each rank would compute everything and write the same records."""
+    monkeypatch.syspath_prepend(ROOT)
+    path = f"{name}.__main__" if name in ("paper_figs", "proofs") else f"sims.{name}"
+    module, called = importlib.import_module(path), []
+    monkeypatch.setattr(sys, "argv", [name])
+    monkeypatch.setattr(module, "main", lambda knobs: called.append(knobs) or 0)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    (call,) = re.findall(r"raise SystemExit\((script\.run\(.*\))\)$", source, re.MULTILINE)
+    monkeypatch.setenv("RANK", "1")
+    for size, status in (("2", 0 if name == "large_depth" else 2), ("1", 0)):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        called.clear()
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            assert eval(call, vars(module)) == status, said.getvalue()
+        assert len(called) == (status == 0)
+        if status:
+            line = said.getvalue()
+            assert len(line.splitlines()) == 1
+            assert "runs in one process, and this is rank 1 of 2: start it without torchrun" in line
+            assert ("--workers N computes in N processes here" in line) == hasattr(module.Knobs, "workers")
+            assert ("--shard i/N in N jobs" in line) == hasattr(module.Knobs, "shard")
