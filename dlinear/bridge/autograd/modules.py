@@ -1,4 +1,4 @@
-"""The modules of a step: those that are handed in, and those behind functions, partials and methods."""
+"""The modules of a step: those that are handed in, and those behind functions, partials and other objects."""
 
 from __future__ import annotations
 
@@ -10,36 +10,50 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_DEPTH = 6  # containers and callables inside one another
-_MANY = 10_000  # entries of a container; a longer one holds data, not modules
+_DEPTH = 20  # containers and callables inside one another
+_MANY = 10_000  # entries of a container, and objects in all: more of them are data, not modules
 
 
 def modules_among(parts: Iterable[Any]) -> list[nn.Module]:
     """The modules among parts of a step (blocks, readout, loss), and those behind callables, each once.
 
     Behind a function are its closure, defaults and the globals it names; behind a partial its function and
-    arguments; behind a bound method its object; behind any other object its attributes. What a function
-    builds or looks up while it runs is not found.
+    arguments; behind a bound method its object; behind any other object, and behind a module, its attributes
+    and those of its class. What a function builds or looks up while it runs is not found.
     """
-    found: dict[nn.Module, None] = {}
-    seen: set[int] = set()
+    return [found for found in _reached(parts) if isinstance(found, nn.Module)]
 
-    def visit(part: Any, depth: int) -> None:
-        if isinstance(part, nn.Module):
-            found[part] = None
-        elif depth and id(part) not in seen and not isinstance(part, _WITHOUT):
-            seen.add(id(part))
-            for inner in _behind(part):
-                visit(inner, depth - 1)
 
-    for part in parts:
-        visit(part, _DEPTH)
-    return list(found)
+def loose_tensors(parts: Iterable[Any]) -> list[Tensor]:
+    """The tensors among and behind the parts that no module holds, and that are not trained."""
+    reached = _reached(parts)
+    held = {t for m in reached if isinstance(m, nn.Module) for t in (*m.parameters(), *m.buffers())}
+    loose = (found for found in reached if isinstance(found, Tensor))
+    return [found for found in loose if found not in held and not found.requires_grad]
 
 
 def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
     """Their parameters that require a gradient, each once."""
     return list({p: None for module in modules for p in module.parameters() if p.requires_grad})
+
+
+def _reached(parts: Iterable[Any]) -> list[nn.Module | Tensor]:
+    """Modules and tensors among and behind the parts, each once, in the order of discovery."""
+    found: dict[nn.Module | Tensor, None] = {}
+    depths: dict[int, int] = {}  # by object: how deep one may still go below it
+
+    def visit(part: Any, depth: int) -> None:
+        if isinstance(part, nn.Module | Tensor):
+            found[part] = None
+        if isinstance(part, _WITHOUT) or depths.get(id(part), 0) >= depth or len(depths) > _MANY:
+            return
+        depths[id(part)] = depth
+        for inner in _behind(part):
+            visit(inner, depth - 1)
+
+    for part in parts:
+        visit(part, _DEPTH)
+    return list(found)
 
 
 _WITHOUT = (
@@ -55,10 +69,11 @@ _WITHOUT = (
     type,
     type(None),
 )
+_OF_MODULES = frozenset(vars(nn.Module()))  # parameters, buffers, hooks: what every module has
 
 
 def _behind(part: Any) -> Iterator[Any]:
-    """What a container or a callable refers to."""
+    """What a container, a callable or another object refers to."""
     if isinstance(part, Mapping | list | tuple | set | frozenset):
         if len(part) <= _MANY:
             yield from part.values() if isinstance(part, Mapping) else part
@@ -68,8 +83,35 @@ def _behind(part: Any) -> Iterator[Any]:
         yield from (part.__self__, part.__func__)
     elif isinstance(part, types.FunctionType):
         yield from _behind_function(part)
+    elif isinstance(part, nn.Module):  # its children are found with it; what it keeps elsewhere is not
+        for module in part.modules():
+            own = vars(module).items()
+            yield from (value for name, value in own if name not in _OF_MODULES)
     else:
-        yield from getattr(part, "__dict__", {}).values()
+        yield from _attributes(part)
+
+
+def _attributes(part: Any) -> Iterator[Any]:
+    """An object's attributes, in slots too, and the modules that its class keeps."""
+    yield from getattr(part, "__dict__", {}).values()
+    for kind in type(part).__mro__:
+        if kind.__module__ != "builtins":
+            for name in _slots(kind):
+                with_slot = getattr(part, name, None)
+                if with_slot is not None:
+                    yield with_slot
+            yield from (
+                value
+                for name, value in vars(kind).items()
+                if isinstance(value, nn.Module | list | dict) and not name.startswith("__")
+            )
+
+
+def _slots(kind: type) -> Iterator[str]:
+    slots = vars(kind).get("__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else slots:
+        if name not in ("__dict__", "__weakref__"):
+            yield f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
 
 
 def _behind_function(function: types.FunctionType) -> Iterator[Any]:

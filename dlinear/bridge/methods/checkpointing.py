@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -24,7 +23,7 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
-from dlinear.bridge.autograd.modules import modules_among
+from dlinear.bridge.autograd.segment_buffers import SegmentBuffers
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
 
@@ -48,9 +47,10 @@ def checkpointed_backward(
 
     Every segment but the last runs forward a second time during the backward pass, with the dropout masks of
     the first time. A second pass would also update running statistics a second time (as torch does, in
-    silence); here it works on the buffers as they were before the first and leaves them as after it. Forward
-    hooks, state that is no buffer, and modules that a function looks up while it runs, do see both passes; a
-    block that overwrites the input of a segment is refused by autograd.
+    silence); here it works on the buffers as they were before the first and leaves them as after it
+    (`autograd.segment_buffers`). Forward hooks and state that is no tensor do see both passes; a block that
+    overwrites the input of a segment is refused by autograd, one that writes into a tensor which is no
+    buffer of a module here.
 
     Args:
         blocks: T modules or functions, as of `horizon_backward`.
@@ -64,7 +64,8 @@ def checkpointed_backward(
 
     Raises:
         ShapeError: no block, or a loss that is not a scalar.
-        DomainError: segments outside 1..T, gradients are switched off, or the loss has none.
+        DomainError: segments outside 1..T, gradients are switched off, the loss has none, or a block keeps a
+            state that cannot be protected.
     """
     check_gradients_are_on()
     stack = as_stack(blocks)
@@ -72,48 +73,25 @@ def checkpointed_backward(
     bounds = even_bounds("blocks", depth, default_segments(depth) if segments is None else segments)
     state = x
     for start, stop in pairwise(bounds[:-1]):
-        state = _recomputed(stack[start:stop], state)
+        state = _recomputed(stack[start:stop], start, state)
     loss = terminal_loss(run_blocks(stack[bounds[-2] :], state), depth, loss_fn, readout)
     del state
     return pull(loss)
 
 
-def _recomputed(segment: Sequence[Block], state: Any) -> Any:
+def _recomputed(segment: Sequence[Block], first: int, state: Any) -> Any:
+    """x after the segment's blocks, whose numbers begin with `first`; they run again on the way back."""
     leaves, structure = tree_flatten(state)  # tensors that are arguments themselves are stored by autograd
+    buffers = SegmentBuffers(segment)
 
     def run(*inputs: Any) -> Any:
-        return run_blocks(segment, tree_unflatten(inputs, structure))
+        state = tree_unflatten(inputs, structure)
+        for t, block in enumerate(segment, first):
+            state = run_blocks((block,), state)
+            buffers.check(f"block {t}")
+        return state
 
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _Rewound(segment)
-
-    return checkpoint(run, *leaves, use_reentrant=False, context_fn=contexts)
-
-
-class _Rewound(AbstractContextManager[None]):
-    """Buffers of training modules as they were when this was made.
-
-    They are exchanged, not overwritten: what was saved for backward must not change its version.
-    """
-
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        modules = {m: None for b in modules_among(blocks) for m in b.modules() if m.training}
-        self._before = [
-            (module._buffers, name, buffer.clone())
-            for module in modules
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        ]
-        self._after: list[Tensor | None] = []
-
-    def __enter__(self) -> None:
-        self._after = [buffers[name] for buffers, name, _ in self._before]
-        for buffers, name, value in self._before:
-            buffers[name] = value
-
-    def __exit__(self, *_: object) -> None:
-        for (buffers, name, _value), buffer in zip(self._before, self._after, strict=True):
-            buffers[name] = buffer
+    return checkpoint(run, *leaves, use_reentrant=False, context_fn=buffers.contexts)
 
 
 def recomputed(segments: int | None, depth: int) -> Cost:
