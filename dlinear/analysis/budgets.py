@@ -77,17 +77,7 @@ def findings(found: Sequence[MethodResult], regime: str, metric: str = "test") -
     won, lines = won_budgets(found, regime, metric), []
     for one in won:
         end = f"to {one.high:.1%}" if math.isfinite(one.high) else "on"
-        range_ = f"{where}: from {_budget(one.horizon, one.low)} {end}"
-        if one.rival is None:
-            lines.append(
-                f"{range_} no exact method of this run fits; the best horizon is {one.horizon.method}"
-            )
-        else:
-            gap = difference(one.horizon, one.rival, regime, metric)
-            lines.append(
-                f"{range_} {one.horizon.method} beats every exact method that fits, the best of them, "
-                f"{one.rival.method}, by {gap:.4f}"
-            )
+        lines.append(f"{where}: from {_budget(one.horizon, one.low)} {end} {_won(one, regime, metric)}")
     if all(one.rival is None for one in won):
         lines.append(
             f"{where}: within no memory budget does a horizon beat every exact method that fits; "
@@ -96,13 +86,33 @@ def findings(found: Sequence[MethodResult], regime: str, metric: str = "test") -
     return lines
 
 
+def _won(one: WinningRange, regime: str, metric: str) -> str:
+    """What holds within a range of budgets."""
+    if one.rival is None:
+        if not _finite(one.horizon, regime, metric):
+            return "no exact method of this run fits, and every horizon that does diverged"
+        return f"no exact method of this run fits; the best horizon is {one.horizon.method}"
+    gap = difference(one.horizon, one.rival, regime, metric)
+    if not math.isfinite(gap.value):
+        return f"{one.horizon.method} beats every exact method that fits: all of them diverged"
+    return (
+        f"{one.horizon.method} beats every exact method that fits, the best of them, "
+        f"{one.rival.method}, by {gap:.4f}"
+    )
+
+
 def _closest(ours: Sequence[MethodResult], rivals: Sequence[MethodResult], regime: str, metric: str) -> str:
-    """The horizon that comes closest to the best exact method within its own memory."""
+    """The horizon that comes closest to the best of the exact methods that it fails to beat.
+
+    Of those within its own memory: it may well beat the best one on average, and not another one whose seeds
+    differ more.
+    """
     gaps = []
     for one in ours:
-        if fitting := [rival for rival in rivals if rival.memory <= one.memory]:
-            best = _best(fitting, regime, metric)
-            gaps.append((difference(one, best, regime, metric), one, best))
+        found = {r.method: difference(one, r, regime, metric) for r in rivals if r.memory <= one.memory}
+        if unbeaten := [r for r in rivals if r.method in found and not found[r.method].low > 0]:
+            best = _best(unbeaten, regime, metric)
+            gaps.append((found[best.method], one, best))
     gaps = [gap for gap in gaps if math.isfinite(gap[0].value)]
     if not gaps:
         return "none of them can be compared with one"
@@ -114,11 +124,17 @@ def _closest(ours: Sequence[MethodResult], rivals: Sequence[MethodResult], regim
 
 
 def _best(some: Sequence[MethodResult], regime: str, metric: str) -> MethodResult:
+    """The one of the highest mean; of those that diverged the first, if all did."""
+
     def level(one: MethodResult) -> float:
-        mean = float(one.value(regime, metric).mean())
-        return mean if math.isfinite(mean) else -math.inf
+        return float(one.value(regime, metric).mean()) if _finite(one, regime, metric) else -math.inf
 
     return max(some, key=level)
+
+
+def _finite(one: MethodResult, regime: str, metric: str) -> bool:
+    """Whether no seed diverged."""
+    return bool(np.isfinite(one.value(regime, metric)).all())
 
 
 def _name(found: Sequence[MethodResult], metric: str) -> str:
