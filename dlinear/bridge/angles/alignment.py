@@ -29,6 +29,7 @@ from dlinear.bridge.autograd.blocks import (
     LossFunction,
     Readout,
     as_stack,
+    check_functions,
     check_gradients_are_on,
 )
 from dlinear.bridge.autograd.ends import Ends, copied
@@ -69,6 +70,7 @@ def alignment(
     if undefined not in ("raise", "nan"):
         raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
     check_gradients_are_on()
+    check_functions(loss_fn, readout)
     stack = as_stack(blocks)
     depth = len(stack)
     every = isinstance(horizons, str) and horizons == "all" and depth > 1

@@ -74,6 +74,8 @@ def as_stack(blocks: Iterable[Block]) -> list[Block]:
     """
     if isinstance(blocks, torch.nn.Module) and not isinstance(blocks, Iterable):
         raise ShapeError(f"blocks is one {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
+    if not isinstance(blocks, Iterable):
+        raise ShapeError(f"blocks is a {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
     stack = list(blocks)
     if not stack:
         raise ShapeError("the stack is empty; expected T >= 1 blocks")
@@ -81,6 +83,32 @@ def as_stack(blocks: Iterable[Block]) -> list[Block]:
         if not callable(block):
             raise ShapeError(f"block {t} is a {type(block).__name__}; expected a module or a function")
     return stack
+
+
+def check_functions(loss_fn: object, readout: object) -> None:
+    """Refuse a loss or a readout that cannot be called.
+
+    Raises:
+        DomainError: such a one.
+    """
+    if not callable(loss_fn):
+        raise DomainError(f"loss_fn is a {type(loss_fn).__name__}; expected a function z -> scalar tensor")
+    if readout is not None and not callable(readout):
+        raise DomainError(f"readout is a {type(readout).__name__}; expected a function (z, s) -> z, or None")
+
+
+def check_fills(method: object) -> None:
+    """Refuse what cannot fill `.grad`: the name of a method, for example.
+
+    Raises:
+        DomainError: such a thing.
+    """
+    if not callable(method) or isinstance(method, type):
+        name = method if isinstance(method, str) else "horizon-4"
+        raise DomainError(
+            f"method is {' '.join(f'{method!r}'.split())[:60]}; expected what "
+            f"dlinear.bridge.method({name!r:.60}) gives, or a function (blocks, x, loss_fn, readout) -> loss"
+        )
 
 
 def called(block: Block) -> Callable[[Any], Any]:

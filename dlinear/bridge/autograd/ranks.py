@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from dlinear.bridge.autograd import rank_average
 from dlinear.bridge.autograd.block_graph import tensors
-from dlinear.bridge.autograd.blocks import as_stack
+from dlinear.bridge.autograd.blocks import as_stack, check_functions
 from dlinear.bridge.autograd.gradient_sum import Gradients, accumulate, added, assign, collecting
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.wrapped import (
@@ -138,6 +138,7 @@ def average(
     Raises:
         DomainError, DistributedError: as `fill`.
     """
+    check_functions(loss_fn, readout)
     with _decided(group, blocks, readout, loss_fn) as over:
         if over is None:
             return compute()

@@ -46,8 +46,14 @@ def check_split(split: Split, samples: int | None) -> None:
 
     Raises:
         ShapeError: no samples, or not one target for each input.
-        DomainError: fewer training samples than are asked for.
+        DomainError: something else than data, or fewer training samples than are asked for.
     """
+    names = ("x_train", "y_train", "x_test", "y_test", "classes", "digest")
+    if missing := [name for name in names if not hasattr(split, name)]:
+        raise DomainError(
+            f"split is a {type(split).__name__} without {missing[0]}; expected data, such as "
+            "dlinear.bridge.load('digits')"
+        )
     for part in ("train", "test"):
         x, y = getattr(split, f"x_{part}"), getattr(split, f"y_{part}")
         if not isinstance(x, Tensor) or not isinstance(y, Tensor) or not x.ndim or not y.ndim:

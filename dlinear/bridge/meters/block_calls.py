@@ -14,7 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from dlinear.bridge.autograd.blocks import Block, GradientFunction, LossFunction, Readout, as_stack, called
+from dlinear.bridge.autograd.blocks import (
+    Block,
+    GradientFunction,
+    LossFunction,
+    Readout,
+    as_stack,
+    called,
+    check_fills,
+)
 from dlinear.bridge.autograd.isolation import isolated
 
 __all__ = ["StepCalls", "step_calls"]
@@ -53,6 +61,7 @@ def step_calls(
         loss_fn: z -> scalar.
         readout: as of the method.
     """
+    check_fills(run)
     stack = as_stack(blocks)
     tallies = [_Tally() for _ in stack]
     counted = [_Counted(block, tally) for block, tally in zip(stack, tallies, strict=True)]

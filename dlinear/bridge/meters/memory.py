@@ -30,7 +30,14 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlinear.bridge.autograd.blocks import Block, GradientFunction, LossFunction, Readout, as_stack
+from dlinear.bridge.autograd.blocks import (
+    Block,
+    GradientFunction,
+    LossFunction,
+    Readout,
+    as_stack,
+    check_fills,
+)
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError, MeterError
@@ -117,6 +124,7 @@ def step_memory(
     Raises:
         MeterError: a compiled block; its operations cannot be observed.
     """
+    check_fills(run)
     stack = as_stack(blocks)
     modules = modules_among((*stack, readout, loss_fn))
     if any(hasattr(m, "_orig_mod") for top in modules for m in top.modules()):

@@ -32,6 +32,7 @@ from dlinear.bridge.methods.checkpointing import (
     predicted,
     recomputed,
 )
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["accumulated_backward"]
@@ -69,6 +70,7 @@ def accumulated_backward(
         DomainError: a loss that cannot be split, gradients are switched off, or the loss has none.
     """
     check_gradients_are_on()
+    parts = as_integer("parts", parts)
     stack = as_stack(blocks)
     part = getattr(loss_fn, "part", None)
     if part is None:

@@ -26,6 +26,7 @@ from dlinear.bridge.autograd.blocks import (
 from dlinear.bridge.autograd.segment_buffers import SegmentBuffers
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
+from dlinear.checks import as_integer
 
 __all__ = ["checkpointed_backward", "default_segments"]
 
@@ -70,7 +71,8 @@ def checkpointed_backward(
     check_gradients_are_on()
     stack = as_stack(blocks)
     depth = len(stack)
-    bounds = even_bounds("blocks", depth, default_segments(depth) if segments is None else segments)
+    count = default_segments(depth) if segments is None else as_integer("segments", segments, 1, depth)
+    bounds = even_bounds("blocks", depth, count)
     state = x
     for start, stop in pairwise(bounds[:-1]):
         state = _recomputed(stack[start:stop], start, state)

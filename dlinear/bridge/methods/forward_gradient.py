@@ -23,6 +23,7 @@ from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, at_any_depth, named
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
 __all__ = ["forward_gradient"]
@@ -57,8 +58,7 @@ def forward_gradient(
         ShapeError: no block, or a loss that is not a scalar.
         DomainError: no trainable parameter, or fewer than one tangent.
     """
-    if tangents < 1:
-        raise DomainError(f"{tangents} tangents received: allowed is an integer >= 1")
+    tangents = as_integer("tangents", tangents)
     stack = _Whole(as_stack(blocks), loss_fn, readout)
     parameters, buffers = _places(stack, "_parameters"), _places(stack, "_buffers")
     trained = [p for p in dict.fromkeys(parameters.values()) if p.requires_grad]

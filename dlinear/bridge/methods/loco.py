@@ -14,6 +14,7 @@ from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.bridge.methods.horizon import sweep
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
 
@@ -44,8 +45,9 @@ def loco_targets(depth: int, stages: int) -> list[range]:
     Raises:
         DomainError: stages outside 2..T.
     """
-    if not 2 <= stages <= depth:
-        raise DomainError(f"{stages} stages of {depth} blocks: allowed is 2..{depth}")
+    if depth < 2:
+        raise DomainError(f"a stack of {depth} block has no two stages; LoCo needs two blocks or more")
+    stages = as_integer("stages", stages, 2, depth)
     bounds = even_bounds("blocks", depth, stages)
     targets = [range(0)] * depth
     for j in range(1, stages):

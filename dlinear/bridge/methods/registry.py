@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
 __all__ = [
@@ -42,13 +43,19 @@ def register(family: Family) -> None:
     Raises:
         DomainError: a name that is no such name, or is taken.
     """
+    if not isinstance(family, Family):
+        raise DomainError(f"family is a {type(family).__name__}; expected a dlinear.bridge.methods.Family")
     words = re.fullmatch(_NAME, family.name) if isinstance(family.name, str) else None
     if words is None or words[2] is not None:
         raise DomainError(
             f"family {family.name!r:.60}: allowed are lower-case words joined by hyphens, such as my-rule"
         )
+    if family.least is not None:
+        as_integer(f"least of family {family.name!r}", family.least)
     if not family.names:
         raise DomainError(f"family {family.name!r} has no method: give least, bare=True, or both")
+    if not callable(family.make):
+        raise DomainError(f"family {family.name!r} has no function: make takes a number and gives a Method")
     if _FAMILIES.get(family.name, family) != family:
         raise DomainError(f"family {family.name!r} is taken by another; choose another name")
     _FAMILIES[family.name] = family
@@ -58,7 +65,8 @@ def method(name: str | Method) -> Method:
     """The method of that name; a method is returned as it is.
 
     Raises:
-        DomainError: an unknown name, or a number that is missing, superfluous or too small.
+        DomainError: an unknown name, a number that is missing, superfluous or too small, or a family that
+            gives something else.
     """
     if isinstance(name, Method):
         return name
@@ -66,7 +74,11 @@ def method(name: str | Method) -> Method:
     if read is None:
         raise DomainError(f"method {name!r:.60}: allowed are {', '.join(names())}{_near(name)}")
     family, number = read
-    return family.make(number)
+    made = family.make(number)
+    if not isinstance(made, Method) or made.name != name:
+        given = f"one called {made.name!r}" if isinstance(made, Method) else f"a {type(made).__name__}"
+        raise DomainError(f"family {family.name!r} gives {given:.80}; expected a Method called {name!r}")
+    return made
 
 
 def names() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlinear.bridge.autograd.blocks import GradientFunction
+from dlinear.bridge.autograd.blocks import GradientFunction, check_fills
 from dlinear.bridge.autograd.isolation import generators, set_generators, step_isolated
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.data.split import Split, check_split, random_part
@@ -105,6 +105,9 @@ class Session:
             )
         if not any(leaf.requires_grad for leaf in stack.parameters()):
             raise DomainError("the model has no trainable parameter; allowed is one or more")
+        check_fills(method)
+        if not isinstance(training, Training):
+            raise DomainError(f"training is a {type(training).__name__}; expected a Training(...) or None")
         check_split(split, training.samples)
         self.stack, self.split, self.method, self.training = stack, split, method, training
         self.folder = folder

@@ -91,7 +91,7 @@ def train(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
     files = RunFolder(None if folder is None else Path(folder), every)
-    session = Session(stack, split, method, training or Training(), files)
+    session = Session(stack, split, method, Training() if training is None else training, files)
     epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
     key = _key(session, epochs, identity)
     with (

@@ -601,8 +601,16 @@ def for_all(call, error, words, but=()):
     ("call", "error", "words"),
     [
         (lambda net, x, y: method("horizon-9")(net.blocks, x, y), HorizonError, "9"),
-        (lambda net, x, y: method("checkpoint-9")(net.blocks, x, y), DomainError, "9 parts of 7 blocks"),
-        (lambda net, x, y: method("loco-9")(net.blocks, x, y), DomainError, "9 stages of 7 blocks"),
+        (
+            lambda net, x, y: method("checkpoint-9")(net.blocks, x, y),
+            DomainError,
+            r"segments is 9; expected an integer in 1\.\.7",
+        ),
+        (
+            lambda net, x, y: method("loco-9")(net.blocks, x, y),
+            DomainError,
+            r"stages is 9; expected an integer in 2\.\.7",
+        ),
         (lambda net, x, y: method("accumulate-2")(net.blocks, x, torch.sum), DomainError, "part"),
         (lambda net, x, y: method("accumulate-2")(net.blocks, x[:5], y), ShapeError, r"\[5, 9\] samples"),
         (
@@ -611,7 +619,11 @@ def for_all(call, error, words, but=()):
             r"\[0\] samples",
         ),
         (lambda net, x, y: Supervised(torch.sub, torch.zeros(())).part(slice(1)), ShapeError, "one number"),
-        (lambda net, x, y: forward_gradient(net.blocks, x, y, None, 0), DomainError, "0 tangents"),
+        (
+            lambda net, x, y: forward_gradient(net.blocks, x, y, None, 0),
+            DomainError,
+            "tangents is 0; expected an integer >= 1",
+        ),
         (lambda net, x, y: forward_gradient([torch.tanh], x, y), DomainError, "no trainable"),
         *for_all(no_block, ShapeError, "empty"),
         *for_all(not_a_scalar, ShapeError, "expected a real scalar"),
