@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import children
 import pytest
 from paths import ROOT
 
@@ -216,6 +216,13 @@ def test_a_bound_and_a_step_of_a_script_are_written_once(where):
     assert not found, "\n\n".join(found)
 
 
+def test_only_the_helper_starts_processes_in_tests():
+    """It ends them with all their children, also where a test fails or runs out of time."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name != "children.py":
+            assert "subprocess" not in roots(imports(path)), path
+
+
 def test_only_plotting_imports_matplotlib():
     for path in LIBRARY:
         if path.name != "plotting.py":
@@ -241,7 +248,7 @@ def test_what_a_verdict_rests_on_imports_nothing_else(path):
 
 def test_importing_dlinear_loads_nothing_heavy():
     code = f"import sys, dlinear; print([m for m in {HEAVY!r} if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    out = children.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert out.stdout.strip() == "[]"
 
 
@@ -264,7 +271,7 @@ def test_the_wheel_holds_the_library_alone(tmp_path):
         str(tmp_path),
         str(ROOT),
     ]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    built = children.run(command)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 import torch
@@ -58,7 +58,7 @@ def run(tree, *words):
     """`python -m WORDS` in the copy, with the library of the copy."""
     command = [sys.executable, "-m", *words] if words[0] != "-c" else [sys.executable, *words]
     environment = {**os.environ, "PYTHONPATH": str(tree)}
-    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    return children.run(command, cwd=tree, env=environment)
 
 
 def test_there_is_a_template_for_each_kind():

@@ -7,6 +7,7 @@ import tarfile
 import threading
 from dataclasses import replace
 
+import children
 import numpy as np
 import pytest
 
@@ -304,9 +305,8 @@ def test_bad_cifar(tmp_path):
 
 
 def test_importing_the_library_module_needs_neither_scikit_learn_nor_pooch():
-    import subprocess
     import sys
 
     code = "import sys, dlinear.data.datasets as _; print({'sklearn', 'pooch', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = children.run([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "set()"

@@ -4,10 +4,10 @@ import itertools
 import json
 import os
 import socket
-import subprocess
 import sys
 import textwrap
 
+import children
 import numpy as np
 import pytest
 from paths import ROOT
@@ -51,14 +51,8 @@ def environment(**more):
 
 def torchrun(path, ranks=2, **more):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    return subprocess.run(
-        [*command, str(path)],
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    logs = ["--log-dir", str(path.parent / "logs")]  # else in the folder of temporary files, for ever
+    return children.run([*command, *logs, str(path)], env=environment(**more), timeout=120)
 
 
 def free_port():
@@ -70,9 +64,7 @@ def start(path, rank, world, port, **more):
     """One rank without torchrun, so that the others may be missing."""
     names = environment(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", **more)
     names["MASTER_PORT"] = str(port)
-    return subprocess.Popen(
-        [sys.executable, str(path)], env=names, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return children.start([sys.executable, str(path)], env=names)
 
 
 @pytest.mark.slow

@@ -3,10 +3,10 @@
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import time
 
+import children
 import numpy as np
 import pytest
 import tyro
@@ -37,9 +37,7 @@ def numbers(folder):
 def shell(words, folder, *before, **knobs):
     command = [sys.executable, "-m", *before, "sims.large_depth", *words.split(), "--results", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **knobs
-    )
+    return children.start(command, cwd=ROOT, env=environment, **knobs)
 
 
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal", "smooth-constant"])
@@ -55,12 +53,13 @@ def test_torch_gives_numpys_numbers(ensemble, tmp_path, capsys):
 @pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_and_resume(tmp_path, capsys):
     words = WORDS.replace("2e4", "2e4 3e4")
-    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
+    logs = ("--log-dir", str(tmp_path / "logs"))
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", *logs, "-m")
     run(words, tmp_path / "one")
     alone = capsys.readouterr().out
     for count in ("2 computed, 0 resumed", "0 computed, 2 resumed"):
-        with shell(words, tmp_path / "two", *launcher) as process:
-            said, complaint = process.communicate(timeout=60)
+        process = shell(words, tmp_path / "two", *launcher)
+        said, complaint = process.communicate(timeout=120)
         assert process.returncode in (0, 1), complaint  # 1 where a verdict does not hold
         assert said.count("cells in") == 1, "only the first rank speaks"
         assert count in said.splitlines()[0]
@@ -111,10 +110,23 @@ def test_impossible_knobs_say_so(words, message, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_an_interrupt_is_one_line(tmp_path):
-    with shell("--data random --depth 1e8 --threads 1", tmp_path, start_new_session=True) as process:
-        time.sleep(4)
-        process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=30)
+    code = """
+import runpy, dlinear
+alignment = dlinear.alignment
+
+def told(*numbers, **words):
+    print("there", flush=True)
+    return alignment(*numbers, **words)
+
+dlinear.alignment = told
+runpy.run_module("sims.large_depth", run_name="__main__", alter_sys=True)
+"""
+    words = ["--data", "random", "--depth", "1e8", "--threads", "1", "--results", str(tmp_path)]
+    process = children.start([sys.executable, "-c", code, *words], cwd=ROOT)
+    assert process.stdout.readline() == "there\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said == ""
     assert len(complaint.strip().splitlines()) == 1

@@ -1,7 +1,7 @@
 import re
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 from matplotlib.lines import Line2D
@@ -100,5 +100,5 @@ def test_save_refuses_and_reports(tmp_path):
 @pytest.mark.slow
 def test_drawing_never_opens_a_window():
     code = "import sys, dlinear.report.plotting; print('matplotlib.pyplot' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = children.run([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "False"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 from paths import ROOT
@@ -62,8 +62,7 @@ sys.stdin.readline()
 sys.exit(script.command(lambda: print("line\\n" * {lines}) or 0))
 """
     command = [sys.executable, "-c", code]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    running = subprocess.Popen(command, text=True, cwd=ROOT, **pipes)
+    running = children.start(command, cwd=ROOT, **children.PIPES)
     running.stdout.close()
     _, said = running.stdin.write("go\n"), running.stdin.close()
     said = running.stderr.read()
@@ -122,9 +121,7 @@ def ended(name, words, first, folder):
     """A script run as `python -m name words` in a folder after some preparation."""
     code = f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[1:] = {words!r}; {first}"
     code += f"; runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
-    )
+    return children.run([sys.executable, "-c", code], cwd=folder)
 
 
 @pytest.mark.slow

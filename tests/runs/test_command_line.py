@@ -6,12 +6,12 @@ import contextlib
 import importlib
 import io
 import re
-import subprocess
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
+import children
 import pytest
 import tyro
 from paths import ROOT
@@ -98,7 +98,7 @@ def test_help_is_no_mistake(capsys):
 )
 def test_every_script_says_it_alike(name, words, said, tmp_path):
     command = [sys.executable, "-m", name, *words.split()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = children.run(command, cwd=ROOT)
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

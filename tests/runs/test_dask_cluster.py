@@ -6,12 +6,12 @@ import hashlib
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 from paths import ROOT
@@ -94,13 +94,12 @@ class Dask:
             environment.pop(variable, None)
         with (self.folder / f"{name}-{len(self.started)}.log").open("wb") as log:
             command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *words]
-            process = subprocess.Popen(
+            process = children.start(
                 [*command, *LOOPBACK, "--scheduler-file", str(self.file)],
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=log,
                 env=environment,
                 cwd=self.folder,
-                start_new_session=True,
             )
         self.started.append(process)
         return process
@@ -356,7 +355,7 @@ def test_shards_are_disjoint_complete_and_the_same_again(tmp_path, trace, count)
 
 def test_dask_is_loaded_only_where_it_is_used():
     code = "import sys, dlinear.runs.launch; print([m for m in ('distributed', 'dask') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = children.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -366,7 +365,7 @@ SIM = "--data random --width 3 --depths 300 1000 --seeds 4 --points 8 --largest 
 def sim(tmp_path, *words):
     command = [sys.executable, "-m", "sims.rough_layers", *SIM.split(), "--results", str(tmp_path), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return children.run(command, cwd=ROOT, env=environment)
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@ import errno
 import hashlib
 import json
 import os
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 
@@ -231,7 +231,7 @@ try:
 except records.RecordError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = children.run([sys.executable, "-c", code], check=True)
     assert "cannot write" in done.stdout
     assert [path.stem for path in (tmp_path / "cells").iterdir()] == [records.key({"seed": 0})]
     assert len(collection.scan(tmp_path)) == 1

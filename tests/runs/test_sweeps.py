@@ -1,15 +1,14 @@
-import contextlib
 import dataclasses
 import errno
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import children
 import numpy as np
 import pytest
 
@@ -207,18 +206,13 @@ def test_ctrl_c_in_a_terminal_ends_the_processes_at_once(tmp_path, trace):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tmp_path / "exp"), str(trace)]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        kept = tmp_path / "exp" / "cells"
-        while len(computed(trace)) + len(list(kept.glob("*.npz"))) < 4 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=60)
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.communicate()
+    running = children.start(command)
+    deadline = time.monotonic() + 60
+    kept = tmp_path / "exp" / "cells"
+    while len(computed(trace)) + len(list(kept.glob("*.npz"))) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "interrupted: 2 of 4 cells are kept" in said
     assert "Traceback" not in said
@@ -241,25 +235,20 @@ def test_no_worker_outlives_the_sweep(tmp_path, trace, number):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tmp_path / "exp"), str(trace)]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        deadline = time.monotonic() + 60
-        kept = tmp_path / "exp" / "cells"
-        pids = [0]
-        while 0 in pids or len(pids) + len(list(kept.glob("*.npz"))) < 4:
-            pids = [int(path.read_text() or 0) for path in trace.iterdir()]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert all(map(alive, pids))
-        running.send_signal(number)
-        _, said = running.communicate(timeout=60)  # the workers hold stderr: its end is theirs
-        while any(map(alive, pids)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(map(alive, pids))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
+    running = children.start(command)
+    deadline = time.monotonic() + 60
+    kept = tmp_path / "exp" / "cells"
+    pids = [0]
+    while 0 in pids or len(pids) + len(list(kept.glob("*.npz"))) < 4:
+        pids = [int(path.read_text() or 0) for path in trace.iterdir()]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert all(map(alive, pids))
+    running.send_signal(number)
+    _, said = running.communicate(timeout=60)  # the workers hold stderr: its end is theirs
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
     if number == signal.SIGTERM:
         assert running.returncode == 130
         assert "interrupted: 2 of 4 cells are kept" in said

@@ -6,9 +6,9 @@ import inspect
 import itertools
 import os
 import re
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 import tyro
@@ -174,7 +174,7 @@ def test_a_wrong_theorem_d_is_noticed(tmp_path, capsys, monkeypatch):
 
 def test_help_from_a_shell():
     command = [sys.executable, "-m", "sims.theorem_a", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = children.run(command, cwd=ROOT, check=True)
     assert "--seeds" in done.stdout
     assert "python -m sims.theorem_a" in done.stdout
 
@@ -240,7 +240,7 @@ def test_a_bound_that_is_too_small_is_noticed(tmp_path, monkeypatch, capsys):
 def test_spawned_workers_give_the_same_numbers(tmp_path):
     words = "--data random --width 3 --depths 100 --seeds 2 --points 5 --ensembles smooth mixed"
     command = [sys.executable, "-m", "sims.cubic_decay", *words.split(), "--workers", "2"]
-    subprocess.run([*command, "--results", str(tmp_path / "a")], cwd=ROOT, check=True, capture_output=True)
+    children.run([*command, "--results", str(tmp_path / "a")], cwd=ROOT, check=True)
     run("cubic_decay", words, tmp_path / "b")
     a, b = (collection.load_latest(tmp_path / place / "cubic_decay") for place in "ab")
     for name in a.data_vars:
@@ -295,7 +295,7 @@ def test_what_an_interval_says_of_a_number(interval, says):
 def test_missing_data_is_one_line(tmp_path):
     command = [sys.executable, "-m", "sims.cubic_decay", "--data", "cifar10", "--data-folder", str(tmp_path)]
     environment = {**os.environ, "DLINEAR_DATA": str(tmp_path / "none"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = children.run(command, cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert done.stderr.startswith("error: cifar10 not found in ")
     assert len(done.stderr.splitlines()) == 1

@@ -1,9 +1,9 @@
 import inspect
 import math
 import re
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 import torch
@@ -206,7 +206,7 @@ def test_peft_is_needed_by_lora_alone(monkeypatch):
 @pytest.mark.slow
 def test_the_zoo_is_imported_when_it_is_asked_for():
     code = "import sys, dlinear.bridge.models; print('transformers' in sys.modules, 'peft' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    out = children.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert out.stdout.split() == ["False", "False"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -10,11 +11,11 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor
 
+import children as processes
 import numpy as np
 import pytest
 import torch
@@ -547,23 +548,15 @@ CASES = {"kill": (14, 600.0), "terminate": (8, 600.0)}  # step, every
 def children(tmp_path_factory):
     """Tiny runs in processes of their own, each waiting in the middle of a step; started together."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     started = {}
-    for name, (pause_at, every) in CASES.items():
-        folder = tmp_path_factory.mktemp("child")
-        command = [
-            sys.executable,
-            str(SUPPORT / "tiny_stack.py"),
-            str(folder),
-            "4",
-            str(pause_at),
-            str(every),
-        ]
-        started[name] = folder, subprocess.Popen(command, env=environment, text=True, **pipes)
-    yield started
-    for _, process in started.values():
-        process.kill()
-        process.communicate()
+    with contextlib.ExitStack() as stack:
+        for name, (pause_at, every) in CASES.items():
+            folder = tmp_path_factory.mktemp("child")
+            script = [sys.executable, str(SUPPORT / "tiny_stack.py")]
+            command = [*script, str(folder), "4", str(pause_at), str(every)]
+            process = stack.enter_context(processes.running(command, env=environment, **processes.PIPES))
+            started[name] = folder, process
+        yield started
 
 
 @pytest.mark.slow
