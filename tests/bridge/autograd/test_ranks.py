@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
 
+import children
 import pytest
 import torch
 from paths import ROOT
@@ -31,27 +31,15 @@ def found(tmp_path_factory):
         "GLOO_SOCKET_IFNAME": "lo",  # nothing but this machine can reach it
         "OMP_NUM_THREADS": "1",
     }
-    try:
+    with contextlib.ExitStack() as stack:
         for rank in range(RANKS):
-            words = [
-                sys.executable,
-                str(script),
-                str(rank),
-                str(folder / "store"),
-                str(folder / f"{rank}.json"),
-            ]
-            errors = (folder / f"{rank}.txt").open("w", encoding="utf-8")
-            started.append(
-                subprocess.Popen(words, env=environment, cwd=folder, stderr=errors, start_new_session=True)
-            )
-            errors.close()
+            words = [str(rank), str(folder / "store"), str(folder / f"{rank}.json")]
+            errors = stack.enter_context((folder / f"{rank}.txt").open("w", encoding="utf-8"))
+            command = [sys.executable, str(script), *words]
+            process = children.running(command, env=environment, cwd=folder, stderr=errors)
+            started.append(stack.enter_context(process))
         for process in started:
-            process.wait(SECONDS)
-    finally:
-        for process in started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.communicate(timeout=SECONDS)
     results = []
     for rank in range(RANKS):
         path = folder / f"{rank}.json"
