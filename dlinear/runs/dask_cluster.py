@@ -2,37 +2,31 @@
 
 Nothing listens in this process: it only connects to the scheduler. `compute` and its cell travel by value,
 so that a script's own module need not be importable on the workers; `dlinear` and its dependencies must be,
-in the same versions. Cells of a worker that dies are computed again by another one.
+in the same versions. Cells of a worker that dies are computed again by another one; those of a scheduler
+that is restarted are handed to the new one.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
-import logging
 import os
 import queue
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dlinear.errors import DlinearError, DomainError, MissingDependencyError
+from dlinear.errors import DomainError
 from dlinear.runs.computation import CellResult, CellResults, Compute, Computed
+from dlinear.runs.dask_connection import ClusterError as ClusterError
+from dlinear.runs.dask_connection import Connection
 from dlinear.runs.dask_worker import compute_packed, packed
 
 AHEAD = 5000  # cells handed to the scheduler at a time
-TRIES = 3  # of a cell that the cluster loses (a restarted scheduler)
+TRIES = 3  # of a cell that the cluster loses, and of a scheduler that is lost again without a result
 POLL = 1.0  # seconds without a result before the workers are counted
-SILENT = logging.CRITICAL + 1
-
-
-class ClusterError(DlinearError):
-    """The scheduler does not answer, its workers are gone, or a cell kills every worker that takes it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,7 @@ class Cluster:
 
     Attributes:
         scheduler: tcp://HOST:PORT.
-        scheduler_file: what `dask scheduler --scheduler-file` wrote.
+        scheduler_file: what `dask scheduler --scheduler-file` wrote; read again when the scheduler is lost.
         answer: seconds within which the scheduler has to answer, first and after a lost connection.
         patience: seconds without any worker after which the sweep stops.
 
@@ -72,11 +66,11 @@ class Cluster:
             ClusterError: no scheduler, or no workers, within the times stated.
             MissingDependencyError: `distributed` is not installed.
         """
-        with self._connected() as (client, address):
+        with Connection(self.scheduler, self.scheduler_file, self.answer).opened() as connection:
             from distributed.scheduler import KilledWorker
 
             killed = []
-            for key, result in self._computed(client, address, cells, compute):
+            for key, result in _Dispatch(connection, cells, compute, self.patience).results():
                 if isinstance(result, KilledWorker):
                     killed.append(key)
                 else:
@@ -85,114 +79,97 @@ class Cluster:
             for key in killed:
                 try:
                     if gone is None:
-                        ((_, result),) = self._computed(client, address, {key: cells[key]}, compute)
+                        alone = _Dispatch(connection, {key: cells[key]}, compute, self.patience)
+                        ((_, result),) = alone.results()
                         yield key, _killer(result) if isinstance(result, KilledWorker) else result
                         continue
                 except ClusterError as error:  # this cell killed the last worker
                     gone = error
                 yield key, gone
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[tuple[Any, str]]:
+
+class _Dispatch:
+    """Cells on their way through a scheduler."""
+
+    def __init__(
+        self, connection: Connection, cells: Mapping[str, Any], compute: Compute, patience: float
+    ) -> None:
+        self._connection, self._cells, self._compute = connection, cells, compute
+        self._patience = patience
+        self._waiting = deque(cells)
+        self._submitted: dict[Future[Computed], str] = {}
+        self._arrived: queue.SimpleQueue[Future[Computed]] = queue.SimpleQueue()
+        self._cancelled, self._lost = Counter[str](), 0
+
+    def results(self) -> CellResults:
+        """The result of each cell as it arrives."""
+        watch = _Watch(self._connection, self._patience)
         try:
-            import distributed
-        except ImportError as error:
-            raise MissingDependencyError("a cluster needs Dask: pip install distributed") from error
-        address = self.scheduler or self._address()
-        with _quiet():
-            try:
-                with ThreadPoolExecutor(1) as thread:  # this one may run the event loop of a notebook
-                    thread.submit(asyncio.run, _answers(address, self.answer)).result()
-                client = distributed.Client(address, timeout=self.answer, set_as_default=False)
-            except Exception as error:
-                raise ClusterError(f"no Dask scheduler at {address} within {self.answer:g} s") from error
-            try:
-                yield client, address
-            finally:
-                client.close(timeout=self.answer)
-
-    def _address(self) -> str:
-        """The address in the scheduler's file, which may appear late on a network's file system."""
-        path = Path(self.scheduler_file or "")
-        deadline = time.monotonic() + self.answer
-        while True:
-            try:
-                return str(json.loads(path.read_text(encoding="utf-8"))["address"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                if time.monotonic() > deadline:
-                    what = "does not exist" if not path.exists() else "names no address of a scheduler"
-                    raise ClusterError(f"{path} {what} (waited {self.answer:g} s)") from error
-            time.sleep(min(0.2, self.answer))
-
-    def _computed(self, client: Any, address: str, cells: Mapping[str, Any], compute: Compute) -> CellResults:
-        executor = client.get_executor(pure=False)
-        arrived: queue.SimpleQueue[Future[Computed]] = queue.SimpleQueue()
-        waiting = list(cells)[::-1]
-        submitted: dict[Future[Computed], str] = {}
-        tries = dict.fromkeys(cells, 0)
-        watch = _Watch(address, self.patience)
-
-        def again() -> None:  # a lost connection cancels everything in flight
-            self._reconnected(client, address)
-            keys = list(submitted.values())
-            while submitted:
-                submitted.popitem()[0].cancel()
-            waiting.extend(reversed(keys))
-
-        try:
-            while waiting or submitted:
-                while waiting and len(submitted) < AHEAD:
-                    key = waiting.pop()
-                    tries[key] += 1
-                    future = executor.submit(compute_packed, packed(compute, cells[key]))
-                    submitted[future] = key
-                    future.add_done_callback(arrived.put)
+            while self._waiting or self._submitted:
+                self._submit()
                 try:
-                    future = arrived.get(timeout=POLL)
+                    future = self._arrived.get(timeout=POLL)
                 except queue.Empty:
-                    try:
-                        watch.saw(client.nthreads(callback_timeout=self.answer))
-                    except (OSError, TimeoutError):
-                        again()
+                    workers = self._connection.workers()
+                    if workers is None or self._connection.client.status != "running":
+                        self._recover()
+                    else:
+                        watch.saw(workers)
+                    continue
+                if future not in self._submitted:  # of an earlier connection
+                    continue
+                if future.cancelled() and not self._connection.lives():
+                    self._recover()  # a lost connection cancels everything that was submitted
                     continue
                 watch.saw(True)
-                if future not in submitted:
-                    continue
-                if not future.cancelled():
-                    yield submitted.pop(future), _result_of(future)
-                elif tries[submitted[future]] < TRIES:
-                    again()
+                key = self._submitted.pop(future)
+                if future.cancelled():
+                    self._cancelled[key] += 1
+                    if self._cancelled[key] < TRIES:
+                        self._waiting.append(key)
+                        continue
+                    yield key, ClusterError(f"the cluster lost it in each of {TRIES} tries")
                 else:
-                    yield submitted.pop(future), ClusterError(f"the cluster lost it in each of {TRIES} tries")
+                    self._lost = 0
+                    yield key, _result_of(future)
         finally:
-            for future in submitted:
+            for future in self._submitted:
                 future.cancel()
 
-    def _reconnected(self, client: Any, address: str) -> None:
-        """Wait until the client is connected again, which it tries by itself for `answer` seconds."""
-        deadline = time.monotonic() + self.answer + POLL
-        while client.status != "running":
-            if client.status == "closed" or time.monotonic() > deadline:
-                raise ClusterError(f"the Dask scheduler at {address} is gone (waited {self.answer:g} s)")
-            time.sleep(0.05)
+    def _submit(self) -> None:
+        """Hand the scheduler as many cells as it may hold."""
+        if not self._waiting or len(self._submitted) >= AHEAD:
+            return
+        executor = self._connection.client.get_executor(pure=False)
+        while self._waiting and len(self._submitted) < AHEAD:
+            key = self._waiting.popleft()
+            future = executor.submit(compute_packed, packed(self._compute, self._cells[key]))
+            self._submitted[future] = key
+            future.add_done_callback(self._arrived.put)
 
+    def _recover(self) -> None:
+        """Connect again, and put what was submitted back to what waits.
 
-async def _answers(address: str, timeout: float) -> None:
-    """Connect once, with a limit: the client would wait for ever for a port that never answers."""
-    from distributed.comm import connect
-    from distributed.security import Security
-
-    words = Security().get_connection_args("client")  # TLS as configured
-    comm = await asyncio.wait_for(connect(address, timeout=timeout, **words), timeout)
-    comm.abort()
+        Raises:
+            ClusterError: the scheduler does not come back in time, or is lost again and again.
+        """
+        self._lost += 1
+        if self._lost > TRIES:
+            address = self._connection.address
+            raise ClusterError(f"the Dask scheduler at {address} was lost {TRIES} times without a result")
+        self._waiting.extendleft(reversed(self._submitted.values()))
+        for future in list(self._submitted):
+            del self._submitted[future]
+            future.cancel()
+        self._connection.renew()
 
 
 class _Watch:
     """When a worker was last seen; waiting for one is reported once and limited."""
 
-    def __init__(self, address: str, patience: float) -> None:
-        self.address, self.patience = address, patience
-        self.last, self.said = time.monotonic(), False
+    def __init__(self, connection: Connection, patience: float) -> None:
+        self._connection, self._patience = connection, patience
+        self._last, self._said = time.monotonic(), False
 
     def saw(self, workers: Any) -> None:
         """Note whether there are workers now.
@@ -200,13 +177,14 @@ class _Watch:
         Raises:
             ClusterError: there have been none for too long.
         """
+        address, patience = self._connection.address, f"{self._patience:g} s"
         if workers:
-            self.last, self.said = time.monotonic(), False
-        elif time.monotonic() - self.last > self.patience:
-            raise ClusterError(f"no worker has been connected to {self.address} for {self.patience:g} s")
-        elif not self.said:
-            self.said = True
-            print(f"no worker at {self.address}: waiting up to {self.patience:g} s", file=sys.stderr)
+            self._last, self._said = time.monotonic(), False
+        elif time.monotonic() - self._last > self._patience:
+            raise ClusterError(f"no worker has been connected to {address} for {patience}")
+        elif not self._said:
+            self._said = True
+            print(f"no worker at {address}: waiting up to {patience}", file=sys.stderr)
 
 
 def _result_of(future: Future[Computed]) -> CellResult:
@@ -220,17 +198,3 @@ def _killer(error: Any) -> ClusterError:
     """What is reported of a cell that kills every worker that computes it."""
     count, last = error.allowed_failures + 1, error.last_worker.address
     return ClusterError(f"its worker died in each of {count} tries, the last on {last}: see its log")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the client's log lines about a lost scheduler: the sweep reports it in one line."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(SILENT)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level)

@@ -90,7 +90,8 @@ def run(
     """Compute the missing cells, writing each record as it arrives, and mark a whole run as the latest.
 
     A cell that raises is reported on stderr and the rest go on (unless it lacks a package: so would they); so
-    does one whose process dies twice. Ctrl-C or a SIGTERM keeps what is finished and says how to go on.
+    does one whose process dies in each of three tries. Ctrl-C or a SIGTERM keeps what is finished and says
+    how to go on.
 
     Args:
         folder: results/<experiment>.
@@ -98,7 +99,7 @@ def run(
         compute: top-level function, cell -> arrays by name as (dimensions, values).
         workers: processes; 0 or 1 computes here, None takes one per core.
         executor: anything that runs `submit`, used instead of a local pool; its owner pins the threads
-            of its workers and closes it. Or a `cluster.Cluster`.
+            of its workers and closes it. Or a `dask_cluster.Cluster`.
         shard: i/N takes the i-th of N disjoint parts of the cells; the parts together are all of them.
         whole: whether the cells make a complete run, which is marked as the latest one.
         changed: the options that make it differ from the default run, for the mark; see `mark_latest`.

@@ -23,7 +23,8 @@ pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
 LOOPBACK = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]  # as in the docs
-ANSWER = 20.0  # seconds; a loaded machine may be slow to answer
+ANSWER = 30.0  # seconds; a loaded machine may be slow to answer
+WAITS = "no worker at "  # said when a worker of a loaded machine is slow to start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Dask:
             "PYTHONPATH": str(ROOT),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
             "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__DISK": "False",
+            "DASK_TEMPORARY_DIRECTORY": str(self.folder / "space"),
         }
         for variable in pool.THREADS:  # the task itself has to pin them
             environment.pop(variable, None)
@@ -112,7 +114,8 @@ class Dask:
         return self.start("worker", "--nworkers", "1", "--nthreads", "1", *where, *words)
 
     def client(self, **words):
-        return dask_cluster.Cluster(scheduler_file=self.file, **{"answer": ANSWER, "patience": 60.0, **words})
+        given = {"scheduler_file": self.file, "answer": ANSWER, "patience": 60.0, **words}
+        return dask_cluster.Cluster(**given)
 
     def processes(self):
         found = []
@@ -145,6 +148,12 @@ def eventually(condition, seconds=60.0):
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds:g} s"
         time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def in_background(action):
@@ -245,9 +254,7 @@ def test_when_no_worker_is_left_the_sweep_stops_in_time(tmp_path, trace, dask, c
 
 @pytest.mark.slow
 def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, capsys):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     scheduler = dask.scheduler(port)
     dask.worker()
     folder, asked = tmp_path / "exp", cells(trace, 12)
@@ -263,7 +270,7 @@ def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, ca
         sweeps.run(folder, asked, compute, executor=dask.client(answer=2.0))
     killer.join(60)
     assert killed
-    said = capsys.readouterr().err.splitlines()
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(WAITS)]
     assert len(said) == 1
     assert "of 12 cells are kept" in said[0]
     kept = len(collection.scan(folder))
@@ -273,6 +280,54 @@ def test_the_scheduler_may_come_back_but_not_stay_away(tmp_path, trace, dask, ca
     dask.worker()
     again = sweeps.run(folder, asked, compute, executor=dask.client())
     assert (again.computed, again.resumed, again.lost) == (12 - kept, kept, ())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("same", [True, False], ids=["same-port", "other-port"])
+def test_a_sweep_goes_on_with_a_restarted_scheduler(tmp_path, trace, dask, same, capsys):
+    """Its workers end with the old one and are started again too; the file tells another port."""
+    port = free_port()
+    scheduler = dask.scheduler(port)
+    worker = dask.worker("--no-nanny")
+    folder, asked = tmp_path / "exp", cells(trace, 20)
+    where = {"scheduler": f"tcp://127.0.0.1:{port}", "scheduler_file": None} if same else {}
+
+    def restart_in_the_middle():
+        eventually(lambda: len(list((folder / "cells").glob("*.npz"))) >= 3)
+        scheduler.kill()
+        scheduler.wait(30)
+        dask.file.unlink()
+        dask.scheduler(port if same else 0)
+        eventually(dask.file.exists)
+        dask.worker("--no-nanny")
+
+    restarter = in_background(restart_in_the_middle)
+    eventually(dask.file.exists)
+    sweep = sweeps.run(folder, asked, compute, executor=dask.client(**where))
+    restarter.join(60)
+    assert len(dask.started) == 4
+    assert (sweep.computed, sweep.resumed, dict(sweep.failed), sweep.lost) == (20, 0, {}, ())
+    assert all(line.startswith(WAITS) for line in capsys.readouterr().err.splitlines())
+    same_as_here(folder, asked, tmp_path / "here")
+    assert worker.wait(60) is not None, "a worker whose scheduler is gone ends by itself"
+
+
+def test_a_scheduler_that_is_lost_again_and_again_is_given_up(tmp_path, monkeypatch):
+    class Gone:
+        address, client, renewed = "tcp://there:1", None, 0
+
+        def workers(self):
+            return None
+
+        def renew(self):
+            self.renewed += 1
+
+    monkeypatch.setattr(dask_cluster, "POLL", 0.001)
+    dispatch = dask_cluster._Dispatch(Gone(), {"a": 1}, compute, 5.0)
+    monkeypatch.setattr(dispatch, "_submit", lambda: None)
+    with pytest.raises(dask_cluster.ClusterError, match=r"there:1 was lost 3 times without a result"):
+        list(dispatch.results())
+    assert dispatch._connection.renewed == 3
 
 
 @pytest.mark.slow

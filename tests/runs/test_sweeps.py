@@ -105,8 +105,11 @@ def test_a_dying_process_costs_only_its_own_cell(tmp_path, trace, capsys):
     asked = cells(trace, 4, s0="slow", s1="dies", s2="slow", s3="slow")
     sweep = sweeps.run(tmp_path / "exp", asked, compute, workers=2)
     assert list(sweep.failed) == [records.key(asked[1])]
-    assert "BrokenProcessPool" in capsys.readouterr().err
+    said = "ProcessDiedError: its process died in each of 3 tries, with exit status 3"
+    assert dict(sweep.failed) == {records.key(asked[1]): said}
+    assert said in capsys.readouterr().err
     assert sorted(collection.load(tmp_path / "exp")["seed"].values.tolist()) == [0, 2, 3]
+    assert computed(trace) == ["0.0", "1.0", "1.1", "1.2", "2.0", "3.0"], "the others are computed once"
 
 
 def test_a_damaged_record_is_computed_again(tmp_path, trace):
