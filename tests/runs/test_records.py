@@ -189,6 +189,154 @@ def test_tampered_header_is_refused(tmp_path, change):
         records.read(path)
 
 
+def rewritten(path, change, reseal=False):
+    """Another valid file of the same key: the arrays changed, the header too where it must follow."""
+    with np.load(path, allow_pickle=False) as file:
+        content = {name: file[name] for name in file.files}
+    head = json.loads(content.pop("record").tobytes())
+    change(head, content)
+    if reseal:
+        head["content"] = records._digest(head, content)
+    np.savez(path, record=np.frombuffer(json.dumps(head).encode(), np.uint8), **content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda head, arrays: arrays.update(sin2=arrays["sin2"] * (1 + 1e-15)),
+        lambda head, arrays: arrays["sin2"].put(1, np.nan),
+        lambda head, arrays: arrays.update(sin2=arrays["sin2"].astype(np.float32)),
+        lambda head, arrays: arrays.update(shortfall=arrays["shortfall"][::-1].copy()),
+        lambda head, arrays: (arrays.pop("sin2"), head["dimensions"].pop("sin2")),
+        lambda head, arrays: (arrays.update(more=np.ones(())), head["dimensions"].update(more=[])),
+        lambda head, arrays: head["meta"].update(revision="0" * 40),
+        lambda head, arrays: head["meta"]["versions"].update(numpy="1.0"),
+        lambda head, arrays: head["meta"].update(seconds=1.0),
+        lambda head, arrays: head.update(content="0" * 64),
+        lambda head, arrays: head.update(content=None),
+    ],
+)
+def test_a_valid_file_of_the_same_key_with_other_content_is_refused(tmp_path, change):
+    path = written(tmp_path)
+    rewritten(path, change)
+    with pytest.raises(RecordError, match=f"{path.stem}.npz is damaged: its numbers are not those that were"):
+        records.read(path)
+
+
+def test_a_record_without_a_hash_is_read_and_its_gaps_are_named(tmp_path):
+    """As they were written before there was one."""
+    path, other = written(tmp_path), written(tmp_path, seed=1)
+    rewritten(path, lambda head, arrays: head.pop("content"))
+    found = records.read(path)
+    assert not found.sealed
+    assert np.array_equal(found.arrays["sin2"], 100.0 + np.array([1, 2, 4]) / 3.0)
+    assert collection.load(tmp_path).attrs["cells"] == 2
+    rewritten(path, lambda head, arrays: arrays["sin2"].put(1, np.nan))
+    with pytest.warns(
+        collection.RecordWarning, match=f"1 records .* NaN, the first {path.stem} in sin2: .*run"
+    ):
+        collection.load(tmp_path)
+    nothing = {"x": ([], np.nan)}  # what is written as NaN is meant
+    records.write(tmp_path / "b", {"seed": 1}, nothing)
+    assert np.isnan(collection.load(tmp_path / "b")["x"]).all()
+    assert records.read(other).sealed
+
+
+@pytest.mark.parametrize("late", [0, 1, 2, 3])
+def test_cells_of_one_kind_hold_the_same_arrays(tmp_path, late):
+    """A version of the code that wrote fewer is named with what to remove; other kinds may hold others."""
+    paths = [written(tmp_path, seed=seed) for seed in range(4)]
+    records.write(tmp_path, Cell(ensemble="other"), {"else": ([], 1.0)})
+    assert len(collection.load(tmp_path)["seed"]) == 4
+    lacks = lambda head, arrays: (arrays.pop("cubic"), head["dimensions"].pop("cubic"))  # noqa: E731
+    rewritten(paths[late], lacks, reseal=True)
+    with pytest.raises(
+        RecordError, match=f"3 of 4 cells .* 'cubic'.*: remove {paths[late].stem} .revision.* and run"
+    ):
+        collection.load(tmp_path)
+    for path in set(paths) - {paths[late], paths[late - 1]}:
+        rewritten(path, lacks, reseal=True)
+    with pytest.raises(RecordError, match=f"1 of 4 cells .* 'cubic'.*: remove {paths[late - 1].stem} "):
+        collection.load(tmp_path)
+
+
+def test_another_edition_may_hold_other_arrays(tmp_path):
+    for edition, arrays_ in ((1, {"x": ([], 1.0)}), (2, {"x": ([], 1.0), "y": ([], 2.0)})):
+        for seed in range(2):
+            records.write(tmp_path, {"seed": seed, "edition": edition}, arrays_)
+    assert collection.load(tmp_path)["y"].sel(edition=2).values.ravel().tolist() == [2.0, 2.0]
+
+
+def test_bits_that_flip_never_give_other_numbers(tmp_path):
+    path = written(tmp_path)
+    raw, want = path.read_bytes(), records.read(path)
+    rng, refused = np.random.default_rng(0), []
+    for place in rng.integers(8 * len(raw), size=300):
+        damaged = bytearray(raw)
+        damaged[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            got = records.read(path)
+        except RecordError as error:
+            refused.append(str(error))
+            continue
+        assert (got.knobs, got.meta, got.dimensions) == (want.knobs, want.meta, want.dimensions)
+        assert all(np.array_equal(got.arrays[name], want.arrays[name]) for name in want.arrays)
+    assert len(refused) > 200
+    assert not any("\n" in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "content", "words"),
+    [
+        (None, {"a": ([], 1.0)}, "knobs must be a dataclass or a mapping .* received None"),
+        (Cell, {"a": ([], 1.0)}, "knobs must be a dataclass or a mapping"),
+        ([("a", 1)], {"a": ([], 1.0)}, "knobs must be a dataclass or a mapping"),
+        ({1: 2}, {"a": ([], 1.0)}, "knobs must be a dataclass or a mapping of names"),
+        ({"a": 1}, None, r"arrays must map names to \(dimensions, values\), not None"),
+        ({"a": 1}, [1.0], "arrays must map names"),
+        ({"a": 1}, {"a": 1.0}, r"array 'a' must be given as \(dimensions, values\), not 1.0"),
+        ({"a": 1}, {"a": ([], 1.0, 2.0)}, "array 'a' must be given as"),
+        ({"a": 1}, {"a": ([], [[1.0], [1.0, 2.0]])}, "array 'a' must hold real numbers"),
+        ({"a": 1}, {"a": (None, 1.0)}, "array 'a' has 0 axes but dimensions None"),
+        ({"a": 1}, {"": ([], 1.0)}, "must not be called ''"),
+        ({"a": 1}, {"a\x00": ([], 1.0)}, "must not be called"),
+        ({"a": 1}, {"\ud800": ([], 1.0)}, "must not be called"),
+        ({"a": 1}, {"a": ([], None)}, "must hold real numbers, not object"),
+    ],
+)
+def test_write_says_what_it_received(tmp_path, knobs, content, words):
+    with pytest.raises(RecordError, match=words) as caught:
+        records.write(tmp_path, knobs, content)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_write_refuses_a_folder_and_seconds_that_are_none(tmp_path):
+    for folder in (None, 3, b"x"):
+        with pytest.raises(RecordError, match="folder must be a path"):
+            records.write(folder, {"a": 1}, {"a": ([], 1.0)})
+    for seconds in ("a", float("nan")):
+        with pytest.raises(RecordError, match="seconds must be a finite number"):
+            records.write(tmp_path, {"a": 1}, {"a": ([], 1.0)}, seconds)
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(RecordError, match="JSON values"):
+        records.key({"a": deep})
+
+
+def test_a_record_says_what_it_was_computed_with(tmp_path):
+    meta = records.read(written(tmp_path)).meta
+    assert set(meta) == {"versions", "revision", "machine", "seconds"}
+    assert meta == {**provenance.of_this_process(), "seconds": 0.5}
+    data = collection.load(tmp_path)
+    assert json.loads(data.attrs["machine"]) == [meta["machine"]]
+    origin = {"versions": {"numpy": "9"}, "revision": None, "machine": {"cpu": "other"}}
+    path = records.write(tmp_path, Cell(seed=1), arrays(Cell(seed=1)), 1.0, origin)
+    assert records.read(path).meta == {**origin, "seconds": 1.0}
+
+
 def test_text_in_a_record_is_refused(tmp_path):
     path = written(tmp_path)
     with np.load(path) as file:
@@ -323,6 +471,8 @@ def test_latest(tmp_path):
         '{"version": 1, "keys": [5]}',
         '{"version": "a", "keys": []}',
         '{"version": null, "keys": []}',
+        '{"version": 1, "keys": [], "changed": 3}',
+        "[" * 100_000 + "]" * 100_000,
     ):
         (tmp_path / "latest.json").write_text(text)
         with pytest.raises(RecordError, match="damaged"):

@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from dlinear.errors import DomainError, RecordError
-from dlinear.runs import collection, records, sweeps
+from dlinear.runs import collection, provenance, records, sweeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +136,110 @@ def test_a_folder_in_place_of_a_record_is_not_counted_as_kept(tmp_path, trace, c
         sweeps.run(folder, asked, compute, workers=0)
     assert "stopped: 2 of 3 cells are kept" in capsys.readouterr().err
     assert computed(trace) == before, "refused before any work"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes and links")
+def test_a_pipe_in_place_of_a_record_is_refused_and_a_link_to_nothing_replaced(tmp_path, trace):
+    folder, asked = tmp_path / "exp", cells(trace, 2)
+    keys = [records.key(cell) for cell in asked]
+    records.cells(folder).mkdir(parents=True)
+    path, link = (records.cells(folder) / f"{key}.npz" for key in keys)
+    os.mkfifo(path)
+    with pytest.raises(RecordError, match=f"{path} is a named pipe, not a record: move it away"):
+        sweeps.run(folder, asked, compute, workers=0)
+    assert computed(trace) == []
+    path.unlink()
+    link.symlink_to(tmp_path / "nothing")
+    assert sweeps.run(folder, asked, compute, workers=0).computed == 2
+    assert not link.is_symlink()
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_what_killed_writers_left_is_removed_at_the_start(tmp_path, trace):
+    from dlinear.storage import writing
+
+    folder, asked = tmp_path / "exp", cells(trace, 2)
+    elsewhere = tmp_path / "scratch"  # the records lie on another disk
+    elsewhere.mkdir()
+    folder.mkdir()
+    records.cells(folder).symlink_to(elsewhere)
+    for place in (elsewhere, folder):
+        (place / f"{writing.temporary_name(place / 'a.npz').name}").write_text("left")
+    sweeps.run(folder, asked, compute, workers=0)
+    assert sorted(os.listdir(folder)) == ["cells", "latest.json"]
+    assert all(name.endswith(".npz") for name in os.listdir(elsewhere))
+
+
+def test_records_of_another_revision_are_kept_and_said(tmp_path, trace, capsys, monkeypatch):
+    folder, asked = tmp_path / "exp", cells(trace, 3)
+    monkeypatch.setattr(provenance, "revision", lambda: "a" * 40)
+    sweeps.run(folder, asked[:2], compute, workers=0)
+    monkeypatch.setattr(provenance, "revision", lambda: "b" * 40 + "+changes")
+    sweep = sweeps.run(folder, asked, compute, workers=0)
+    assert (sweep.computed, sweep.resumed) == (1, 2)
+    assert capsys.readouterr().err == (
+        f"note: 2 of 2 records in {records.cells(folder)} are kept that were computed by revision "
+        "aaaaaaaaaa, not by revision bbbbbbbbbb+changes: move them away to compute them again\n"
+    )
+    monkeypatch.setattr(provenance, "revision", lambda: None)
+    sweeps.run(folder, asked, compute, workers=0)
+    assert re.search(
+        r"note: 3 of 3 .* revision aaaaaaaaaa, revision bbbbbbbbbb\+changes, not by dlinear \d",
+        capsys.readouterr().err,
+    )
+
+
+def test_what_computes_a_cell_says_with_what(tmp_path, trace):
+    """The process that computes, not the one that writes."""
+    sweep = sweeps.run(tmp_path / "exp", cells(trace, 2), compute, workers=2)
+    meta = [record.meta for record in collection.scan(sweep.folder)]
+    assert all(set(one) == {"versions", "revision", "machine", "seconds"} for one in meta)
+    assert "torch" not in meta[0]["versions"]
+    assert all(threads == 1 for threads in meta[0]["machine"]["threads"].values())
+
+
+def test_a_part_of_a_run_is_not_the_latest_one(tmp_path, trace):
+    folder, asked = tmp_path / "exp", cells(trace, 3)
+    sweeps.run(folder, asked[:1], compute, workers=0, whole=False)
+    assert not (folder / "latest.json").exists()
+    sweep = sweeps.run(folder, asked, compute, workers=0, changed="--seeds 3")
+    run = collection.run_of(folder)
+    assert (run.keys, run.changed) == (sweep.keys, "--seeds 3")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_killed_worker_costs_little_and_nothing_is_left(tmp_path):
+    """Half of the workers are killed in the middle; the rest is not computed serially."""
+    code = """
+import os, signal, sys, threading, time
+from multiprocessing import active_children
+from dlinear.runs import sweeps
+from pathlib import Path
+
+def compute(cell):
+    time.sleep(0.05)
+    return {"a": ([], cell["i"])}
+
+def kill():
+    while len(list(Path(folder, "cells").glob("*.npz"))) < 10:
+        time.sleep(0.01)
+    os.kill(active_children()[0].pid, signal.SIGKILL)
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    threading.Thread(target=kill).start()
+    start = time.perf_counter()
+    print(sweeps.run(folder, [{"i": i} for i in range(60)], compute, workers=2))
+    print(time.perf_counter() - start)
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    done = children.run([sys.executable, str(script), str(tmp_path / "exp")], check=True)
+    assert "60 computed, 0 resumed, 0 lost" in done.stdout
+    assert "FAILED" not in done.stdout
+    assert sorted(collection.load(tmp_path / "exp")["a"].values.ravel().tolist()) == list(range(60))
+    assert sorted(os.listdir(tmp_path / "exp")) == ["cells", "latest.json"]
+    assert len(os.listdir(tmp_path / "exp" / "cells")) == 60
 
 
 def test_a_newer_record_is_not_replaced(tmp_path, trace, monkeypatch):

@@ -4,6 +4,7 @@ import importlib
 import itertools
 import os
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -12,7 +13,8 @@ import tyro
 from paths import ROOT
 
 from dlinear.report import plotting
-from dlinear.runs import script
+from dlinear.runs import collection, command_line, script
+from dlinear.runs.knobs import changed
 
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
 
@@ -187,6 +189,36 @@ def test_no_command_is_named_that_would_not_help(results, tmp_path, capsys):
     assert "run:" not in said
 
 
+def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(results, tmp_path, capsys, monkeypatch):
+    """On stderr and in the figure itself; `results` holds toy runs alone."""
+    place = ["--results", str(results), "--figures", str(tmp_path)]
+    assert run(["theorem_a", "k_map", *place]) == 0
+    sim = importlib.import_module("sims.theorem_a")
+    options = changed(command_line.parse(sim.Knobs, words=sim.TOY.split()))
+    said = capsys.readouterr()
+    assert said.err == (
+        f"theorem_a: drawn from a run with {options}; the default one: python -m sims.theorem_a\n"
+    )
+    assert run(["theorem_a", *place, "--run", "default"]) == 1
+    assert "no run with all knobs at their defaults has been completed" in capsys.readouterr().err
+    shutil.copytree(results, tmp_path / "both")
+    folder = tmp_path / "both" / "theorem_a"
+    keys = collection.latest(folder)
+    collection.mark_latest(folder, keys, "")  # as if it had been the default
+    collection.mark_latest(folder, keys[:4], "--seeds 1")
+    place = ["--results", str(tmp_path / "both"), "--figures", str(tmp_path)]
+    figures, save = [], plotting.save
+    monkeypatch.setattr(plotting, "save", lambda figure, *rest: figures.append(figure) or save(figure, *rest))
+    assert run(["theorem_a", *place]) == 0
+    advice = "the default one: python -m paper_figs theorem_a --run default"
+    assert capsys.readouterr().err == f"theorem_a: drawn from a run with --seeds 1; {advice}\n"
+    assert run(["theorem_a", *place, "--run", "default"]) == 0
+    assert capsys.readouterr().err == ""
+    verdicts = [" ".join(figure._suptitle.get_text().split()) for figure in figures]
+    assert verdicts[0].endswith("[not the default run: --seeds 1]")
+    assert "default" not in verdicts[1]
+
+
 def test_unknown_figure(capsys):
     assert script.command(lambda: run(["decai"])) == 2
     assert capsys.readouterr().err.rstrip().endswith("; did you mean decay?")
@@ -194,8 +226,6 @@ def test_unknown_figure(capsys):
 
 @pytest.mark.slow
 def test_a_lost_cell_is_noticed(results, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(results, tmp_path / "results")
     next((tmp_path / "results" / "theorem_a" / "cells").iterdir()).unlink()
     assert run(["theorem_a", "--results", str(tmp_path / "results"), "--figures", str(tmp_path)]) == 1
