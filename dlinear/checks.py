@@ -6,6 +6,7 @@ checked.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import inspect
@@ -21,11 +22,40 @@ Value = TypeVar("Value")
 
 POSITIVE = "a finite number > 0"
 _EXACT_TYPES = {"sympy", "flint", "mpmath", "fractions"}
+_LARGEST = 2**63 - 1  # of sizes and counts: numpy's and torch's integers hold no larger ones
 
 
 def is_plain(x: Any) -> bool:
     """Whether x is no exact number, symbol or ball."""
-    return type(x).__module__.partition(".")[0] not in _EXACT_TYPES
+    return str(type(x).__module__).partition(".")[0] not in _EXACT_TYPES
+
+
+def shown(x: object, most: int = 80) -> str:
+    """What was received, on one line of at most so many characters; its type where it cannot be printed."""
+    try:
+        text = " ".join(repr(x).split())
+    except Exception:
+        text = f"a {type(x).__name__}"
+    advice = " (it requires a gradient: take .detach())" if getattr(x, "requires_grad", None) is True else ""
+    return text[:most] + advice
+
+
+def as_array(x: Any) -> np.ndarray | None:
+    """x as numpy makes an array of it, or None: ragged lists, tensors that require a gradient, ..."""
+    try:
+        return np.asarray(x)
+    except Exception:  # what an object's own conversion raises is its secret
+        return None
+
+
+def _is_outside(x: Any, low: int, strict: bool = False) -> bool:
+    """Whether an exact number is surely too small; symbols, and balls that hold allowed numbers, are not."""
+    try:
+        if getattr(x, "is_finite", None) is False:  # sympy's infinities
+            return True
+        return bool(x <= low) if strict else bool(x < low)
+    except Exception:  # a symbol has no truth value
+        return False
 
 
 def lift(x: Any, xp: Any) -> Any:
@@ -37,12 +67,13 @@ def received(name: str, x: Any, values: Any = None, inside: Any = None) -> str:
     """One short line about what was received; of an array the first value outside the domain."""
     if values is not None and values.ndim and values.size:
         return f"{name} holds {values[~inside].flat[0]!s} ({values.size} values)"
-    return f"{name} = {' '.join(f'{x!r}'.split())[:80]}"
+    return f"{name} = {shown(x)}"
 
 
 def refuse_shapes(arguments: Mapping[str, Any]) -> None:
     """`ShapeError` where the arguments do not broadcast together."""
-    shapes = {name: np.asarray(x).shape for name, x in arguments.items() if is_plain(x)}
+    arrays = {name: as_array(x) for name, x in arguments.items() if is_plain(x)}
+    shapes = {name: array.shape for name, array in arrays.items() if array is not None}
     try:
         np.broadcast_shapes(*shapes.values())
     except ValueError:
@@ -75,21 +106,22 @@ def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
 
 def as_floats(name: str, x: Any, allowed: str, error: type[DlinearError] = DomainError) -> Any:
     """A float64 array of real numbers; no booleans, strings, complex numbers, None or ragged lists."""
-    try:
-        values = np.asarray(x)
+    values = as_array(x)
+    if values is not None:
         known = values.dtype.kind in "iuf"
         if values.dtype.kind == "O":  # large integers, fractions
             known = all(hasattr(item, "__float__") for item in values.flat)
         if known:
-            return values.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise error(f"{received(name, x)}: allowed is {allowed}") from None
+            with contextlib.suppress(Exception):  # too large for a float
+                return values.astype(np.float64)
+    raise error(f"{received(name, x)}: allowed is {allowed}")
 
 
 def as_real(name: str, x: Any, allowed: str = "a finite number >= 0", strict: bool = False) -> Any:
     """A non-negative (strict: positive) finite number or array; symbols and balls unchanged."""
     if not is_plain(x):
+        if _is_outside(x, 0, strict):
+            raise DomainError(f"{received(name, x)}: allowed is {allowed}")
         return x
     values = as_floats(name, x, allowed)
     inside = (values > 0 if strict else values >= 0) & np.isfinite(values)
@@ -104,11 +136,8 @@ def as_integers(name: str, x: Any, low: int, top: int | None, error: type[Dlinea
     Floats are accepted when they are whole numbers (a computed 3.0 is the integer 3).
     """
     allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
-    try:
-        values = np.asarray(x)
-    except (ValueError, OverflowError, TypeError):  # ragged lists, arrays that are not on this device
-        values = np.empty(0)
-    if values.size == 0 or values.dtype.kind not in "iuf":
+    values = as_array(x)
+    if values is None or values.size == 0 or values.dtype.kind not in "iuf":
         raise error(f"{received(name, x)}: allowed is {allowed}")
     # NaN fails the first comparison, infinities the last
     inside = (values == np.floor(values)) & (values >= low) & np.isfinite(values)
@@ -124,19 +153,24 @@ def as_integer(
 ) -> int:
     """One integer in low..top, as Python's own: arithmetic with numpy's small ones would wrap around.
 
-    Floats are refused, unlike in `as_integers`: a size or a seed is not computed.
+    Floats are refused, unlike in `as_integers`: a size or a seed is not computed. Without `top` integers of
+    64 bits are allowed.
     """
     if isinstance(x, int | np.integer) and not isinstance(x, bool):
         value = int(x)
-        if low <= value and (top is None or value <= top):
+        if low <= value <= (_LARGEST if top is None else top):
             return value
+        if top is None and value > _LARGEST:
+            top = _LARGEST
     allowed = f"an integer in {low}..{top}" if top is not None else f"an integer >= {low}"
-    raise error(f"{name} is {' '.join(f'{x!r}'.split())[:80]}; expected {allowed}")
+    raise error(f"{name} is {shown(x)}; expected {allowed}")
 
 
 def as_integral(name: str, x: Any, low: int, top: Any, error: type[DlinearError]) -> Any:
     """A whole number as a Python integer, an array of them as float64; exact numbers, symbols unchanged."""
     if not is_plain(x):
+        if _is_outside(x, low):
+            raise error(f"{received(name, x)}: allowed is an integer >= {low}")
         return x
     values = as_integers(name, x, low, int(top) if top is not None and is_plain(top) else None, error)
     return values.astype(np.float64) if values.ndim else int(values)
@@ -149,7 +183,7 @@ def as_known(kind: str, name: object, known: Iterable[str], error: type[DlinearE
         return name
     near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
     meant = f"; did you mean {near[0]}?" if near else ""
-    raise error(f"unknown {kind} {name!r:.60}; the names are {', '.join(names)}{meant}")
+    raise error(f"unknown {kind} {shown(name, 60)}; the names are {', '.join(names)}{meant}")
 
 
 def as_depth(depth: Any) -> Any:
