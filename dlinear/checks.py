@@ -81,6 +81,13 @@ def refuse_shapes(arguments: Mapping[str, Any]) -> None:
         raise ShapeError(f"{named}: allowed are shapes that broadcast together") from None
 
 
+def check_namespace(xp: Any, *functions: str) -> None:
+    """`DomainError` where xp lacks a function that a formula takes from it."""
+    for name in functions:
+        if not callable(getattr(xp, name, None)):
+            raise DomainError(f"{received('xp', xp)}: it has no {name}; allowed are numpy, sympy, mpmath")
+
+
 def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
     """A formula over numbers and arrays whose errors all say in one line what was received.
 
@@ -96,6 +103,9 @@ def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
             raise DomainError(
                 f"{formula.__name__} exceeds the range of float64: allowed are arguments that keep it within"
             ) from None
+        except AttributeError:
+            check_namespace(named.get("xp", np), "exp")
+            raise
         except ValueError as error:
             if not isinstance(error, DlinearError) or isinstance(error, ShapeError):
                 refuse_shapes(inspect.signature(formula).bind(*given, **named).arguments)
@@ -105,9 +115,9 @@ def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
 
 
 def as_floats(name: str, x: Any, allowed: str, error: type[DlinearError] = DomainError) -> Any:
-    """A float64 array of real numbers; no booleans, strings, complex numbers, None or ragged lists."""
+    """A float64 array of real numbers; no booleans, strings, complex numbers, None, empty or ragged lists."""
     values = as_array(x)
-    if values is not None:
+    if values is not None and values.size:
         known = values.dtype.kind in "iuf"
         if values.dtype.kind == "O":  # large integers, fractions
             known = all(hasattr(item, "__float__") for item in values.flat)
@@ -186,6 +196,23 @@ def as_known(kind: str, name: object, known: Iterable[str], error: type[DlinearE
     raise error(f"unknown {kind} {shown(name, 60)}; the names are {', '.join(names)}{meant}")
 
 
+def as_choice(
+    name: str, value: object, allowed: Iterable[str], error: type[DlinearError] = DomainError
+) -> str:
+    """One of few words."""
+    words = list(allowed)
+    if isinstance(value, str) and value in words:
+        return value
+    raise error(f"{name} is {shown(value)}; expected {' or '.join(map(repr, words))}")
+
+
+def as_flag(name: str, value: object) -> bool:
+    """True or False; what merely counts as true is a mistake."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise DomainError(f"{name} is {shown(value)}; expected True or False")
+
+
 def as_depth(depth: Any) -> Any:
     """T, one integer >= 1."""
     depth = as_integral("depth", depth, 1, None, DomainError)
@@ -236,7 +263,7 @@ def as_horizons(horizons: object, depth: int) -> np.ndarray:
 def as_number(name: str, value: Any, low: float | None = 0) -> float:
     """One real number, finite and at least `low` unless that is None."""
     number = as_floats(name, value, "one real number")
-    if number.ndim or (low is not None and not low <= number < np.inf):
+    if number.ndim or np.isnan(number) or (low is not None and not low <= number < np.inf):
         allowed = "one real number" if low is None else f"one finite number >= {low}"
         raise DomainError(f"{received(name, value)}: allowed is {allowed}")
     return float(number)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.checks import as_floats, as_number, elementwise, received
+from dlinear.checks import as_floats, as_integer, as_number, elementwise, received
 from dlinear.errors import DomainError
 
 
@@ -22,13 +22,9 @@ def faulhaber(m: ArrayLike, p: int) -> Any:
         DomainError: p is neither 1 nor 2, or m < 0 or no number.
     """
     k = as_floats("m", m, "real numbers >= 0")
-    if not (inside := k >= 0).all():  # NaN neither
+    if not (inside := (k >= 0) & (k < np.inf)).all():  # NaN neither
         raise DomainError(f"{received('m', m, k, inside)}: allowed are real numbers >= 0")
-    if p == 1:
-        return k * (k + 1) / 2
-    if p == 2:
-        return k * (k + 1) * (2 * k + 1) / 6
-    raise DomainError(f"faulhaber holds p = 1 and p = 2; got p = {p!r}")
+    return k * (k + 1) / 2 if as_integer("p", p, 1, 2) == 1 else k * (k + 1) * (2 * k + 1) / 6
 
 
 @elementwise
@@ -45,14 +41,14 @@ def decay_law(quadratic: ArrayLike, cubic: ArrayLike, shortfall: ArrayLike, dept
         ShapeError: arrays that do not broadcast together.
     """
     t, m = as_floats("depth", depth, "T >= 1"), as_floats("shortfall", shortfall, "m >= 0")
-    if not (np.all(t >= 1) and np.all(m >= 0)):
+    if not (np.all((t >= 1) & (t < np.inf)) and np.all((m >= 0) & (m < np.inf))):
         raise DomainError(
             f"{received('depth', depth)}, {received('shortfall', shortfall)}: allowed is T >= 1, m >= 0"
         )
     q, c = as_floats("quadratic", quadratic, "real numbers"), as_floats("cubic", cubic, "real numbers")
-    if np.isnan(q).any() or np.isnan(c).any():
+    if not (np.isfinite(q).all() and np.isfinite(c).all()):
         raise DomainError(
-            f"{received('quadratic', quadratic)}, {received('cubic', cubic)}: NaN is not allowed"
+            f"{received('quadratic', quadratic)}, {received('cubic', cubic)}: allowed are finite numbers"
         )
     return (q * 2 * faulhaber(m, 1) / t**2 + c * 3 * faulhaber(m, 2) / t**3)[()]
 
@@ -67,8 +63,8 @@ def crossover(quadratic: float, cubic: float, depth: float) -> float:
     """
     quadratic, cubic = as_number("q", quadratic, None), as_number("C", cubic, None)
     depth = as_number("depth", depth, 1)
-    if not (quadratic >= 0 and cubic >= 0 and quadratic + cubic > 0):
-        raise DomainError(f"q and C must be >= 0 and not both 0; got q = {quadratic}, C = {cubic}")
+    if not (quadratic >= 0 and cubic >= 0 and 0 < quadratic + cubic < np.inf):
+        raise DomainError(f"q and C must be finite, >= 0 and not both 0; got q = {quadratic}, C = {cubic}")
     return float("inf") if cubic == 0 else float(quadratic * depth / cubic - 0.5)
 
 

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.checks import as_depth, as_floats, as_number, is_plain
-from dlinear.errors import NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.checks import as_depth, as_floats, as_number, is_plain, received
+from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 from dlinear.theory.decay_law import DecayConstants, crossover, decay_law, faulhaber
 from dlinear.theory.propagation import (
     DepthLimit,
     MatrixPath,
+    as_breaks,
     as_matrix,
     depth_limit,
     gradient_energy,
@@ -152,6 +153,7 @@ def rough_constants(
     if callable(mean):
         limit = depth_limit(mean, target, breaks=breaks)
     else:
+        as_breaks(breaks)
         a = np.zeros((n, n)) if mean is None else as_matrix("mean", mean, n)
         limit = depth_limit(lambda s: a, target)
     return constants_of(limit, sigma / np.sqrt(depth))
@@ -190,9 +192,14 @@ def constants_of(limit: DepthLimit, rho: float = 0.0) -> DecayConstants:
     Args:
         limit: X, R, N and A(1).
         rho: of the random part rho Xi_t/sqrt(T) of a layer, entries of Xi_t of variance 1/n.
+
+    Raises:
+        DomainError: no `DepthLimit`, or rho < 0.
     """
+    if not isinstance(limit, DepthLimit):
+        raise DomainError(f"{received('limit', limit)}: allowed is what depth_limit returns")
     x, r, energy = limit.x, limit.residual, limit.energy  # X, R, N
-    quadratic = float(rho) ** 2 * float(response_variance(x, r)) / (2 * energy)
+    quadratic = as_number("rho", rho) ** 2 * float(response_variance(x, r)) / (2 * energy)
     return DecayConstants(quadratic, float(np.sum(response(x, r, limit.last) ** 2)) / (3 * energy))
 
 

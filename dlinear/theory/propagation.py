@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear.checks import as_floats, received
+from dlinear.checks import as_array, as_floats, received, shown
 from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
 
 Floats = NDArray[np.float64]
@@ -131,17 +131,30 @@ def as_path(path: MatrixPath) -> Callable[[float], Floats]:
     """The path with each of its values checked."""
     if not callable(path):
         raise DomainError(f"{received('path', path)}: allowed is a function s -> (n, n) on [0, 1]")
-    n = as_matrix("path(1)", path(1.0)).shape[0]
+    try:
+        value = path(1.0)
+    except TypeError as error:
+        raise DomainError(f"path cannot be evaluated at s = 1 ({error}); allowed is s -> (n, n)") from error
+    n = as_matrix("path(1)", value).shape[0]
     return lambda s: as_matrix(f"path({s:.6g})", path(s), n)
+
+
+def as_breaks(breaks: Sequence[float]) -> list[float]:
+    """Where a path jumps, in order; nowhere is allowed."""
+    array = as_array(breaks)
+    if array is not None and array.shape == (0,):
+        return []
+    values = as_floats("breaks", breaks, "a sequence of numbers in (0, 1)")
+    if values.ndim != 1 or not ((values > 0) & (values < 1)).all():
+        raise DomainError(f"breaks must lie in (0, 1); got {shown(breaks)}")
+    return sorted(set(values.tolist()))
 
 
 def _integrate(rhs: Callable[[float, Floats], Floats], y: Floats, breaks: Sequence[float]) -> Floats:
     """The state at 1 from the state at 0; every smooth piece is integrated on its own side of a break."""
     from scipy.integrate import solve_ivp
 
-    edges = [0.0, *sorted(set(as_floats("breaks", breaks, "numbers in (0, 1)").ravel().tolist())), 1.0]
-    if any(not 0 < b < 1 for b in edges[1:-1]):
-        raise DomainError(f"breaks must lie in (0, 1); got {list(breaks)}")
+    edges = [0.0, *as_breaks(breaks), 1.0]
     for a, b in pairwise(edges):
         first = np.nextafter(a, 1.0) if a > 0 else a  # from inside: either convention at a jump
         last = np.nextafter(b, 0.0) if b < 1 else b

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.checks import as_floats, as_horizon
-from dlinear.errors import ShapeError
+from dlinear.checks import as_flag, as_floats, as_horizon
+from dlinear.errors import NonFiniteError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) 
 
     Raises:
         ShapeError: deviations that are not (T, n, n) real numbers, or phi that is not (n, n).
+        NonFiniteError: NaN or infinity in either.
         HorizonError: a horizon that is not one integer in 1..T.
     """
     layers = as_floats("deviations", deviations, "real (T, n, n)", ShapeError)
@@ -58,8 +59,10 @@ def run_windows(deviations: Any, phi: Any, horizon: int, *, eager: bool = True) 
         raise ShapeError(
             f"deviations of shape {layers.shape} and phi of {phi.shape} received; allowed: (T, n, n), (n, n)"
         )
+    if not (np.isfinite(layers).all() and np.isfinite(phi).all()):
+        raise NonFiniteError("deviations or phi hold NaN or infinity")
     depth, width, _ = layers.shape
-    horizon = as_horizon(horizon, depth)
+    horizon, eager = as_horizon(horizon, depth), as_flag("eager", eager)
     weights = np.eye(width) + layers
     gradients = np.zeros_like(weights)
     living: weakref.WeakSet[_StoredInput] = weakref.WeakSet()

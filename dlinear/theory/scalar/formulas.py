@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dlinear.checks import check_namespace, received
+from dlinear.errors import DomainError
+from dlinear.theory.scalar.inputs import as_finite
+
+
+def _element(name: str, x: Any, without: int | None = None) -> Any:
+    """A number of any arithmetic; Python's, numpy's and torch's must be real, finite and not `without`."""
+    if type(x).__module__ not in ("builtins", "numpy", "torch"):
+        return x
+    array = as_finite(name, x)
+    if without is not None and (array == without).any():
+        raise DomainError(f"{received(name, x)}: allowed are numbers other than {without}")
+    return x if isinstance(x, int | float) else array[()]
+
 
 def closed_form_integrals(alpha: Any, c: Any, y: Any, xp: Any) -> tuple[Any, Any, Any]:
     """(I1, I2, G) in elementary functions, c != 0; Lemma C.5.
@@ -15,6 +29,8 @@ def closed_form_integrals(alpha: Any, c: Any, y: Any, xp: Any) -> tuple[Any, Any
         alpha, c, y: elements of the arithmetic of `xp`.
         xp: a namespace with `exp` (sympy, mpmath, numpy, or a shim over arb).
     """
+    check_namespace(xp, "exp")
+    alpha, c, y = _element("alpha", alpha), _element("c", c, 0), _element("y", y)
     # phi(s) = e^{2cs} - y e^{cs} and phi^2, integrated term by term from alpha to 1
     e, ea = xp.exp(c), xp.exp(c * alpha)
     full = e * (e - y)
@@ -40,6 +56,7 @@ def series_coefficients(c: Any, z: Any) -> tuple[Any, Any, Any]:
     Rational in (c, z): runs over numpy, sympy, fractions and arb alike. From psi = e^{2c} sum_k a_k u^k,
     a_k = ((-2)^k - z (-1)^k) c^k/k!, and g = 1 - z (G = e^{2c} g). k3 is K(c, y); at z = 2, k5 = c^4/5.
     """
+    c, z = _element("c", c), _element("z", z, 1)
     a1, a2, a3, g = -(2 - z) * c, (4 - z) * c**2 / 2, -(8 - z) * c**3 / 6, 1 - z
     k3 = a1**2 / (3 * g**2)
     k4 = a1 * (2 * a2 - a1) / (4 * g**2)
@@ -53,6 +70,7 @@ def remark_c7(c: Any, y: Any, xp: Any) -> tuple[Any, Any]:
     `limit_at_zero` and `slope_at_zero` are the float64 forms.
     `xp` has `exp` and `sqrt`. The slope uses 2 J2 - J1 (G + phi(0)) = y (e^c - 1)^3/(6c).
     """
+    check_namespace(xp, "exp", "sqrt")
     j1, j2, _ = closed_form_integrals(0, c, y, xp)
     x, root = xp.exp(c), xp.sqrt(j2)
     return j1 / root, y * (x - 1) ** 4 * (x + 1 - y) / (12 * c * root**3)
@@ -68,6 +86,9 @@ def entire_moments(c: Any, z: Any, eps: Any, phi: Callable[[int, Any], Any]) -> 
         c, z, eps: z = y e^{-c}; any arithmetic.
         phi: phi(k, x) = sum_j x^j/(j+k)!, the remainders of the exponential series, for k = 2 and 3.
     """
+    c, z, eps = _element("c", c), _element("z", z), _element("eps", eps)
+    if not callable(phi):
+        raise DomainError(f"{received('phi', phi)}: allowed is a function (k, x) -> number")
     # int_0^eps e^{-kcu} du, less the first terms of its series, is eps^j phi(j, -k x) up to powers of c
     x = c * eps
     j1 = z * phi(2, -x) - 2 * phi(2, -2 * x)
@@ -82,4 +103,4 @@ def entire_moments(c: Any, z: Any, eps: Any, phi: Callable[[int, Any], Any]) -> 
 
 def constant5(c: Any) -> Any:
     """Coefficient of eps^5 when y = 2e^c: c^4/5 (series in Lemma C.5's degenerate case)."""
-    return c**4 / 5
+    return _element("c", c) ** 4 / 5
