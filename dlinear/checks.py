@@ -115,9 +115,9 @@ def elementwise(formula: Callable[Given, Value]) -> Callable[Given, Value]:
 
 
 def as_floats(name: str, x: Any, allowed: str, error: type[DlinearError] = DomainError) -> Any:
-    """A float64 array of real numbers; no booleans, strings, complex numbers, None, empty or ragged lists."""
+    """A float64 array of real numbers; no booleans, strings, complex numbers, None or ragged lists."""
     values = as_array(x)
-    if values is not None and values.size:
+    if values is not None:
         known = values.dtype.kind in "iuf"
         if values.dtype.kind == "O":  # large integers, fractions
             known = all(hasattr(item, "__float__") for item in values.flat)

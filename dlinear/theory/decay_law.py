@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.checks import as_floats, as_integer, as_number, elementwise, received
+from dlinear.checks import as_floats, as_number, elementwise, received, shown
 from dlinear.errors import DomainError
 
 
@@ -24,7 +24,9 @@ def faulhaber(m: ArrayLike, p: int) -> Any:
     k = as_floats("m", m, "real numbers >= 0")
     if not (inside := (k >= 0) & (k < np.inf)).all():  # NaN neither
         raise DomainError(f"{received('m', m, k, inside)}: allowed are real numbers >= 0")
-    return k * (k + 1) / 2 if as_integer("p", p, 1, 2) == 1 else k * (k + 1) * (2 * k + 1) / 6
+    if not isinstance(p, int) or isinstance(p, bool) or p not in (1, 2):
+        raise DomainError(f"faulhaber holds p = 1 and p = 2; got p = {shown(p)}")
+    return k * (k + 1) / 2 if p == 1 else k * (k + 1) * (2 * k + 1) / 6
 
 
 @elementwise

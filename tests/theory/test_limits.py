@@ -83,8 +83,8 @@ def test_crossover_makes_the_terms_equal(q, c, depth):
 
 def test_crossover_edges():
     assert limits.crossover(1.0, 0.0, 10) == float("inf")
-    for q, c in [(-1.0, 1.0), (0.0, 0.0), (np.nan, 1.0)]:
-        with pytest.raises(DomainError, match="not both 0"):
+    for q, c, said in [(-1.0, 1.0, "not both 0"), (0.0, 0.0, "not both 0"), (np.nan, 1.0, "one real number")]:
+        with pytest.raises(DomainError, match=said):
             limits.crossover(q, c, 10)
 
 
