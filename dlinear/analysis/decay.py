@@ -30,7 +30,7 @@ walk of k d dimensions: from a narrow network at a crossover, fit the mean of se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlinear.analysis.statistics import LEVEL, student_factor
+from dlinear.checks import as_number
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DomainError
 from dlinear.theory.decay_law import crossover, decay_law, faulhaber
@@ -100,10 +101,12 @@ def fit_decay(
         DomainError: fewer than three different shortfalls with an angle in 1..max_fraction T, or profiles
             that do not match.
     """
+    max_fraction = as_number("max_fraction", max_fraction)
     if not 0 < max_fraction <= 1:
         raise DomainError(f"max_fraction is {max_fraction!r}; expected a number in (0, 1]")
-    profiles = [profile] if isinstance(profile, AlignmentProfile) else list(profile)
-    if not all(isinstance(one, AlignmentProfile) for one in profiles):
+    several = list(profile) if isinstance(profile, Iterable) else [profile]
+    profiles = [one for one in several if isinstance(one, AlignmentProfile)]
+    if len(profiles) < len(several):
         raise DomainError("fit_decay takes an AlignmentProfile or a sequence of them, as alignment() returns")
     depth, m, sin2 = _points(profiles, max_fraction)
     if not sin2.any():

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear.checks import as_integer
+from dlinear.checks import as_array, as_integer, shown
 from dlinear.data.datasets import load
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 
@@ -68,7 +68,7 @@ def whitened_task(x: ArrayLike, y: ArrayLike, width: int) -> Task:
         DomainError: a width that is not a positive integer, or data of numerical rank below n.
     """
     n = as_integer("width", width)
-    inputs, targets = _samples("x", x), np.asarray(y)
+    inputs, targets = _samples("x", x), _as_array("y", y)
     if inputs.ndim < 2:
         raise ShapeError(f"x must have shape (N, d), not {inputs.shape}")
     inputs = inputs.reshape(len(inputs), -1)
@@ -214,9 +214,16 @@ def _one_hot(labels: NDArray[Any]) -> Floats:
     return np.eye(len(classes))[index]
 
 
+def _as_array(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = as_array(values)
+    if array is None:
+        raise ShapeError(f"{name} must hold real numbers in rows of one length, not {shown(values)}")
+    return array
+
+
 def _samples(name: str, values: ArrayLike) -> Floats:
     """The values as float64, refused when empty or not finite."""
-    raw = np.asarray(values)
+    raw = _as_array(name, values)
     if raw.dtype.kind not in "fiub":
         raise ShapeError(f"{name} must hold real numbers, not {raw.dtype}")
     if raw.size == 0:

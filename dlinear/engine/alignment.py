@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlinear.checks import as_horizons
+from dlinear.checks import as_choice, as_horizons, shown
 from dlinear.engine.all_horizons.triangle import all_inner_products
 from dlinear.engine.angle import AlignmentProfile, profile_of
 from dlinear.engine.options import Engine
@@ -59,8 +59,9 @@ def alignment(
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
-    if undefined not in ("raise", "nan"):
-        raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
+    as_choice("undefined", undefined, ("raise", "nan"))
+    if engine is not None and not isinstance(engine, Engine):
+        raise DomainError(f"engine is {shown(engine)}; expected an Engine or None")
     phi = as_phi(phi, net)
     every = isinstance(horizons, str) and horizons == "all" and net.depth > 1
     asked = as_horizons(range(1, net.depth) if every else horizons, net.depth)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from dlinear.checks import as_integer
+from dlinear.checks import as_array, as_flag, as_integer, shown
+from dlinear.errors import ShapeError
 from dlinear.networks.protocol import (
     LayerPath,
     Layers,
@@ -79,12 +81,18 @@ class SmoothNetwork:
 
     def __post_init__(self) -> None:
         set_frozen(self, depth=as_integer("depth", self.depth))
+        set_frozen(self, vectorized=as_flag("vectorized", self.vectorized))
         set_frozen(self, width=path_width(lambda s: self._along(s)[0]))
 
     def _along(self, positions: np.ndarray) -> np.ndarray:
         if self.vectorized:
-            return np.asarray(self.path(positions), dtype=np.float64)  # type: ignore[arg-type]
-        return np.array([self.path(float(s)) for s in positions], dtype=np.float64)
+            found: Any = self.path(positions)  # type: ignore[arg-type]
+        else:
+            found = [as_array(self.path(float(s))) for s in positions]
+        layers = as_array(found)
+        if layers is None or layers.dtype.kind not in "fiu":
+            raise ShapeError(f"path(s) is {shown(found)}; expected real numbers, (n, n)")
+        return layers.astype(np.float64, copy=False)
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""

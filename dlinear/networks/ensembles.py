@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.checks import as_integer
-from dlinear.errors import DomainError, ShapeError
+from dlinear.checks import as_choice, as_integer, as_number
+from dlinear.errors import ShapeError
 from dlinear.networks.deterministic import ConstantNetwork, SmoothNetwork, mean_network
 from dlinear.networks.philox import standard_normals
 from dlinear.networks.philox_torch import haar, on_device, standard_normals_on
@@ -87,6 +87,7 @@ class MixedNetwork:
 
     def __post_init__(self) -> None:
         _check_random(self)
+        set_frozen(self, vectorized=self._smooth.vectorized)  # and the path is looked at
 
     @property
     def _smooth(self) -> SmoothNetwork:
@@ -171,15 +172,10 @@ def _gaussian_layers_on(
 
 def _check_random(net: GaussianNetwork | MixedNetwork | OrthogonalNetwork) -> None:
     """Check what the random ensembles share, and store it as plain Python numbers."""
-    if net.scale not in ("1/T", "1/sqrt(T)"):
-        raise DomainError(f"scale is {net.scale!r}; expected '1/T' or '1/sqrt(T)'")
-    sigma = net.sigma
-    number = isinstance(sigma, int | float | np.integer | np.floating) and not isinstance(sigma, bool)
-    if not number or not np.isfinite(sigma) or sigma < 0:
-        raise DomainError(f"sigma is {sigma!r}; expected a finite number >= 0")
+    as_choice("scale", net.scale, ("1/T", "1/sqrt(T)"))
     set_frozen(
         net,
         depth=as_integer("depth", net.depth),
-        sigma=float(sigma),
+        sigma=as_number("sigma", net.sigma),
         seed=as_integer("seed", net.seed, 0, 2**64 - 1),
     )

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from dlinear.checks import as_array, as_integer, shown
 from dlinear.errors import NonFiniteError, ShapeError
 
 Matrix = Float[np.ndarray, "n n"]
@@ -65,10 +66,10 @@ def read_layers(net: Network, start: int, stop: int) -> Layers:
 
 def as_layer_array(array: object) -> np.ndarray:
     """Layers as float64, (T, n, n) with T, n >= 1, or `ShapeError`."""
-    try:
-        layers = np.asarray(array)
-    except ValueError as error:  # ragged lists
-        raise ShapeError("layers are ragged lists; expected an array (T, n, n)") from error
+    layers = as_array(array)
+    if layers is None:
+        what = "ragged lists" if isinstance(array, list | tuple) else shown(array)
+        raise ShapeError(f"layers are {what}; expected an array (T, n, n)")
     if layers.ndim != 3 or layers.shape[1] != layers.shape[2] or 0 in layers.shape:
         raise ShapeError(f"layers have shape {layers.shape}; expected (T, n, n) with T >= 1 and n >= 1")
     if layers.dtype.kind not in "fiu":
@@ -86,34 +87,43 @@ def check_chunk(net: Network, start: object, stop: object) -> tuple[int, int]:
     """start and stop as Python integers with 0 <= start <= stop <= T."""
     for value in (start, stop):
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            raise ShapeError(f"layers {start!r}..{stop!r} asked for; expected integers in 0..{net.depth}")
+            raise ShapeError(
+                f"layers {shown(start, 40)}..{shown(stop, 40)} asked for; expected integers in 0..{net.depth}"
+            )
     first, last = int(start), int(stop)  # type: ignore[call-overload]
     if not 0 <= first <= last <= net.depth:
-        raise ShapeError(f"layers {first}..{last} asked for; allowed are 0 <= start <= stop <= {net.depth}")
+        raise ShapeError(
+            f"layers {shown(first, 40)}..{shown(last, 40)} asked for; "
+            f"allowed are 0 <= start <= stop <= {net.depth}"
+        )
     return first, last
 
 
 def path_width(path: Callable[[np.ndarray], np.ndarray]) -> int:
     """n of A(s), (n, n), or `ShapeError`."""
     try:
-        shape = np.shape(path(np.array([0.5])))
+        layer = np.asarray(path(np.array([0.5])))
     except (TypeError, ValueError, IndexError) as error:
         raise ShapeError(f"path cannot be evaluated at s = 0.5 ({error}); expected s -> (n, n)") from error
-    if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
-        raise ShapeError(f"path(s) has shape {shape}; expected (n, n)")
-    return int(shape[0])
+    if layer.ndim != 2 or layer.shape[0] != layer.shape[1] or layer.size == 0:
+        raise ShapeError(f"path(s) has shape {layer.shape}; expected (n, n)")
+    if not np.isfinite(layer).all():
+        raise NonFiniteError("path(0.5) holds NaN or infinity")
+    return len(layer)
 
 
-def as_phi(phi: np.ndarray, net: Network) -> Matrix:
+def as_phi(phi: object, net: Network) -> Matrix:
     """Phi as a finite float64 matrix of the network's width, or `ShapeError` / `NonFiniteError`."""
     if not isinstance(net, Network):
         raise ShapeError(
             f"the network is a {type(net).__name__}; expected depth, width and deviations(start, stop)"
         )
-    try:
-        matrix = np.asarray(phi)
-    except ValueError as error:
-        raise ShapeError(f"phi is a ragged list; expected ({net.width}, {net.width})") from error
+    for name in ("depth", "width"):
+        as_integer(f"the network's {name}", getattr(net, name), error=ShapeError)
+    matrix = as_array(phi)
+    if matrix is None:
+        what = "a ragged list" if isinstance(phi, list | tuple) else shown(phi)
+        raise ShapeError(f"phi is {what}; expected ({net.width}, {net.width})")
     if matrix.shape != (net.width, net.width) or matrix.dtype.kind not in "fiu":
         raise ShapeError(
             f"phi has shape {matrix.shape} and dtype {matrix.dtype}; "

@@ -117,7 +117,11 @@ def test_from_weights_and_mean_are_what_they_say():
         (lambda: dlinear.GaussianNetwork(depth=0, width=3), DomainError, "depth is 0"),
         (lambda: dlinear.GaussianNetwork(depth=3, width=-1), DomainError, "width is -1"),
         (lambda: dlinear.GaussianNetwork(depth=3, width=3, scale="T"), DomainError, "'1/T' or"),
-        (lambda: dlinear.GaussianNetwork(depth=3, width=3, sigma=-1.0), DomainError, "sigma is -1"),
+        (
+            lambda: dlinear.GaussianNetwork(depth=3, width=3, sigma=-1.0),
+            DomainError,
+            "sigma = -1.0: allowed is one finite number >= 0",
+        ),
         (lambda: dlinear.GaussianNetwork(depth=3, width=3, seed=-1), DomainError, "seed is -1"),
         (lambda: dlinear.GaussianNetwork(depth=3, width=2, mean=MATRIX), ShapeError, "width 3"),
         (lambda: dlinear.SmoothNetwork(lambda s: np.zeros(3), depth=3), ShapeError, r"path\(s\)"),
