@@ -86,7 +86,7 @@ def test_a_reduced_run_does_not_take_the_place_of_the_default_one(tmp_path):
     assert collection.load_latest(place).attrs["cells"] == 2
     again = run(tmp_path, 4)
     assert collection.run_of(place).keys == again.keys
-    with pytest.raises(DomainError, match="unknown run 'lates'; .*did you mean latest[?]"):
+    with pytest.raises(DomainError, match=r"unknown run 'lates'; .*did you mean latest[?]"):
         collection.run_of(place, "lates")
     (records.cells(place) / f"{whole.keys[3]}.npz").unlink()
     with pytest.raises(RecordError, match="3 of the 4 cells of the default run are in"):

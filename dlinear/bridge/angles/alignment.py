@@ -28,16 +28,15 @@ from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
     Readout,
-    as_stack,
-    check_functions,
     check_gradients_are_on,
+    checked_stack,
 )
 from dlinear.bridge.autograd.ends import Ends, copied
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.ranks import Group, alone
-from dlinear.checks import as_horizons
+from dlinear.checks import as_choice, as_horizons
 from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
-from dlinear.errors import DomainError, NonFiniteError
+from dlinear.errors import NonFiniteError
 
 
 def alignment(
@@ -67,11 +66,9 @@ def alignment(
         UndefinedAngleError: a gradient is zero to working precision (unless `undefined="nan"`).
         HorizonError, ShapeError, DomainError, NonFiniteError: see the message.
     """
-    if undefined not in ("raise", "nan"):
-        raise DomainError(f"undefined is {undefined!r}; expected 'raise' or 'nan'")
+    as_choice("undefined", undefined, ("raise", "nan"))
     check_gradients_are_on()
-    check_functions(loss_fn, readout)
-    stack = as_stack(blocks)
+    stack = checked_stack(blocks, x, loss_fn, readout)
     depth = len(stack)
     every = isinstance(horizons, str) and horizons == "all" and depth > 1
     asked = as_horizons(range(1, depth) if every else horizons, depth)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.gradient_sum import collector
+from dlinear.checks import shown
 from dlinear.errors import DomainError, ShapeError
 
 __all__ = ["even_bounds", "run_blocks", "terminal_loss"]
@@ -35,7 +36,7 @@ def terminal_loss(z: Any, depth: int, loss_fn: LossFunction, readout: Readout | 
     Raises:
         ShapeError: the loss is not a real scalar.
     """
-    return as_loss(loss_fn(z if readout is None else readout(z, depth)), depth).reshape(())
+    return _loss(z, depth, loss_fn, readout).reshape(())
 
 
 def pull(loss: Tensor, weight: float = 1.0) -> Tensor:
@@ -66,35 +67,36 @@ def even_bounds(what: str, total: int, parts: int) -> list[int]:
     return [i * total // parts for i in range(parts + 1)]
 
 
-def as_stack(blocks: Iterable[Block]) -> list[Block]:
+def checked_stack(blocks: object, x: Any, loss_fn: object, readout: object) -> list[Block]:
+    """The blocks as a list, when everything that a step takes is of its kind.
+
+    Raises:
+        ShapeError: no block, an x without a tensor, or something that cannot be called.
+    """
+    stack = as_stack(blocks)
+    check_callable("loss_fn", loss_fn, "a function z -> scalar tensor")
+    if readout is not None:
+        check_callable("readout", readout, "a function (z, s) -> z, or None")
+    if not block_graph.tensors(x):
+        raise ShapeError(f"x is {shown(x)}; expected a tensor, or a tuple, list or dict of tensors")
+    return stack
+
+
+def as_stack(blocks: object) -> list[Block]:
     """The blocks as a list.
 
     Raises:
         ShapeError: none, or something that cannot be called.
     """
-    if isinstance(blocks, torch.nn.Module) and not isinstance(blocks, Iterable):
-        raise ShapeError(f"blocks is one {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
     if not isinstance(blocks, Iterable):
-        raise ShapeError(f"blocks is a {type(blocks).__name__}; expected a sequence of T >= 1 blocks")
+        what = f"one {type(blocks).__name__}" if isinstance(blocks, nn.Module) else shown(blocks)
+        raise ShapeError(f"blocks is {what}; expected a sequence of T >= 1 blocks")
     stack = list(blocks)
     if not stack:
         raise ShapeError("the stack is empty; expected T >= 1 blocks")
     for t, block in enumerate(stack):
-        if not callable(block):
-            raise ShapeError(f"block {t} is a {type(block).__name__}; expected a module or a function")
+        check_callable(f"block {t}", block)
     return stack
-
-
-def check_functions(loss_fn: object, readout: object) -> None:
-    """Refuse a loss or a readout that cannot be called.
-
-    Raises:
-        DomainError: such a one.
-    """
-    if not callable(loss_fn):
-        raise DomainError(f"loss_fn is a {type(loss_fn).__name__}; expected a function z -> scalar tensor")
-    if readout is not None and not callable(readout):
-        raise DomainError(f"readout is a {type(readout).__name__}; expected a function (z, s) -> z, or None")
 
 
 def check_fills(method: object) -> None:
@@ -108,6 +110,18 @@ def check_fills(method: object) -> None:
         raise DomainError(
             f"method is {' '.join(f'{method!r}'.split())[:60]}; expected what "
             f"dlinear.bridge.method({name!r:.60}) gives, or a function (blocks, x, loss_fn, readout) -> loss"
+        )
+
+
+def check_callable(name: str, function: object, expected: str = "a module or a function") -> None:
+    """Raise `ShapeError` unless it is a module that has `forward`, or a function."""
+    if isinstance(function, type):
+        raise ShapeError(f"{name} is the class {function.__name__}; expected an object of it")
+    if not callable(function):
+        raise ShapeError(f"{name} is a {type(function).__name__}; expected {expected}")
+    if isinstance(function, nn.Module) and getattr(function.forward, "__func__", None) is nn.Module.forward:
+        raise ShapeError(
+            f"{name} is a {type(function).__name__}, which has no forward; expected one that has"
         )
 
 
@@ -138,12 +152,36 @@ def end_of(
     """
 
     def end(z: Any) -> Tensor:
-        loss = as_loss(loss_fn(z if readout is None else readout(z, s)), s)
+        loss = _loss(z, s, loss_fn, readout)
         if follow and not loss.requires_grad:
             raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
         return loss
 
     return block_graph.run(end, state, follow, f"the loss at s = {s}")
+
+
+def _loss(z: Any, s: int, loss_fn: LossFunction, readout: Readout | None) -> Tensor:
+    """L(x(s)), with what can be wrong about the two functions said of them, and not of what they call."""
+    if readout is not None:
+        z = given("readout", readout, z, s)
+    return as_loss(given("loss_fn", loss_fn, z), s)
+
+
+def given(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments); a function of another number of arguments is named."""
+    try:
+        return function(*arguments)
+    except TypeError:
+        try:
+            signature = inspect.signature(getattr(function, "forward", function))
+        except (TypeError, ValueError):  # a builtin without a signature
+            signature = inspect.signature(lambda *_: None)
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            wanted = "(x(s), s)" if name == "readout" else "(z)"
+            raise ShapeError(f"{name} takes {signature}; it is called with {wanted}") from None
+        raise
 
 
 def as_loss(loss: Any, s: int) -> Tensor:

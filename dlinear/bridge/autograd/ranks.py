@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from dlinear.bridge.autograd import rank_average
 from dlinear.bridge.autograd.block_graph import tensors
-from dlinear.bridge.autograd.blocks import as_stack, check_functions
+from dlinear.bridge.autograd.blocks import as_stack, checked_stack
 from dlinear.bridge.autograd.gradient_sum import Gradients, accumulate, added, assign, collecting
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.wrapped import (
@@ -136,9 +136,10 @@ def average(
     """compute() -> (loss, gradients), or their means over a group; `.grad` is left alone.
 
     Raises:
+        ShapeError: no block, an x without a tensor, or something that cannot be called.
         DomainError, DistributedError: as `fill`.
     """
-    check_functions(loss_fn, readout)
+    blocks = checked_stack(blocks, x, loss_fn, readout)
     with _decided(group, blocks, readout, loss_fn) as over:
         if over is None:
             return compute()

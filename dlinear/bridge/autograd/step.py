@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dlinear.bridge.autograd import ranks
-from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, check_functions
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, checked_stack
 from dlinear.bridge.autograd.scaling import factor_of, scaled
 
 __all__ = ["as_step", "fill"]
@@ -38,10 +38,10 @@ def fill(
         The terminal loss, detached and not scaled.
 
     Raises:
-        DomainError, DistributedError: as `ranks.fill`; a loss or readout that is no function, or something
-            else than a scaler.
+        ShapeError: no block, an x without a tensor, or something that cannot be called.
+        DomainError, DistributedError: as `ranks.fill`; something else than a scaler.
     """
-    check_functions(loss_fn, readout)
+    blocks = checked_stack(blocks, x, loss_fn, readout)
     factor = factor_of(grad_scaler)
     loss = ranks.fill(run, blocks, x, scaled(loss_fn, factor), readout, process_group)
     if grad_scaler is None:

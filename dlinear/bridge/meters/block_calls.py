@@ -19,9 +19,9 @@ from dlinear.bridge.autograd.blocks import (
     GradientFunction,
     LossFunction,
     Readout,
-    as_stack,
     called,
     check_fills,
+    checked_stack,
 )
 from dlinear.bridge.autograd.isolation import isolated
 
@@ -61,8 +61,8 @@ def step_calls(
         loss_fn: z -> scalar.
         readout: as of the method.
     """
+    stack = checked_stack(blocks, x, loss_fn, readout)
     check_fills(run)
-    stack = as_stack(blocks)
     tallies = [_Tally() for _ in stack]
     counted = [_Counted(block, tally) for block, tally in zip(stack, tallies, strict=True)]
     with isolated((*stack, readout, loss_fn), x):

@@ -35,8 +35,8 @@ from dlinear.bridge.autograd.blocks import (
     GradientFunction,
     LossFunction,
     Readout,
-    as_stack,
     check_fills,
+    checked_stack,
 )
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.modules import modules_among, trainable
@@ -124,8 +124,8 @@ def step_memory(
     Raises:
         MeterError: a compiled block; its operations cannot be observed.
     """
+    stack = checked_stack(blocks, x, loss_fn, readout)
     check_fills(run)
-    stack = as_stack(blocks)
     modules = modules_among((*stack, readout, loss_fn))
     if any(hasattr(m, "_orig_mod") for top in modules for m in top.modules()):
         raise MeterError("a compiled block shows no operations: measure the memory of the block as it was")

@@ -64,6 +64,8 @@ def forward_gradient(
     trained = [p for p in dict.fromkeys(parameters.values()) if p.requires_grad]
     if not trained:
         raise DomainError("no trainable parameter found in blocks, readout or loss_fn")
+    if any(isinstance(p, nn.UninitializedParameter) for p in trained):
+        raise DomainError("a lazy module has no parameters yet: run the blocks once, then take the gradient")
     at = [p.detach() for p in trained]
 
     def loss_of(values: list[Tensor]) -> tuple[Tensor, dict[Tensor, Tensor]]:

@@ -26,7 +26,9 @@ from dlinear.bridge.autograd.blocks import (
     as_stack,
     called,
     check_gradients_are_on,
+    checked_stack,
     end_of,
+    given,
 )
 from dlinear.bridge.autograd.ends import Ends
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
@@ -129,7 +131,7 @@ def horizon_gradients(
     process_group: Group = None,
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
-    stack = as_stack(blocks)
+    stack = checked_stack(blocks, x, loss_fn, readout)
 
     def compute() -> tuple[Tensor, Gradients]:
         step = _pass(stack, x, loss_fn, horizon, readout)
@@ -197,7 +199,7 @@ def whole(
     def states(z: Any, s: int) -> Any:
         for block in blocks:
             z = called(block)(z)
-        return z if readout is None else readout(z, s)
+        return z if readout is None else given("readout", readout, z, s)
 
     loss, graph = end_of(x, depth, loss_fn, states, follow)
     with block_graph.plain_precision(loss.device):

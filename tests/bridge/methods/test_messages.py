@@ -117,7 +117,7 @@ def test_more_micro_batches_than_samples_go_one_by_one():
     assert torch.equal(one[0].linear.weight.grad, other[0].linear.weight.grad)
 
 
-@pytest.mark.parametrize("blocks", [None, 5, torch.tanh], ids=str)
+@pytest.mark.parametrize("blocks", [None, 5, torch.tanh], ids=["None", "5", "function"])
 @pytest.mark.parametrize("name", STEPS)
 def test_blocks_are_a_sequence(name, blocks, net):
     x, loss_fn = batch()
@@ -128,14 +128,14 @@ def test_blocks_are_a_sequence(name, blocks, net):
 @pytest.mark.parametrize("name", STEPS)
 def test_a_loss_is_a_function(name, loss_fn, net):
     words = f"loss_fn is a {type(loss_fn).__name__}; expected a function z -> scalar tensor"
-    refused(DomainError, words, STEPS[name], net[:-1], batch()[0], loss_fn, net[-1])
+    refused(ShapeError, words, STEPS[name], net[:-1], batch()[0], loss_fn, net[-1])
 
 
-@pytest.mark.parametrize("readout", [5, "head", [torch.tanh]], ids=str)
+@pytest.mark.parametrize("readout", [5, "head", [torch.tanh]], ids=["5", "text", "list"])
 @pytest.mark.parametrize("name", STEPS)
 def test_a_readout_is_a_function(name, readout, net):
     words = f"readout is a {type(readout).__name__}; expected a function (z, s) -> z, or None"
-    refused(DomainError, words, STEPS[name], net[:-1], *batch(), readout)
+    refused(ShapeError, words, STEPS[name], net[:-1], *batch(), readout)
 
 
 NO_METHODS = {
