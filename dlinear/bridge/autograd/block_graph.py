@@ -17,12 +17,9 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils import _pytree as pytree
 
+from dlinear.bridge.autograd import reentrant
 from dlinear.errors import DomainError, ShapeError
 
-REENTRANT = (
-    "checkpoints in torch's reentrant way, through which no gradient of a part can be taken: "
-    "use torch.utils.checkpoint.checkpoint(..., use_reentrant=False)"
-)
 # What a state may hold beside tensors.
 _PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
@@ -147,7 +144,8 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
     start, inputs = cut(state, follow)
     overlapping = _overlapping(start)
     before = [tensor._version for tensor in overlapping]
-    leaves, spec = pytree.tree_flatten(function(start))
+    with reentrant.refused(name):
+        leaves, spec = pytree.tree_flatten(function(start))
     if before != [tensor._version for tensor in overlapping]:
         raise DomainError(
             f"{name} writes into a part of its input that overlaps another part in memory: hand on "
@@ -214,7 +212,7 @@ def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
         if hasattr(node, "variable"):  # accumulates into a leaf
             found.append(node.variable)
         elif node.name() == "CheckpointFunctionBackward":
-            raise DomainError(f"{name} {REENTRANT}")
+            raise DomainError(f"{name} {reentrant.ADVICE}")
         elif isinstance(node, _Start._backward_cls):
             raise ShapeError(
                 f"{name} uses a tensor made in an earlier block; hand it on in the state, as x(t) = (z, skip)"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd import block_graph, reentrant
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
@@ -197,8 +197,9 @@ def whole(
     follow = any(tensor.requires_grad for tensor in block_graph.tensors(x))
 
     def states(z: Any, s: int) -> Any:
-        for block in blocks:
-            z = called(block)(z)
+        for t, block in enumerate(blocks):
+            with reentrant.refused(f"block {t}"):
+                z = called(block)(z)
         return z if readout is None else given("readout", readout, z, s)
 
     loss, graph = end_of(x, depth, loss_fn, states, follow)

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stacks import KINDS, MIXED, WIDTH, Pair, Residual, Spread, batch, grads, slow, squares, stack_of, worst
 from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import CheckpointFunction, checkpoint
 
 from dlinear.bridge import horizon_backward, horizon_gradients
 from dlinear.bridge.methods.horizon import horizon_targets, sweep
@@ -696,6 +696,33 @@ class Reentrant(nn.Module):
 
     def forward(self, x):
         return x + checkpoint(self.f, x, use_reentrant=True)
+
+
+class ReentrantBeside(nn.Module):
+    """A checkpoint whose input requires no gradient, beside a trained layer: no trace of it in the graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.stem = nn.Sequential(Reentrant()), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.stem(x) + self.inner(x.detach())
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs")
+@pytest.mark.parametrize("h", [1, 2, 3])
+@pytest.mark.parametrize("name", ["block 0", "block 1", "the loss at s = [123]"])
+def test_reentrant_checkpointing_without_a_trace_in_the_graph_is_refused(h, name):
+    part, blocks, head = ReentrantBeside(), [nn.Linear(3, 3) for _ in range(3)], None
+    if name.startswith("block"):
+        blocks[int(name[-1])] = part
+    else:
+        head = lambda z, s: part(z)  # noqa: E731
+    with pytest.raises(DomainError, match=f"{name} checkpoints in torch's reentrant way"):
+        horizon_backward(blocks, torch.rand(2, 3), lambda z: z.square().sum(), h, head)
+    assert all(p.grad is None for block in blocks for p in block.parameters())
+    part(torch.rand(2, 3)).sum().backward()  # elsewhere torch's way is as it was
+    assert "apply" not in vars(CheckpointFunction)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs")
