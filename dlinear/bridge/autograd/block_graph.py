@@ -18,6 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils import _pytree as pytree
 
 from dlinear.bridge.autograd import reentrant
+from dlinear.bridge.autograd.backward_hooks import Gate
 from dlinear.errors import DomainError, ShapeError
 
 # What a state may hold beside tensors.
@@ -73,12 +74,14 @@ class BlockGraph:
         outputs: where the gradient with respect to the output enters.
         leaves: the trainable tensors (parameters, as a rule) that the outputs depend on.
         name: of the block or the loss, for messages.
+        gate: of backward hooks of its modules; None where there are none, or where they see every gradient.
     """
 
     inputs: Edges
     outputs: Edges
     leaves: tuple[Tensor, ...]
     name: str
+    gate: Gate | None = None
 
     @property
     def live(self) -> bool:
@@ -86,12 +89,28 @@ class BlockGraph:
         return any(edge is not None for edge in self.outputs)
 
     def vjp(
-        self, signal: Signal, leaves: Sequence[Tensor], through: bool, keep: bool = True
+        self,
+        signal: Signal,
+        leaves: Sequence[Tensor],
+        through: bool,
+        *,
+        keep: bool = True,
+        hooks: bool = False,
     ) -> tuple[Signal, list[Tensor | None]]:
         """The gradients with respect to the inputs (if `through`) and to `leaves`, given the outputs'.
 
-        With `keep` the graph can be used again; it is freed when this object is dropped.
+        Args:
+            signal: gradient with respect to the outputs.
+            leaves: some of the graph's own.
+            through: whether to go on to the inputs.
+            keep: whether the graph can be used again; it is freed when this object is dropped.
+            hooks: whether to call backward hooks that a gate guards; their block's input is then reached,
+                as in an ordinary pass.
+
+        Raises:
+            DomainError: see the message.
         """
+        through = through or (hooks and self.gate is not None)
         enter = [
             (edge, v)
             for edge, v in zip(self.outputs, signal, strict=True)
@@ -100,7 +119,8 @@ class BlockGraph:
         leave = [edge for edge in self.inputs if edge is not None] if through else []
         if not enter or not (leave or leaves):
             return [None] * len(self.inputs), [None] * len(leaves)
-        with self._named_errors():
+        gate = self.gate.passing(self.name, hooks) if self.gate else contextlib.nullcontext()
+        with self._named_errors(), gate:
             found = torch.autograd.grad(
                 [edge for edge, _ in enter],
                 [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
@@ -126,7 +146,9 @@ class BlockGraph:
             ) from error
 
 
-def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> tuple[Any, BlockGraph]:
+def run(
+    function: Callable[[Any], Any], state: Any, follow: bool, name: str, gate: Gate | None = None
+) -> tuple[Any, BlockGraph]:
     """function(state), detached, and its graph.
 
     Args:
@@ -134,6 +156,7 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
         state: x(t).
         follow: whether gradients are to pass to the state.
         name: of the function, for errors.
+        gate: of its backward hooks.
 
     Raises:
         ShapeError: the function uses a tensor of another graph that is not part of the state.
@@ -160,7 +183,7 @@ def run(function: Callable[[Any], Any], state: Any, follow: bool, name: str) -> 
     output = pytree.tree_unflatten(
         [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
     )
-    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name), name)
+    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name), name, gate)
 
 
 def _overlapping(state: Any) -> list[Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from dlinear.bridge.autograd.backward_hooks import gated
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError
 
@@ -50,7 +51,8 @@ def one_thread() -> Iterator[None]:
 def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     """`.grad` is None inside; afterwards gradients, buffers and torch's random states are as before.
 
-    Enough for a step of a method; code of users (a probe) needs `step_isolated`.
+    Backward hooks of modules are not called for what runs inside. Enough for a step of a method; code of
+    users (a probe) needs `step_isolated`.
 
     Args:
         parts: blocks, readout, loss: the modules among and behind them.
@@ -62,7 +64,7 @@ def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     buffers = [(b, b.clone()) for b in {b: None for m in modules for b in m.buffers()}]
     devices = sorted({t.device.index for t in leaves if t.device.type == "cuda"})
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), gated(modules):
             for leaf in leaves:
                 leaf.grad = None
             yield

@@ -76,6 +76,10 @@ def horizon_backward(
     gradient) is trained with block 0; trainable parameters of `readout` and `loss_fn` receive the sum over
     the T - h + 1 losses that are taken, at s = h, ..., T.
 
+    Backward hooks of a block's modules are called as in one ordinary pass, once, with the gradients that its
+    `.grad` is made of; gradients that pass through it to earlier blocks are not shown to them. Hooks on
+    tensors see every gradient that passes.
+
     Args:
         blocks: T modules (or functions), in order; each is run forward once. The state between them is a
             tensor or a tuple, list or dict of tensors, passed on as `torch.nn.Sequential` does; a tuple is
@@ -249,7 +253,8 @@ class _Window:
                 break
             graph = self.graphs[t]
             leaves = graph.leaves if t in receivers else ()
-            signal, found = graph.vjp(signal, leaves, through=t == 0 or t > receivers[0])
+            hooks = t in self.targets[s - 1]
+            signal, found = graph.vjp(signal, leaves, through=t == 0 or t > receivers[0], hooks=hooks)
             self.vjps += 1
             self.total.add(leaves, found)
             if t < waiting:
