@@ -4,7 +4,8 @@ The k = T - s unseen layers are cut into q runs (`theory.anchored.run_edges`), r
 
     S_s = (I + C_1) ... (I + C_q),    C_r = shrink * (sum of D over run r, or a multiple of one layer).
 
-With a_r and b_r the start and end of run r, Sigma_r the sum of its deviations and, of all layers from s on,
+Degree 2 adds (Sigma_r^2 - sum of D^2 over run r)/2 to C_r. With a_r and b_r the start and end of run r,
+Sigma_r the sum of its deviations and, of all layers from s on,
 
     A_s = W_s^T - I,    Sigma_s = D(s) + ... + D(T-1),    Q_s = A_s - Sigma_s = sum_{i >= s} A_{i+1} D(i),
 
@@ -32,14 +33,25 @@ _EXACT = {"start": 1, "middle": 2, "end": 1}  # layers of a run up to which j ti
 
 @dataclass(frozen=True)
 class Suffixes:
-    """A_s, Sigma_s and Q_s at consecutive s, (k, n, n) each."""
+    """A_s, Sigma_s and Q_s at consecutive s, (k, n, n) each; for degree 2 the sums of D^2 too."""
 
     deviations: Array
     sums: Array
     remainders: Array
+    squares: Array | None = None
 
     def __getitem__(self, places: slice | np.ndarray) -> Suffixes:
-        return Suffixes(self.deviations[places], self.sums[places], self.remainders[places])
+        return Suffixes(*(None if part is None else part[places] for part in self.parts()))
+
+    def parts(self) -> tuple[Array, Array, Array, Array | None]:
+        """The four fields."""
+        return self.deviations, self.sums, self.remainders, self.squares
+
+
+def no_suffixes(width: int, degree: int, backend: Backend) -> Suffixes:
+    """Those at s = T, where no layer is left."""
+    zero = backend.array(np.zeros((1, width, width)))
+    return Suffixes(zero, zero, zero, zero if degree > 1 else None)
 
 
 class Tail(Protocol):
@@ -53,24 +65,26 @@ class Tail(Protocol):
 
 
 def suffixes_of(layers: Chunk, after: Suffixes, backend: Backend) -> Suffixes:
-    """At the k + 1 boundaries of a chunk, `after` being those at its end (one boundary, (1, n, n))."""
+    """At the k + 1 boundaries of a chunk, `after` being those at its end (one boundary, (1, n, n) each)."""
     deviations = layers.suffix_deviations(after.deviations[0])
     steps = deviations[1:] @ layers.layers  # A_{i+1} D(i)
     return Suffixes(
         deviations,
         backend.suffix_sums(layers.layers, after.sums[0]),
         backend.suffix_sums(steps, after.remainders[0]),
+        None
+        if after.squares is None
+        else backend.suffix_sums(layers.layers @ layers.layers, after.squares[0]),
     )
 
 
 class WholeTail:
     """The tail of a network that is held in memory."""
 
-    def __init__(self, layers: Chunk, backend: Backend) -> None:
-        n = layers.layers.shape[-1]
-        zero = backend.array(np.zeros((1, n, n)))
+    def __init__(self, layers: Chunk, backend: Backend, degree: int = 1) -> None:
         self._layers = layers.layers
-        self._suffixes = suffixes_of(layers, Suffixes(zero, zero, zero), backend)
+        none = no_suffixes(layers.layers.shape[-1], degree, backend)
+        self._suffixes = suffixes_of(layers, none, backend)
 
     def suffixes(self, low: int, high: int) -> Suffixes:
         """At s = low..high, both included."""
@@ -99,6 +113,10 @@ def coarse_tail(
             coarse = _sampled(rule, tail, starts, ends, depth, be)
             gap = be.scaled(sums - coarse, length > _EXACT[rule.sampling])
             term += gap + last.deviations @ gap
+        if first.squares is not None and last.squares is not None:  # degree 2
+            second = be.scaled(0.5 * (sums @ sums - (first.squares - last.squares)), length > 1)
+            term -= second + last.deviations @ second
+            coarse = sums + second
         if rule.shrink != 1:
             gap = (1 - rule.shrink) * coarse
             term += gap + last.deviations @ gap

@@ -68,7 +68,8 @@ def _signals(layers: Chunk, before: Layers, phi: Matrix, h: int, rule: HorizonRu
     if not rule.runs:
         plain: Layers = ends + (eye - phi)
         return plain
-    coarse, _ = coarse_tail(rule, WholeTail(layers, NumpyBackend()), depth, h, depth, NumpyBackend())
+    tail = WholeTail(layers, NumpyBackend(), rule.degree)
+    coarse, _ = coarse_tail(rule, tail, depth, h, depth, NumpyBackend())
     ends = ends if rule.anchored else compose(coarse, ends)  # P_T - I, or S_s P_s - I
     signals: Layers = ends + (eye - phi)
     signals += coarse.mT @ signals

@@ -37,9 +37,12 @@ class HorizonRule:
         sampling: what stands for a run of j layers: their sum ("average"), or j times its first ("start"),
             central ("middle": the mean of the two central ones of an even number) or last layer ("end").
         shrink: factor of the coarse layers; 1 for smooth layers, less for sampled rough ones (Theorem E4).
+        degree: 1: a run of layers becomes I + sum D; 2: it also gets ((sum D)^2 - sum D^2)/2, the next term
+            of their product without its commutators. The order in 1 - h/T is 2 degree + 3 (Theorem E3).
 
     Raises:
-        DomainError: a value outside its domain, or sampling and shrink without runs.
+        DomainError: a value outside its domain, or sampling, shrink and degree without runs,
+            or degree 2 of anything but the average.
     """
 
     anchored: bool = False
@@ -47,12 +50,13 @@ class HorizonRule:
     stride: int = 1
     sampling: Sampling = "average"
     shrink: float = 1.0
+    degree: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.anchored, bool | np.bool_):
             raise DomainError(f"anchored is {self.anchored!r}; expected True or False")
-        for name, low in (("runs", 0), ("stride", 1)):
-            object.__setattr__(self, name, as_integer(name, getattr(self, name), low))
+        for name, low, high in (("runs", 0, None), ("stride", 1, None), ("degree", 1, 2)):
+            object.__setattr__(self, name, as_integer(name, getattr(self, name), low, high))
         if self.sampling not in get_args(Sampling):
             raise DomainError(
                 f"sampling is {self.sampling!r}; expected one of {', '.join(get_args(Sampling))}"
@@ -60,8 +64,11 @@ class HorizonRule:
         number = isinstance(self.shrink, int | float | np.floating) and not isinstance(self.shrink, bool)
         if not number or not math.isfinite(self.shrink):
             raise DomainError(f"shrink is {self.shrink!r}; expected a finite number")
-        if not self.runs and (self.sampling, self.shrink) != ("average", 1.0):
-            raise DomainError("sampling and shrink are about the coarse layers: give runs >= 1 with them")
+        average = (self.sampling, self.shrink) == ("average", 1.0)
+        if not self.runs and not (average and self.degree == 1):
+            raise DomainError("sampling, shrink and degree are about coarse layers: give runs >= 1 with them")
+        if self.degree > 1 and not average:
+            raise DomainError("degree 2 is about averages: leave sampling at 'average' and shrink at 1")
 
     def ends(self, depth: int, horizon: int, layers: Any) -> Any:
         """s for layers t, an integer or an array: the first of T, T - stride, ... at or after t + h."""

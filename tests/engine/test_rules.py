@@ -23,6 +23,8 @@ COARSE = [
     {"runs": 2, "sampling": "start"},
     {"runs": 2, "sampling": "middle", "shrink": 0.7},
     {"runs": 1, "sampling": "end", "shrink": 0.5},
+    {"runs": 1, "degree": 2},
+    {"runs": 3, "degree": 2},
 ]
 RULES = [
     HorizonRule(anchored=anchored, stride=stride, **coarse)
@@ -90,6 +92,8 @@ DIGITS = [
     HorizonRule(anchored=True, stride=4),
     HorizonRule(stride=3),
     HorizonRule(anchored=True, runs=2, sampling="start", shrink=0.6),
+    HorizonRule(anchored=True, runs=2, degree=2),
+    HorizonRule(runs=1, degree=2, stride=2),
 ]
 
 
@@ -181,6 +185,10 @@ def test_runs_differ_by_one_layer_at_most(runs):
         {"shrink": math.nan, "runs": 1},
         {"shrink": "1", "runs": 1},
         {"shrink": 0.5},
+        {"degree": 2},
+        {"degree": 3, "runs": 1},
+        {"degree": 2, "runs": 1, "sampling": "middle"},
+        {"degree": 2, "runs": 1, "shrink": 0.5},
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(knobs):

@@ -101,7 +101,10 @@ def coarse(deviations, s, rule):
             continue
         middle = (some[(len(some) - 1) // 2] + some[len(some) // 2]) / 2
         sample = {"average": some.mean(0), "start": some[0], "middle": middle, "end": some[-1]}[rule.sampling]
-        product = (eye + rule.shrink * len(some) * sample) @ product
+        step = rule.shrink * len(some) * sample
+        if rule.degree == 2:  # ((sum D)^2 - sum D^2)/2
+            step = step + (some.sum(0) @ some.sum(0) - sum(layer @ layer for layer in some)) / 2
+        product = (eye + step) @ product
     return product
 
 
@@ -195,5 +198,8 @@ def _coarse_ball(flint, layers, s, rule, eye):
                 (some[(len(some) - 1) // 2] + some[len(some) // 2]) * (flint.arb(len(some)) / 2)
             ),
         }[rule.sampling]()
-        product = (eye + total * flint.arb(rule.shrink)) * product
+        step = total * flint.arb(rule.shrink)
+        if rule.degree == 2:
+            step = step + (total * total - sum((layer * layer for layer in some), eye - eye)) / 2
+        product = (eye + step) * product
     return product
