@@ -96,6 +96,8 @@ def test_the_width_has_one_sort_and_sorts_are_known():
         "1/2*ip(A + x*B, A + x*B) == 1/2*ip(A, A) + x*ip(A, B) + 1/2*x**2*ip(B, B)",
         "F(A - A) == 0",
         "F(W(0, T-1+1)) == F(W(0, T))",
+        "Int(x, y, y, exp(x)) == 0",
+        "Int(x, 1 + y - 1, y, z) == 0",
     ],
 )
 def test_identities_are_accepted(formula):
@@ -122,6 +124,8 @@ def test_identities_are_accepted(formula):
         "z**k == z**(k+1)",
         "(y + c)**x*(y + c)**(-x) == 1",
         "(x + y)**k*(x + y)**h == (x + y)**(k + h)",
+        "Int(x, 0, y, exp(x)) == 0",
+        "Int(x, y, -y, exp(x)) == 0",
     ],
 )
 def test_what_is_not_an_identity_or_not_known_is_refused(formula):

@@ -237,8 +237,8 @@ class Normaliser:
             case ("call", "sqrt", a):
                 return self.power(self.scalar(a), Fraction(1, 2))
             case ("call", "Int", variable, lo, hi, body):
-                parts = (key(self.scalar(lo)), key(self.scalar(hi)), key(self.scalar(body)))
-                return self._atom(("Int", variable[1], *parts))
+                low, high, inner = key(self.scalar(lo)), key(self.scalar(hi)), key(self.scalar(body))
+                return {} if low == high else self._atom(("Int", variable[1], low, high, inner))
             case ("call", "ip", x, y):
                 return self._trace(matrix_mul(transpose(self.matrix(x)), self.matrix(y)))
             case ("call", "F" | "N" | "S" as norm, x):
