@@ -19,7 +19,7 @@ from typing import Any
 
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Form, Relation, Verdict
-from dlinear.certify.prover.statements import TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS, network
 
 
 def local(slope: str) -> dict[str, Any]:
@@ -79,6 +79,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=local("gh(t)"),
+        letters=LETTERS | {"e": "size of the change", "E": "direction of the change of W(t)"},
         witness=TWO_LAYERS
         | {
             "h": 1,
@@ -91,6 +92,7 @@ CLAIMS = (
         twin_goal=local("2*gh(t)"),
         twin_statement="twice the gradient",
         evidence="a terminal loss per block, not Hinton's contrastive objective",
+        assumes="the gradient is the linear part of the loss along W(t) + e E",
         function="dlinear.horizon_gradients",
         test="tests/certify/test_proofs.py",
     ),
@@ -98,10 +100,11 @@ CLAIMS = (
         "eq_10_backward",
         "(10), g_BP = g_T",
         Form.PRINTED,
-        "g_h(t) = g_T(t) as soon as t + h >= T, so g_T is the full gradient",
+        "g_h(t) = g_T(t) as soon as t + h >= T, so that g_h = g_T for h >= T",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=full("T"),
+        letters=LETTERS,
         witness=TWO_LAYERS | {"h": 2, "t": 0, "Phi": [[3]]},
         route=backward,
         twin_goal=full("T - 1"),

@@ -32,8 +32,9 @@ import numpy as np
 import dlinear
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.letters import assumed
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import RESIDUAL, TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, RESIDUAL, TWO_LAYERS, network
 from dlinear.theory import bounds
 
 
@@ -272,6 +273,12 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.REFUTED,
         goal=convex(),
+        letters={
+            "x": "W(0) of one neuron, J = (W(1) W(0) - 1)^2/2",
+            "y": "W(1)",
+            "u": "W(0) elsewhere",
+            "v": "W(1) elsewhere",
+        },
         route=saddle,
         twin_goal=convex(-1),
         twin_statement="c = -1, the curvature at the saddle, which the same example satisfies",
@@ -285,6 +292,19 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.REFUTED,
         goal=one_constant("p*s + q**2"),
+        letters={
+            "C": "the constant, left open",
+            "v": "W(0) of one neuron",
+            "w": "W(1)",
+            "y": "Phi",
+            "eta": "size of the step",
+            "p": "g_1(0)",
+            "q": "g_1(1) = g_2(1)",
+            "s": "g_2(0)",
+            "J0": "the loss",
+            "J1": "the loss after a step along g_1",
+            "J2": "the loss after a step along g_2",
+        },
         route=orthogonal,
         twin_goal=one_constant("p*s - q**2"),
         twin_statement="a wrong inner product, with which cos is not 0",
@@ -298,6 +318,13 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=domination("2*(T-1)"),
+        letters=LETTERS
+        | {
+            "r": "||R||_F",
+            "J": "the loss ||R||_F^2/2",
+            "cos2": "cos^2(theta_h)",
+            "rate": assumed("-dJ/dt along the rescaled g_h, <g_T, u'> = <g_h, g_T>^2/|g_h|^2"),
+        },
         witness=TWO_LAYERS
         | {
             "c": 1,

@@ -59,6 +59,23 @@ def prove_repaired(goal: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+LETTERS = {
+    "c": "constant of r(h) = 1 - c (1 - h/T)^3",
+    "lam": "lambda",
+    "T": "depth",
+    "h": "the horizon that the problem chooses",
+    "k": "another horizon",
+    "M0": "memory of one node, C(M) = ceil(M/M0), M(h) = h",
+    "r": "rate of the solution",
+    "C": "cost of the solution",
+    "r1": "rate of a horizon that costs d less",
+    "C1": "its cost",
+    "r2": "rate of a horizon that is more accurate by e",
+    "C2": "its cost",
+    "d": "what the first saves, not negative",
+    "e": "what the second gains, not negative",
+}
+
 CLAIMS = (
     claim(
         id="eq_18_printed",
@@ -68,6 +85,7 @@ CLAIMS = (
         relation=Relation.UPPER_BOUND,
         expected=Verdict.REFUTED,
         goal=chosen(f"{objective('k')} <= {objective('h')}"),
+        letters=LETTERS,
         route=one_node,
         twin_goal={
             **chosen(f"{objective('k')} <= {objective('h')}"),
@@ -81,10 +99,12 @@ CLAIMS = (
         id="eq_18_repaired",
         reference="Eq. (18)",
         form=Form.REPAIRED,
-        statement="a minimiser of -r(h) + lambda C(M(h)), lambda > 0, is not dominated in accuracy and cost",
+        statement="a minimiser of -r(h) + lambda C(M(h)), lambda > 0, is not dominated: a horizon that costs "
+        "d less is less accurate by lambda d, one that is more accurate by e costs e/lambda more",
         relation=Relation.UPPER_BOUND,
         expected=Verdict.PROVED,
         goal=repaired("-r + lam*C <= -r{0} + lam*C{0}"),
+        letters=LETTERS,
         witness={
             "r": 1,
             "C": 1,

@@ -21,7 +21,13 @@ from typing import Any
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS, network
+
+NAMES = LETTERS | {
+    "s": "the end min(t + h, T) of the window: any t < s <= T",
+    "e": "size of the change",
+    "E": "direction of the change of W(t)",
+}
 
 
 def statement(factor: str, layer: str = "natural") -> dict[str, Any]:
@@ -73,9 +79,11 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.REFUTED,
         goal=statement("W(0, t-1)", "posint"),
+        letters=NAMES,
         route=example,
         twin_goal=statement("W(0, t)", "posint"),
         twin_statement="the repaired factor (W_0^t)^T, which the example must not refute",
+        assumes="the gradient is the linear part of the loss along W(t) + e E",
         function="dlinear.horizon_gradients",
         test="tests/certify/test_proofs.py",
         figure="autograd_error",
@@ -88,6 +96,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement("W(0, t)"),
+        letters=NAMES,
         witness=TWO_LAYERS
         | {
             "t": 0,

@@ -20,8 +20,9 @@ from typing import Any
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS, network
 
+NAMES = LETTERS | {"beta": "the layer b where the window begins", "s": "its end"}
 WINDOW = ["beta <= s", "s <= T"]
 LEFT = "W(beta, s) - W(beta, T)"
 
@@ -69,6 +70,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=statement("W(beta, s)*(I - W(s, T))"),
+        letters=NAMES,
         route=example,
         twin_goal=REPAIRED,
         twin_statement="the repaired order, which the example must not refute",
@@ -83,6 +85,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=REPAIRED,
+        letters=NAMES,
         witness=TWO_LAYERS | {"c": 1, "beta": 0, "s": 1},
         route=route,
         twin_goal=TWIN,

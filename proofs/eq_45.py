@@ -30,11 +30,18 @@ import sympy
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover.eliminate import equation
-from dlinear.certify.prover.scalar_case import Language, bench, solved, statement
+from dlinear.certify.prover.scalar_case import LETTERS, Language, bench, statement
 
 # a profile that is p on the window (measure eps) and q after; g_T = q
 SIN2 = "1 - (eps*p*q + (1 - eps)*q**2)**2/((eps*p**2 + (1 - eps)*q**2)*q**2)"
 
+PROFILE = {
+    "p": "|g_h(beta T)| on the window beta < 1 - alpha",
+    "q": "|g_h(beta T)| after it, and |g_T|",
+    "y1": "y of the lower member (0, y1), 1 - y1",
+    "y2": "y of the upper member (0, y2), 1 - y2",
+    "eps": "1 - alpha",
+}
 ENVELOPES: dict[str, Any] = {
     "symbols": {name: "real" for name in ("p", "q", "y1", "y2", "eps")},
     "hypotheses": [
@@ -69,11 +76,24 @@ BOX = {"c": ("-1/100", "1/100"), "y": ("-1", "0")}
 EPS = sympy.Rational(1, 2)
 
 
+STILL = (
+    "Int(s, 1 - eps, 1, 1 - y) + (1 - eps)*(1 - y)",
+    "Int(s, 1 - eps, 1, (1 - y)**2) + (1 - eps)*(1 - y)**2",
+)
+"""I1 and I2 at lambda = 0, where phi = 1 - y."""
+
+
 def gap_goal(size: str) -> dict[str, Any]:
     """Members of the family have 1 - f^2 <= size at eps = 1/2; a profile between the envelopes has more."""
     profile = SIN2.replace("eps", "(1/2)").replace("p", "1").replace("q", "2")
+    one, two = STILL
     return statement(
-        [f"I2 - I1**2 <= {size}*I2", f"{size} < {profile}"],
+        [
+            f"I2 - I1**2 <= {size}*I2",
+            f"{two} - ({one})**2 <= {size}*({two})",
+            f"{size} < {profile}",
+            f"{profile} == 1/10",
+        ],
         ["eps == 1/2", *[t for k, (lo, hi) in BOX.items() for t in (f"{lo} <= {k}", f"{k} <= {hi}")]],
     )
 
@@ -94,7 +114,12 @@ def gap_route(goal: Mapping[str, Any]) -> dict[str, Any]:
     clear = p.cut(ball, low, high)
     left, right = lang["I2"] - lang["I1"] ** 2, size * lang["I2"]
     family = equation(p, at, left, right, b.moments, {clear: (lang.w**4, room)}, relation="<=")
-    return p.finish(family, p.linear(goal["conclusions"][1]))
+    # lambda = 0: I1 = 1 - y, I2 = (1 - y)^2
+    one, two = (p.ftc(f"Int(s, 1 - eps, 1, {body})", f"({body})*s") for body in ("1 - y", "(1 - y)**2"))
+    first = p.linear(f"{STILL[0]} == 1 - y", {one: "1"})
+    weights = {two: f"1 - {size}", first: f"-(({STILL[0]}) + 1 - y)"}
+    still = p.linear(goal["conclusions"][1], weights, squares=[(str(size), "1 - y")])
+    return p.finish(family, still, *(p.linear(text) for text in goal["conclusions"][2:]))
 
 
 CLAIMS = [
@@ -107,6 +132,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=ENVELOPES,
+        letters=PROFILE,
         route=lambda goal: refutation(goal, {"p": "1", "q": "2", "y1": "0", "y2": "-1", "eps": "1/2"}),
         twin_goal={**ENVELOPES, "conclusions": [f"{SIN2} <= eps*(p - q)**2/q**2"]},
         twin_statement="at most |g_h - g_T|^2/|g_T|^2, which the same example satisfies",
@@ -117,15 +143,17 @@ CLAIMS = [
         "eq_45_gap",
         "Eq. (45)",
         Form.NEW,
-        "|lambda| <= 1/100, -1 <= y <= 0, alpha = 1/2: 1 - f^2 <= 1/1000 in the family, 1/10 outside it",
+        "|lambda| <= 1/100, -1 <= y <= 0, alpha = 1/2: 1 - f^2 <= 1/1000 for all members of the family, and "
+        "1/10 for the profile that is 1, then 2",
         Relation.UPPER_BOUND,
         Verdict.CERTIFIED,
         goal=gap_goal("1/1000"),
-        witness={"eps": "1/2", "c": "1/100", "y": "-1/2", **solved(gap_goal("1/1000"))},
+        letters=LETTERS | {"c": "lambda, not 0; the second conclusion is for lambda = 0"},
+        witness={"eps": "1/2", "c": "1/100", "y": "-1/2", "s": 0, **Language().terms()},
         route=gap_route,
         twin_goal=gap_goal("1/5"),
         twin_statement="1/5 instead of 1/1000",
-        evidence="1/1000 < 1/10; lambda = 0 gives 1 - f^2 = 0",
+        evidence="1/1000 < 1/10, the value of a profile that is 1, then 2; lambda = 0 gives 1 - f^2 = 0",
         function="dlinear.scalar.sin2",
         test="tests/theory/test_scalar.py::test_profiles_between_envelopes",
     ),
@@ -134,10 +162,11 @@ CLAIMS = [
         "Step from (45) to (46)",
         Form.NEW,
         "1 - cos^2 = u^2, u = 1 - alpha: for every c1 < 1 and C > 0 the bound c1 - cos^2 <= C u^3 of (45) "
-        "holds for all small u, while 1 - cos^2 <= C u^3 fails: c1 -> 1 after alpha -> 1 gives no order 3",
+        "holds for all u with u^2 <= 1 - c1 and C u < 1, while 1 - cos^2 <= C u^3, wanted in (46), fails",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=limits(),
+        letters={"u": "1 - alpha, sqrt(1 - cos^2)", "c1": "any number below 1", "C": "any constant"},
         witness={"u": "1/2", "c1": "1/2", "C": 1},
         route=limits_route,
         twin_goal=limits("C*u < 2"),

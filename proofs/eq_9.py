@@ -18,6 +18,7 @@ from typing import Any
 
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
+from dlinear.certify.prover.statements import LETTERS
 
 SYMBOLS = {"t": "natural", "h": "posint", "T": "posint"}
 
@@ -68,6 +69,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.REFUTED,
         goal=PRINTED,
+        letters=LETTERS,
         route=example,
         twin_goal=REPAIRED,
         twin_statement="the repaired index, which the example must not refute",
@@ -81,6 +83,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=REPAIRED,
+        letters=LETTERS,
         witness={"t": 1, "h": 2, "T": 3},
         route=route,
         twin_goal=TWIN,

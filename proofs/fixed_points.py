@@ -21,7 +21,7 @@ from typing import Any
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS, network
 
 INVERTIBLE = ["0 < S(W(t+1, t+h))", "0 < S(W(0, t))"]
 
@@ -139,10 +139,11 @@ CLAIMS = (
         "fixed_points_forward",
         "Fixed points (i)",
         Form.NEW,
-        "g_h(t) = 0 and invertible layers imply W_0^{t+h} = Phi",
+        "g_h(t) = 0, t + h <= T and invertible W_{t+1}^{t+h}, W_0^t imply W_0^{t+h} = Phi",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=forward("t+h"),
+        letters=LETTERS,
         witness=TWO_LAYERS | {"h": 1, "t": 0, "Phi": [["5/4"]]},
         route=prove_forward,
         twin_goal=forward("t"),
@@ -155,10 +156,11 @@ CLAIMS = (
         "fixed_points_backward",
         "Fixed points (ii)",
         Form.NEW,
-        "W_0^{t+h} = Phi and W_0^T = Phi imply g_h(t) = 0 and g_T(t) = 0",
+        "W_0^{t+h} = Phi and W_0^T = Phi imply g_h(t) = 0 and g_T(t) = 0 (t + h <= T)",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=backward(("t+h", "T")),
+        letters=LETTERS,
         witness={"T": 2, "n": 1, "D": {0: [["1/4"]]}, "h": 1, "t": 0, "Phi": [["5/4"]]},
         route=prove_backward,
         twin_goal=backward(("t+h-1", "T")),
@@ -175,6 +177,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=tail("s"),
+        letters=LETTERS,
         witness={"T": 2, "n": 1, "D": {0: [["1/4"]]}, "s": 1, "Phi": [["5/4"]]},
         route=prove_tail,
         twin_goal=tail("(s-1)"),
@@ -186,10 +189,11 @@ CLAIMS = (
         "fixed_points_shorter",
         "Fixed points (iv)",
         Form.NEW,
-        "a fixed point of horizon h = 2 is stationary for h' = 1",
+        "T = 3: W_0^2 = W_0^3 = Phi, a fixed point of horizon 2, is stationary for the horizon 1 (layer 0)",
         Relation.IDENTITY,
         Verdict.REFUTED,
         goal=shorter(1),
+        letters=LETTERS,
         route=example,
         twin_goal=shorter(2),
         twin_statement="horizon 2 itself, which the example must not refute",

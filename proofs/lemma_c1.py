@@ -27,8 +27,14 @@ from typing import Any
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS, network
 
+NAMES = LETTERS | {
+    "s": "the layer a where the window begins",
+    "beta": "b, in [0, 1]",
+    "gamma": "g, in [b, 1]",
+    "lambda_2": "any real number, left open",
+}
 WINDOW = "W(s, s+k)"
 PRINTED_WINDOW = "W(floor(beta*T), floor(gamma*T))"
 RANGE = ["0 <= beta", "beta <= gamma", "gamma <= 1"]
@@ -153,6 +159,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=printed(f"N({PRINTED_WINDOW}) <= exp((gamma - beta)*c)"),
+        letters=NAMES,
         route=floors,
         twin_goal=printed(f"N({PRINTED_WINDOW}) <= exp(c*{LENGTH}/T)"),
         twin_statement="the repaired bound with layer counts, which the example must not refute",
@@ -167,6 +174,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=upper("k"),
+        letters=NAMES,
         route=prove_upper,
         twin_goal=upper("(k-1)"),
         twin_statement="k - 1 in place of k",
@@ -182,6 +190,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=printed(f"exp(-(gamma - beta)*c) < S({PRINTED_WINDOW})", "c < T"),
+        letters=NAMES,
         route=shrinking,
         twin_goal=repaired_here(f"exp(-c*{LENGTH}/(T-c)) <= S({PRINTED_WINDOW})"),
         twin_statement="the repaired rate c/(T - c), which the example must not refute",
@@ -197,6 +206,7 @@ CLAIMS = (
         Verdict.PROVED,
         goal=lower("exp(-c*k/(T-c))"),
         witness=TWO_LAYERS | {"c": 1, "s": 0, "k": 2},
+        letters=NAMES,
         route=prove_lower,
         twin_goal=lower("exp(-c*k/T)"),
         twin_statement="the printed rate c/T",
@@ -214,6 +224,7 @@ CLAIMS = (
         goal=printed(
             f"F({PRINTED_WINDOW}) <= exp((gamma - beta)*lambda_2)", exists=("lambda_2",), lambda_2="real"
         ),
+        letters=NAMES,
         route=empty,
         twin_goal=printed(
             f"F({PRINTED_WINDOW}) <= sqrt(n)*exp((gamma - beta)*lambda_2)",
@@ -232,6 +243,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=frobenius("sqrt(n)"),
+        letters=NAMES,
         route=prove_frobenius,
         twin_goal=frobenius("1"),
         twin_statement="without the factor sqrt(n)",
@@ -248,6 +260,7 @@ CLAIMS = (
         Verdict.PROVED,
         goal=frobenius_lower("k"),
         witness=TWO_LAYERS | {"c": 1, "s": 0, "k": 2},
+        letters=NAMES,
         route=prove_frobenius_lower,
         twin_goal=frobenius_lower("k - 1"),
         twin_statement="k - 1 in place of k",

@@ -20,8 +20,9 @@ from typing import Any
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import network
+from dlinear.certify.prover.statements import LETTERS, network
 
+NAMES = LETTERS | {"s": "the layer a where the window begins", "alpha": "a, in [0, 1]"}
 WINDOW = "W(s, s+k)"
 TAIL = "W(floor(alpha*T), T)"
 
@@ -73,6 +74,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=printed("(1 - alpha)"),
+        letters=NAMES,
         route=example,
         twin_goal=printed("((T - floor(alpha*T))/T)"),
         twin_statement="the number of layers, T - floor(aT), which the example must not refute",
@@ -87,6 +89,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=statement("k"),
+        letters=NAMES,
         route=route,
         twin_goal=statement("(k-1)"),
         twin_statement="k - 1 in place of k",

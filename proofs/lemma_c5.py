@@ -29,7 +29,7 @@ import sympy
 from dlinear.certify import Proof, claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover.eliminate import Equation, equation
-from dlinear.certify.prover.scalar_case import Language, bench, divide, explicit, solved, statement
+from dlinear.certify.prover.scalar_case import LETTERS, Language, bench, divide, explicit, statement
 from dlinear.theory import scalar
 
 REFERENCE = "Lemma C.5"
@@ -86,13 +86,12 @@ def closed_form_route(goal: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def order_goal(power: int = 3) -> dict[str, Any]:
-    """I2 - I1^2 = eps^3 c^2 e^{4c} (j2 - eps j1^2) and I2 = e^{4c} I2^."""
+    """I2 - I1^2 = eps^3 c^2 e^{4c} (j2 - eps j1^2), I1 = e^{2c} I1^ and I2 = e^{4c} I2^."""
     lang = Language()
     j1, j2 = lang.moments()
     factor = lang.at.text(lang.c**2 * lang.w**4 * (j2 - lang.eps * j1**2))
-    return statement(
-        [f"I2 - I1**2 == eps**{power}*{factor}", f"I2 == {lang.at.text(lang.w**4 * lang.hats()[1])}"]
-    )
+    hats = [lang.at.text(lang.w**k * hat) for k, hat in zip((2, 4), lang.hats(), strict=True)]
+    return statement([f"I2 - I1**2 == eps**{power}*{factor}", f"I1 == {hats[0]}", f"I2 == {hats[1]}"])
 
 
 def order_route(goal: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +102,7 @@ def order_route(goal: Mapping[str, Any]) -> dict[str, Any]:
     power = int(goal["conclusions"][0].split("eps**")[1].split("*")[0])
     right = lang.eps**power * lang.c**2 * lang.w**4 * (j2 - lang.eps * j1**2)
     fact = equation(b.p, lang.at, lang["I2"] - lang["I1"] ** 2, right, b.moments)
-    return b.p.finish(fact, b.moments[1][0])
+    return b.p.finish(fact, b.moments[0][0], b.moments[1][0])
 
 
 SERIES_ORDER = 6  # phi(6, .) leaves a remainder eps^6
@@ -217,6 +216,8 @@ def bound_route(ends: tuple[tuple[str, str], ...]) -> Callable[[Mapping[str, Any
 
 RATIO = {"sin2": "(I2 - I1**2)/I2", "K": "c**2*(2*exp(c) - y)**2/(3*(exp(c) - y)**2)"}
 POINT = {"c": "1", "y": "1/2", "eps": "1/2"}
+CLOSED = Language().closed_terms()  # r, I1, I2
+TERMS = {"s": 0, **Language().terms()}  # the same for a witness, by the integrals themselves
 
 UNDEFINED = {
     "symbols": {"c": "real", "y": "real"},
@@ -239,13 +240,14 @@ def bound_claim(name: str) -> Any:
         f"lemma_c5_bound_{name}",
         REFERENCE,
         Form.NEW,
-        f"|1 - f^2 - K eps^3| <= {constant} eps^4 for {sides}, c != 0 (at c = 0 both sides are 0)",
+        f"|1 - f^2 - K eps^3| <= {constant} eps^4 for {sides}, c != 0 (at c = 0, f = 1 and K = 0)",
         Relation.UPPER_BOUND,
         Verdict.CERTIFIED,
         goal=bound_goal(ends, constant),
-        witness=WITNESS[name] | {"eps": 0, "c": "1/4", **solved(bound_goal(ends, constant)), "sin2": 0},
+        letters=LETTERS,
+        witness={"eps": 0, "c": "1/4", **WITNESS[name], **TERMS, "sin2": 0},
         route=bound_route(ends),
-        twin_goal=explicit(bound_goal(ends, tight), **RATIO),
+        twin_goal=explicit(bound_goal(ends, tight), CLOSED | RATIO),
         twin_statement=f"M = {tight}",
         twin_values=point,
         twin_fails=1,
@@ -262,13 +264,14 @@ CLAIMS = [
         "Lemma C.5, eq. (34)",
         Form.PRINTED,
         "f^2 = 1 + O((1 - alpha)^3), c != 0, e^c != y: I2 - I1^2 = eps^3 c^2 e^{4c} (j2 - eps j1^2), "
-        "I2 = e^{4c} I2^, with entire j1, j2, I2^",
+        "I1 = e^{2c} I1^, I2 = e^{4c} I2^, with entire j1, j2, I1^, I2^",
         Relation.ASYMPTOTIC,
         Verdict.PROVED,
         goal=order_goal(),
-        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **solved(order_goal())},
+        letters=LETTERS,
+        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **TERMS},
         route=order_route,
-        twin_goal=explicit(order_goal(4)),
+        twin_goal=explicit(order_goal(4), CLOSED),
         twin_statement="order 4 with the same coefficient",
         twin_values=POINT,
         evidence="where e^c != y, so that G != 0; at c = 0, f = 1",
@@ -285,6 +288,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=UNDEFINED,
+        letters=LETTERS,
         route=lambda goal: refutation(goal, {"c": "0", "y": "1"}),
         twin_goal={**UNDEFINED, "conclusions": ["0 <= (exp(c)*(exp(c) - y))**2"]},
         twin_statement="int g_T^2 >= 0, which the same example satisfies",
@@ -299,6 +303,7 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=closed_form_goal(),
+        letters=LETTERS,
         route=closed_form_route,
         twin_goal=closed_form_goal(factor=-1),
         twin_statement="I1 with the opposite sign",
@@ -315,9 +320,10 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(),
-        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **solved(series_goal())},
+        letters=LETTERS,
+        witness={"eps": "1/8", "c": "1/4", "y": "1/2", **TERMS},
         route=series_route(False),
-        twin_goal=explicit(series_goal(slip=-1)),
+        twin_goal=explicit(series_goal(slip=-1), CLOSED),
         twin_statement="k5 with the opposite sign",
         twin_values=POINT,
         evidence="the remainder is eps^6 times an explicit entire function over 60 (1 - z)^3 I2",
@@ -334,9 +340,10 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=series_goal(degenerate=True),
-        witness={"eps": "1/8", "c": "1/4", "y": "2*exp(c)", **solved(series_goal(degenerate=True))},
+        letters=LETTERS,
+        witness={"eps": "1/8", "c": "1/4", "y": "2*exp(c)", **TERMS},
         route=series_route(True),
-        twin_goal=explicit(series_goal(degenerate=True, slip=2), y="2*exp(c)"),
+        twin_goal=explicit(series_goal(degenerate=True, slip=2), {"y": "2*exp(c)", **CLOSED}),
         twin_statement="coefficient 2 c^4/5",
         twin_values={"c": "1", "eps": "1/2"},
         evidence="k3 = k4 = 0, k5 = c^4/5",

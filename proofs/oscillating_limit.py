@@ -8,13 +8,14 @@ continuous on [0, 1), with no limit at 1 (so Theorem B does not apply). With u =
 
 Along cos(w L) = 1 the limit is 4 a^2 H(1), along cos(w L) = -1 it is 4 a^2 H(-1), and H(1) < H(-1).
 
-Guarantee. `oscillating_limit_primitive`: p and H, exact. `oscillating_limit_gap`: sin^2 <= 4 a^2 (31/100)
-eps^3 for every eps <= 1/50 of the first sequence, sin^2 >= 4 a^2 (36/100) eps^3 for every eps <= 1/50 of
-the second, so that lim inf and lim sup differ. This is proved given hypotheses on J = int psi, K = int
-psi^2 and V = I2 (in units of e^{2 int A}), which are the monotonicity of the integral and Cauchy-Schwarz
-applied to the pointwise bounds that are its first conclusions: theta = int_0^u A in [0, (21/25) eps],
-psi = e^{-2 theta} - 1, phi = e^{-2 theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q,
-J^2 <= eps K, (1 - 2 theta_max)^2 <= V <= 1.
+Guarantee. `oscillating_limit_primitive`: p and H, exact identities in cos(w L), sin(w L); that they are those
+of the integrals is the fundamental theorem. `oscillating_limit_gap`: sin^2 <= 4 a^2 (31/100) eps^3 for every
+eps <= 1/50 of the first sequence, sin^2 >= 4 a^2 (36/100) eps^3 for every eps <= 1/50 of the second, so that
+lim inf and lim sup differ. This is proved given hypotheses on J = int psi, K = int psi^2 and V = I2 (in units
+of e^{2 int A}), which are the monotonicity of the integral and Cauchy-Schwarz applied to the pointwise bounds
+that are its first conclusions: theta = int_0^u A in [0, (21/25) eps], psi = e^{-2 theta} - 1,
+phi = e^{-2 theta}, Q = int theta^2, (2 - 2 theta_max)^2 Q <= K <= 4 Q, J^2 <= eps K,
+(1 - 2 theta_max)^2 <= V <= 1.
 `oscillating_limit`: that the limit does not exist, measured (supported, not proved).
 
 Reference. Against eq. (26) of arXiv 2409.19561.
@@ -31,12 +32,14 @@ import sympy
 
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.letters import assumed, shown
 from dlinear.certify.prover.eliminate import Atoms
 from dlinear.certify.prover.scalar_case import divide
 from dlinear.theory.log_periodic import LogPeriodic
 
 TEST = "tests/theory/test_log_periodic.py"
 A, B, W = Fraction(7, 10), Fraction(4, 5), 4
+WAVE = {"C": "cos(w L), L = log u", "D": "sin(w L)"}
 AT = Atoms()
 COS, SIN = AT["C"], AT["D"]  # cos(w L) and sin(w L)
 
@@ -244,11 +247,25 @@ CLAIMS = [
         "oscillating_limit_gap",
         "Theorem 3.4 (formal), eq. (26)",
         Form.NEW,
-        "n = 1, A(s) = a (1 + 4/5 cos(4 log(1 - s))), integrals J, K, V within their elementary bounds: "
+        "n = 1, A(s) = a (1 + 4/5 cos(4 log(1 - s))), if the integrals J, K, V keep their elementary bounds: "
         "sin^2/(4 a^2 eps^3) <= 31/100 on one sequence eps <= 1/50, >= 36/100 on another",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=gap_goal("31/100", "36/100"),
+        letters=WAVE
+        | {"theta": "int_0^u A for u in the window"}
+        | {
+            f"{name}{k}": letter
+            for k, where in (("1", "first"), ("2", "second"))
+            for name, letter in {
+                "e": f"eps on the {where} sequence, cos(w log eps) = {'1' if k == '1' else '-1'}",
+                "Q": shown("int theta^2 = a^2 eps^3 H", "oscillating_limit_primitive"),
+                "J": assumed("int psi, psi = e^{-2 theta} - 1"),
+                "K": assumed("int psi^2"),
+                "V": assumed("int phi^2, phi = e^{-2 theta}"),
+                "sin2_": assumed("sin^2(theta_h) in the depth limit"),
+            }.items()
+        },
         witness=gap_witness(),
         route=gap_route,
         twin_goal=gap_goal("28/100", "36/100"),
@@ -264,10 +281,14 @@ CLAIMS = [
         "oscillating_limit_primitive",
         "Theorem 3.4 (formal), eq. (26)",
         Form.NEW,
-        "int_0^u A = a u p(log u), int_0^eps (int_0^u A)^2 = a^2 eps^3 H(log eps), H(1) < .29, H(-1) > .38",
+        "p + dp/dL = 1 + b cos(w L), 3H + dH/dL = p^2, H < .29 where cos(w L) = 1 and H > .38 where it "
+        "is -1; so int_0^u A = a u p(log u) and int_0^eps (int_0^u A)^2 = a^2 eps^3 H(log eps)",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=primitive_goal(H),
+        letters=WAVE,
+        assumes="the integrals from the identities: dC/dL = -w D, dD/dL = w C, L = log u; u p and u^3 H "
+        "vanish at 0",
         witness={"C": "3/5", "D": "4/5"},
         route=primitive_route,
         twin_goal=primitive_goal(H.subs(SIN, -SIN)),

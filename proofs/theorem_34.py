@@ -26,10 +26,15 @@ import sympy
 
 from dlinear.certify import claim, refutation
 from dlinear.certify.claims import Form, Relation, Verdict
-from dlinear.certify.prover.statements import RESIDUAL, network
+from dlinear.certify.prover.scalar_case import LETTERS as LETTERS_C5
+from dlinear.certify.prover.statements import LETTERS, RESIDUAL, network
 from dlinear.theory import scalar
 
 TEST = "tests/theory/test_scalar.py"
+LIMIT = (
+    "n = 1, equal layers: T -> infinity gives 1 - f^2 (lemma_c5_series), so both limits of (26) are K(c, y)"
+)
+
 LEADING = scalar.series_coefficients(*sympy.symbols("c z"))[0]
 
 POSITIVE: dict[str, Any] = {
@@ -54,6 +59,7 @@ CLAIMS = [
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=DEFINED,
+        letters=LETTERS,
         route=lambda goal: refutation(goal, {"T": "10", "h": "5", "c": "0", "Phi": [["1"]], "D": {}}),
         twin_goal={**DEFINED, "conclusions": [f"{RESIDUAL} <= F(W(0, T)) + F(Phi)"]},
         twin_statement="R is no larger than ||P_T|| + ||Phi||, which the same example satisfies",
@@ -64,10 +70,13 @@ CLAIMS = [
         "theorem_34_identity_printed",
         "Theorem 3.4 (formal), eq. (26)",
         Form.PRINTED,
-        "C1 > 0, at W~ = 0 (n = 1, c = 0): the limit is K(0, y) = 0",
+        "C1 > 0 for all layers: the limit K(c, y), n = 1 and equal layers, is positive (but K(0, y) = 0)",
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=POSITIVE,
+        letters=LETTERS_C5,
+        uses=("lemma_c5_series",),
+        assumes=LIMIT,
         route=lambda goal: refutation(goal, {"c": "0", "z": "1/2"}),
         twin_goal={**POSITIVE, "conclusions": [f"0 <= {LEADING}"]},
         twin_statement="C1 >= 0, which the same example satisfies",
@@ -78,10 +87,13 @@ CLAIMS = [
         "theorem_34_order_five_printed",
         "Theorem 3.4 (formal), eq. (26)",
         Form.PRINTED,
-        "C1 > 0 if no layer is the identity, at y = 2e^c (n = 1): the limit is K(c, 2e^c) = 0",
+        "C1 > 0 if no layer is the identity: K(c, y) > 0 for c != 0 (but K(c, 2e^c) = 0)",
         Relation.UPPER_BOUND,
         Verdict.REFUTED,
         goal=also(POSITIVE, "0 < c**2"),
+        letters=LETTERS_C5,
+        uses=("lemma_c5_series",),
+        assumes=LIMIT,
         route=lambda goal: refutation(goal, {"c": "1", "z": "2"}),
         twin_goal={**also(POSITIVE, "0 < c**2"), "conclusions": [f"0 <= {LEADING}"]},
         twin_statement="C1 >= 0, which the same example satisfies",

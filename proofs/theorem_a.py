@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas
-from dlinear.certify.prover.statements import RESIDUAL, TWO_LAYERS, network
+from dlinear.certify.prover.statements import LETTERS, RESIDUAL, TWO_LAYERS, network
 
 CONSTANT = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + {RESIDUAL})**2/((1 - c/T)**(2*(T-1))*{RESIDUAL}**2)"
 ROOT = CONSTANT.replace("c**2", "c", 1)  # CONSTANT/c
@@ -352,6 +352,7 @@ CLAIMS = (
         Verdict.PROVED,
         goal=GOAL,
         witness=TWO_LAYERS | {"c": 1, "h": 1, "m": 1, "Phi": [[3]]},
+        letters=LETTERS | {"rho": "least ||R||_F"},
         route=route,
         twin_goal=TWIN,
         twin_statement="T^4 in place of T^3 (order 4)",
@@ -364,8 +365,8 @@ CLAIMS = (
         "theorem_34_informal",
         "Theorem 3.4 (informal)",
         Form.REPAIRED,
-        "1 - cos^2(theta_h) = O((1 - h/T)^3): at most c^2 e^{6c} (sqrt(n) e^c/rho + 1)^2 (1 - h/T)^3 for all "
-        "T >= 2c, layers and Phi with ||R||_F >= rho > 0 (as printed, R may tend to 0)",
+        "1 - cos^2(theta_h) <= c^2 e^{6c} (sqrt(n) e^c/rho + 1)^2 (1 - h/T)^3, one constant for all T >= 2c, "
+        "layers and Phi with ||R||_F >= rho > 0 (as printed, R may tend to 0)",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=informal(3),
@@ -377,6 +378,7 @@ CLAIMS = (
             "rho": 1,
             "Phi": [[3]],
         },
+        letters=LETTERS | {"rho": "least ||R||_F"},
         route=informal_route,
         twin_goal=informal(4),
         twin_statement="order 4",
@@ -394,17 +396,19 @@ CLAIMS = (
         "theorem_34_parallel",
         "Theorem 3.4 (formal), eq. (26)",
         Form.NEW,
-        "W~ = 0: sin^2(theta_h) = 0 for all T, h, n and Phi != I, so that C1 = C2 = 0 in (26), not > 0",
+        "W~ = 0: sin^2(theta_h) <= 0 (so = 0) for all T, h <= T, n and Phi != I; then C1 = C2 = 0 in (26)",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=parallel("0"),
         witness={"T": 2, "n": 1, "D": {}, "c": 0, "h": 1, "m": 1, "Phi": [[3]]},
+        letters=LETTERS | {"rho": "least ||R||_F"},
         route=parallel_route,
         twin_goal=parallel("-m/T"),
         twin_statement="sin^2 <= -(1 - h/T)",
         twin_values={"T": 2, "h": 1, "m": 1, "n": 1, "c": 0, "Phi": [[2]]},
         twin_fails=2,
         evidence="Theorem A at c = 0; sin^2 >= 0 by Cauchy-Schwarz",
+        assumes="C1 and C2 are limits of sin^2/(1 - h/T)^3, here of zeros",
         function="dlinear.alignment",
         test="tests/theory/test_scalar.py::test_identity_layers",
     ),

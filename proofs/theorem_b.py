@@ -6,7 +6,7 @@ R = X - Phi != 0; B(M) = X^T (M X + M^T R), N = int_0^1 ||G(b)||_F^2 db, G(b) = 
     sin^2(theta_h) ~ ||B(A(1))||_F^2/(3N) (1 - h/T)^3,  at finite m = T - h: ||B||^2 S_2(m)/(T^3 N).
 
 Guarantee. Exact for its steps: the response to one missed layer, the equation of G, the commuting case with
-two eigenvalues (each eigenvalue adds the same terms, so n of them by adding), n = 1 as K(c, y). The limit
+two eigenvalues in full and with any number of them by sums, n = 1 as K(c, y). The limit
 itself for general paths is supported by a rate: |measured/law - 1| falls like 1/T at fixed m.
 
 Method. With s = t + h and E = W_s^T - I, g_h(t) - g_T(t) = -(W_{t+1}^s)^T (E P_s + E^T R)(P_t)^T; for one
@@ -24,8 +24,10 @@ import sympy
 import dlinear
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.letters import assumed, shown
 from dlinear.certify.prover.eliminate import Atoms, equation
-from dlinear.certify.prover.scalar_case import Language, bench, explicit, solved, statement
+from dlinear.certify.prover.scalar_case import LETTERS as LETTERS_C5
+from dlinear.certify.prover.scalar_case import Language, bench, explicit, statement
 from dlinear.theory import limits, scalar
 
 TEST = "tests/theory/test_limits.py"
@@ -101,6 +103,39 @@ def commuting_route(goal: Mapping[str, Any]) -> dict[str, Any]:
     equations = [found for tag in TAGS for found in bench(p, Language(at, tag)).moments]
     left, _, right = commuting_sides(at, 3)
     return p.finish(equation(p, at, left, right, equations))
+
+
+def all_goal(power: int) -> dict[str, Any]:
+    """The same numerator for q eigenvalues, in sequences G, X, Y over them."""
+    parts = {"I1": "G(i) + eps**2*X(i)", "I2": "G(i)**2 + 2*eps**2*G(i)*X(i) + eps**3*Y(i)"}
+    terms = {"GG": "G(i)**2", "SG": "I1(i)*G(i)", "SI": "I2(i)", "YY": "Y(i)", "GX": "X(i)*G(i)"}
+    return {
+        "symbols": {"q": "posint", "eps": "real"},
+        "sequences": ["G", "X", "Y"],
+        "definitions": {name: {"index": "i", "cases": [{"then": term}]} for name, term in parts.items()},
+        "sums": {name: {"index": "i", "term": term} for name, term in terms.items()},
+        "conclusions": [f"GG(q)*SI(q) - SG(q)**2 == eps**{power}*(GG(q)*YY(q) - eps*GX(q)**2)"],
+    }
+
+
+def all_route(goal: Mapping[str, Any]) -> dict[str, Any]:
+    """SG = GG + eps^2 GX and SI = GG + 2 eps^2 GX + eps^3 YY, by induction."""
+    p = Proof(goal, k="natural")
+    one, two = p.definition("I1", "k"), p.definition("I2", "k")
+    facts = []
+    for total, value, own in (
+        ("SG", {"GG": "1", "GX": "eps**2"}, {one: "G(k)"}),
+        ("SI", {"GG": "1", "GX": "2*eps**2", "YY": "eps**3"}, {two: "1"}),
+    ):
+        formula = f"{total}(k) == {' + '.join(f'{w}*{name}(k)' for name, w in value.items())}"
+        weights = {total: "1", **{name: f"-{w}" for name, w in value.items()}}
+        base = p.linear(formula.replace("k", "0"), {p.sum_empty(name): w for name, w in weights.items()})
+        steps = {p.sum_step(name, "k"): w for name, w in weights.items()}
+        onward = p.linear(formula.replace("k", "(k + 1)"), {p.assume(formula): "1", **steps, **own})
+        facts.append(p.instantiate(p.induction("k", formula, base, onward), k="q"))
+    inner, size = facts
+    weights = {size: "GG(q)", inner: "-(SG(q) + GG(q) + eps**2*GX(q))"}
+    return p.finish(p.linear(goal["conclusions"][0], weights))
 
 
 def leading_goal(factor: int = 1) -> dict[str, Any]:
@@ -189,6 +224,14 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=response_goal(),
+        letters={
+            "D": "deviation of the last layer",
+            "L": "W_{t+1}^{T-1}",
+            "P": "P_{T-1}",
+            "Q": "P_t",
+            "Phi": "target",
+            "R": "P_T - Phi, P_T = (I + D) P_{T-1}",
+        },
         witness={"D": [["1/4"]], "L": [[1]], "P": [[2]], "Q": [[1]], "Phi": [[1]], "R": [["3/2"]]},
         route=response_route,
         twin_goal=response_goal(""),
@@ -204,10 +247,16 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=flow_goal(),
+        letters={
+            "A": "A(b)",
+            "X": assumed("X_b, X_b' = A X_b"),
+            "Z": assumed("Z = X X(b)^{-1}, Z' = -Z A"),
+            "R": "R, which does not depend on b",
+        },
         route=flow_route,
         twin_goal=flow_goal("+"),
         twin_statement="G' = G A^T + A^T G",
-        assumes="the product rule, and Z' = -Z A for Z = X X(b)^{-1}",
+        assumes="X_b' = A X_b, the product rule, and Z' = -Z A for Z = X X(b)^{-1}",
         function="dlinear.limits.gradient_energy",
         test=f"{TEST}::test_gradient_energy_is_the_integral_of_the_definition",
     ),
@@ -215,18 +264,55 @@ CLAIMS = [
         "theorem_b_commuting",
         "Theorem B, Lemma C.5 in n dimensions",
         Form.NEW,
-        "constant layers that commute with Phi, eigenvalues (c_i, y_i), i = 1, 2: the numerator of sin^2 is "
-        "eps^3 (||g_T||^2 sum c_i^2 e^{4c_i} j2_i - eps (sum c_i e^{2c_i} j1_i G_i)^2), entire",
-        Relation.ASYMPTOTIC,
+        "constant layers that commute with Phi, two eigenvalues (c_i, y_i), c_i != 0: |g_T|^2 sum I2_i - "
+        "(sum I1_i G_i)^2 = eps^3 (|g_T|^2 sum c_i^2 e^{4c_i} j2_i - eps (sum c_i e^{2c_i} j1_i G_i)^2)",
+        Relation.IDENTITY,
         Verdict.PROVED,
         goal=commuting_goal(),
-        witness=POINT | solved(commuting_goal()),
+        letters={
+            "eps": LETTERS_C5["eps"],
+            "s": LETTERS_C5["s"],
+            **{f"{name}{tag}": f"{LETTERS_C5[name]}, i = {tag}" for name in LETTERS_C5 for tag in TAGS},
+        },
+        witness={"s": 0, **POINT, **Language(tag="1").terms(), **Language(tag="2").terms()},
         route=commuting_route,
-        twin_goal=explicit(commuting_goal(4)),
+        twin_goal=explicit(
+            commuting_goal(4), Language(tag="1").closed_terms() | Language(tag="2").closed_terms()
+        ),
         twin_statement="order 4",
         twin_values=POINT,
-        assumes="sin^2 for n eigenvalues is this numerator over ||g_T||^2 sum I2_i; c_i != 0",
         evidence="at eps = 0 the bracket is ||g_T||^2 sum ||B_i||^2/3: theorem_b_leading",
+        function="dlinear.scalar.sin2_commuting",
+        test=f"{TEST}::test_commuting_case",
+    ),
+    claim(
+        "theorem_b_commuting_all",
+        "Theorem B, Lemma C.5 in n dimensions",
+        Form.NEW,
+        "the same for any number of eigenvalues: |g_T|^2 sum I2_i - (sum I1_i G_i)^2 = eps^3 (|g_T|^2 "
+        "sum S_i - eps (sum X_i G_i)^2), S_i = c_i^2 e^{4c_i} j2_i, X_i = c_i e^{2c_i} j1_i",
+        Relation.IDENTITY,
+        Verdict.PROVED,
+        goal=all_goal(3),
+        letters={
+            "q": "number of eigenvalues",
+            "eps": LETTERS_C5["eps"],
+            "G": "G_i = e^{c_i} (e^{c_i} - y_i), any real sequence",
+            "X": "X_i, any real sequence",
+            "Y": "S_i, any real sequence",
+            "I1": shown("G_i + eps^2 X_i is I1 of the eigenvalue i", "lemma_c5_printed"),
+            "I2": shown("G_i^2 + 2 eps^2 G_i X_i + eps^3 S_i is its I2", "lemma_c5_printed"),
+            "GG": "GG(q) = |g_T|^2",
+            "SG": "SG(q) = sum I1_i G_i = <g_h, g_T>",
+            "SI": "SI(q) = sum I2_i = |g_h|^2",
+            "YY": "YY(q) = sum S_i",
+            "GX": "GX(q) = sum X_i G_i",
+        },
+        route=all_route,
+        twin_goal=all_goal(4),
+        twin_statement="order 4",
+        twin_values={"q": 1, "eps": 2, "G": {0: 1}, "Y": {0: 1}},
+        evidence="sums over the eigenvalues, by induction",
         function="dlinear.scalar.sin2_commuting",
         test=f"{TEST}::test_commuting_case",
     ),
@@ -239,10 +325,11 @@ CLAIMS = [
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=leading_goal(),
+        letters={"x": "e^c", "y": LETTERS_C5["y"], "c": LETTERS_C5["c"]},
         route=leading_route,
         twin_goal=leading_goal(2),
         twin_statement="twice B^2",
-        assumes="Theorem B itself is not used; N = G^2 at n = 1, phi(k, 0) = 1/k!",
+        assumes="N = G^2 at n = 1, because the gradient of every layer is G; phi(k, 0) = 1/k!",
         function="dlinear.limits.response",
         test=f"{TEST}::test_one_dimension_is_lemma_c5",
     ),

@@ -76,6 +76,13 @@ CLAIMS = (
         relation=Relation.IDENTITY,
         expected=Verdict.PROVED,
         goal=total("(T - h + 1)*h"),
+        letters={
+            "T": "depth",
+            "h": "horizon",
+            "m": "T - h",
+            "V": "V(j) = j h, the products of the first j windows",
+            "X": "X(h) = h + ... + 1, the products of the last h layers with a window each",
+        },
         witness={"T": 3, "h": 1, "m": 2},
         route=prove_total,
         twin_goal=total("(T - h)*h"),

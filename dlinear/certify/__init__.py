@@ -43,12 +43,18 @@ checker verifies like a counterexample. A proved claim without one counts as und
 
 **Refute**: `refutation(goal, {"c": "1", "T": 10, "D": {0: [["1/2"]]}}, fails=0)`.
 
+**Words**: `claim(letters={"c": "bound of the layers", "J": assumed("int phi")}, assumes=..., uses=...)` says
+what the names of the goal stand for, what is taken for granted between goal and words, and which other
+claims are used; see `letters` and `words`.
+
 **Decide**: `check(certificate, goal)` -> `Checked(verdict, steps, boxes, evidence)`;
 `outcome(certificate)` turns it into an `Outcome`; `claim(id=..., goal=..., route=..., twin_goal=..., ...)`
 makes a `Claim` whose twin takes the same route to `twin_goal`, or is refuted at `twin_values`. A verdict
 "certified" means that some step is ball arithmetic; "proved" that none is.
 
 A verdict rests on the room `trusted` alone; `prover` writes what `trusted.check` accepts, and may be wrong.
+`Proof` runs the kernel of `trusted` on each step, so that a faulty step is refused where it is written: an
+error of the kernel is then an error of both, which only its tests can find (`tests/certify/test_fuzz.py`).
 """
 
 from dlinear.certify.outcomes import attempt, claim, outcome

@@ -2,10 +2,10 @@
 
 A `Claim` binds a statement to the route that decides it. Verdicts are ordered by what they are worth:
 
-- *proved*: a certificate of exact steps that the independent checker accepts;
-- *certified*: ball arithmetic over a stated box that the independent checker accepts;
+- *proved*: a certificate of exact steps that the checker accepts;
+- *certified*: ball arithmetic over a stated box that the checker accepts;
 - *supported*: numbers only, however many;
-- *refuted*: an exact or ball-certified counterexample that the independent checker accepts;
+- *refuted*: an exact or ball-certified counterexample that the checker accepts;
 - *undecided*: the route ended without any of these.
 """
 
@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from dlinear.certify.letters import Letter
 
 
 class Relation(StrEnum):
@@ -79,8 +81,10 @@ class Claim:
         function: dotted name of the library function that computes the claimed quantity, or "".
         test: pytest node (file::name) that tests it beside the proof, or "".
         figure: stem of the figure that shows it, or "".
+        letters: what each name of the goal stands for.
         assumes: what stands between the formal goal and the one line, in words: facts of analysis that the
             certificate takes as hypotheses or leaves to the reader, or "".
+        uses: other claims that stand between them, by id.
     """
 
     id: str
@@ -96,4 +100,17 @@ class Claim:
     function: str = ""
     test: str = ""
     figure: str = ""
+    letters: Mapping[str, Letter] = field(default_factory=dict)
     assumes: str = ""
+    uses: tuple[str, ...] = ()
+
+    @property
+    def rests_on(self) -> tuple[str, ...]:
+        """The other claims that its words rest on, by id."""
+        shown = [letter.by for letter in self.letters.values() if letter.by]
+        return tuple(sorted({*self.uses, *shown}))
+
+    @property
+    def conditional(self) -> bool:
+        """Whether its verdict is given something that no certificate shows."""
+        return bool(self.assumes)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from dlinear.certify.claims import Claim, Form, Outcome, Relation, Verdict
+from dlinear.certify.letters import Letter, letters_of
 from dlinear.certify.prover.proof import plain, refutation
 from dlinear.certify.trusted.check import Checked, check
 from dlinear.certify.trusted.terms import CertificateError
@@ -69,13 +70,12 @@ def claim(
     twin_goal: Mapping[str, Any],
     twin_statement: str,
     evidence: str = "",
-    function: str = "",
-    test: str = "",
-    figure: str = "",
-    assumes: str = "",
+    letters: Mapping[str, str | Letter] | None = None,
+    uses: tuple[str, ...] = (),
     twin_values: Mapping[str, Any] | None = None,
     twin_fails: int = 0,
     witness: Mapping[str, Any] | None = None,
+    **more: str,
 ) -> Claim:
     """A claim decided by a certificate; its twin takes the same route to a slightly wrong goal.
 
@@ -86,8 +86,10 @@ def claim(
         route: writes a certificate for a goal (see `dlinear.certify`).
         twin_goal: the wrong (or, for a refuted statement, the repaired) goal.
         evidence: what a reader should see; counterexamples describe themselves.
+        letters: what the names of the goal stand for; others are ignored, so that files share a table.
         twin_values, twin_fails: values at which that conclusion of the twin is false; it is then "refuted".
         witness: values at which the hypotheses of the goal hold, see `dlinear.certify.trusted.witness`.
+        more: function, test, figure and assumes of `Claim`.
 
     Raises:
         CertificateError: (from `twin`) the twin holds at `twin_values`.
@@ -111,8 +113,7 @@ def claim(
         twin=twin,
         twin_statement=twin_statement,
         goal=goal,
-        function=function,
-        test=test,
-        figure=figure,
-        assumes=assumes,
+        letters=letters_of(goal, letters or {}),
+        uses=uses,
+        **more,
     )

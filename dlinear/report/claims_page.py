@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from dlinear.certify.claims import Claim
 from dlinear.certify.registry import Registry
+from dlinear.certify.words import in_words
 
 
 def claims_page(registry: Registry, verdicts: Mapping[str, str]) -> str:
-    """docs/claims.md: each statement with its verdict, function, proof file, test and figure."""
-
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ")
-
-    def code(text: str) -> str:
-        return f"`{cell(text)}`" if text else "-"
-
+    """docs/claims.md: each statement with its verdict, function, proof file, test, figure and goal."""
+    everything = {claim.id: claim for claims in registry.values() for claim in claims}
     lines = [
         "# Claims",
         "",
@@ -24,8 +20,14 @@ def claims_page(registry: Registry, verdicts: Mapping[str, str]) -> str:
         "accepts; *certified*: with ball arithmetic over the stated box; *supported*: numbers only;",
         "*refuted*: an explicit counterexample that the checker accepts. *Assumes*: what the",
         "certificate takes as a hypothesis, or leaves to the reader, between its formal goal and the",
-        "statement in words. Hypotheses that contradict each other would prove anything: each certificate",
-        "of a proved or certified statement names a point where they hold, and the checker verifies it.",
+        "statement in words; a name in code is another claim that shows it. *Conditional*: given what is",
+        "assumed. Hypotheses that contradict each other would prove anything: each certificate of a proved",
+        "or certified statement names a point where they hold, and the checker verifies it. What each",
+        "certificate says, name by name: [Goals](#goals).",
+        "",
+        "The prover runs the kernel of the checker on every step that it writes. So a certificate that the",
+        "checker accepts is no second opinion on the kernel: an error in the kernel would be in both. The",
+        "kernel has tests of its own, which compare it with numbers and have to find planted errors.",
         "",
         "| Reference | Form | Statement | Assumes | Relation | Verdict | Function | Proof | Test | Figure |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -33,16 +35,16 @@ def claims_page(registry: Registry, verdicts: Mapping[str, str]) -> str:
     for stem, claims in registry.items():
         for claim in claims:
             parts = [
-                cell(claim.reference),
+                _cell(claim.reference),
                 str(claim.form),
-                cell(claim.statement),
-                cell(claim.assumes) or "-",
+                _cell(claim.statement),
+                _cell(_assumed(claim)),
                 str(claim.relation),
-                f"**{verdicts[claim.id]}**",
-                code(claim.function),
+                f"**{verdicts[claim.id]}**" + (" (conditional)" if claim.conditional else ""),
+                _code(claim.function),
                 f"[{claim.id}](../proofs/{stem}.py)",
-                code(claim.test),
-                code(claim.figure),
+                _code(claim.test),
+                _code(claim.figure),
             ]
             lines.append(f"| {' | '.join(parts)} |")
     lines += [
@@ -54,4 +56,27 @@ def claims_page(registry: Registry, verdicts: Mapping[str, str]) -> str:
     counts = Counter(verdicts[claim.id] for claims in registry.values() for claim in claims)
     total = sum(counts.values())
     lines += ["", f"{total} claims: {', '.join(f'{counts[v]} {v}' for v in sorted(counts))}.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_goals(everything)])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text)}`" if text else "-"
+
+
+def _assumed(claim: Claim) -> str:
+    """What a claim assumes, and the claims that it uses; "-" for neither."""
+    parts = [claim.assumes] if claim.assumes else []
+    return "; ".join([*parts, *(f"`{by}`" for by in claim.rests_on)]) or "-"
+
+
+def _goals(claims: Mapping[str, Claim]) -> list[str]:
+    """A line for the goal of each claim that has one, beside its statement."""
+    lines = ["## Goals", "", "What the certificate of each row is about; formulas: `dlinear.certify`.", ""]
+    for name, claim in claims.items():
+        if claim.goal:
+            lines += [f"- **{name}**. *{_cell(claim.statement)}*", f"  {', '.join(in_words(claim))}."]
+    return [*lines, ""]

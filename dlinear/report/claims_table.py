@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dlinear.certify.claims import Verdict
-from dlinear.certify.decide import Row
+from dlinear.certify.decide import CHECKED, Row
 from dlinear.report.verdicts import table
 
 HEADER = ("reference", "claim", "form", "relation", "verdict", "method", "seconds")
@@ -22,6 +22,8 @@ def claims_table(rows: Sequence[Row]) -> str:
     counts = Counter(str(row.outcome.verdict) for row in rows)
     summary = ", ".join(f"{counts[v]} {v}" for v in map(str, Verdict) if counts[v])
     lines.append(f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s")
+    if any(row.claim.conditional for row in rows):
+        lines.append("if: given what the claim assumes, see docs/claims.md")
     good = "every statement has its expected verdict and every false twin fails"
     lines.append(f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}")
     return "\n".join(lines)
@@ -29,7 +31,8 @@ def claims_table(rows: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> list[str]:
     claim = row.claim
-    verdict = str(row.outcome.verdict) + ("" if row.expected else "  !")
+    given = ", if" if claim.conditional and row.outcome.verdict in CHECKED else ""
+    verdict = str(row.outcome.verdict) + given + ("" if row.expected else "  !")
     about = [claim.reference, claim.id, str(claim.form), str(claim.relation)]
     return [*about, verdict, row.outcome.method, f"{row.seconds:.2f}"]
 

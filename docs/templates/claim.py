@@ -46,6 +46,7 @@ CLAIMS = (
         Verdict.PROVED,  # what the ledger expects; the checker decides
         goal=statement("T"),
         witness={"T": 3, "h": 2},  # values that satisfy the hypotheses: they do not contradict each other
+        letters={"T": "depth", "h": "horizon"},  # what each name of the goal stands for
         route=route,
         twin_goal=statement("T + 1"),  # slightly wrong: the same route must fail
         twin_statement="one product more, which fails at h = 1 and h = T",

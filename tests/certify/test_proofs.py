@@ -18,7 +18,7 @@ import pytest
 from dlinear import certify
 from dlinear.certify import CertificateError, Proof, check, decide, refutation, registry, show, store
 from dlinear.certify.claims import Form, Outcome, Relation, Verdict
-from dlinear.certify.prover.scalar_case import explicit
+from dlinear.certify.prover.scalar_case import Language, explicit
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
 from dlinear.certify.trusted.terms import parse
@@ -94,15 +94,26 @@ def test_the_twin_of_a_refuted_claim_is_a_statement_that_its_example_satisfies(n
 
 LEMMA_C5, THEOREM_B, REMARK_C7 = (sys.modules[f"_proof_{n}"] for n in ("lemma_c5", "theorem_b", "remark_c7"))
 EXPLICIT = [
-    (explicit(LEMMA_C5.order_goal()), LEMMA_C5.POINT, 0),
-    (explicit(LEMMA_C5.series_goal()), LEMMA_C5.POINT, 0),
-    (explicit(LEMMA_C5.series_goal(degenerate=True), y="2*exp(c)"), {"c": "1", "eps": "1/2"}, 0),
+    (explicit(LEMMA_C5.order_goal(), LEMMA_C5.CLOSED), LEMMA_C5.POINT, 0),
+    (explicit(LEMMA_C5.series_goal(), LEMMA_C5.CLOSED), LEMMA_C5.POINT, 0),
+    (
+        explicit(LEMMA_C5.series_goal(degenerate=True), {"y": "2*exp(c)", **LEMMA_C5.CLOSED}),
+        {"c": "1", "eps": "1/2"},
+        0,
+    ),
     *[
-        (explicit(LEMMA_C5.bound_goal(*LEMMA_C5.BOXES[name]), **LEMMA_C5.RATIO), point, 1)
+        (explicit(LEMMA_C5.bound_goal(*LEMMA_C5.BOXES[name]), LEMMA_C5.CLOSED | LEMMA_C5.RATIO), point, 1)
         for name, (_, point) in LEMMA_C5.TOO_SMALL.items()
     ],
-    (explicit(THEOREM_B.commuting_goal()), THEOREM_B.POINT, 0),
-    (explicit(CLAIMS["remark_c7_closed_form"].goal), REMARK_C7.POINT, 1),
+    (
+        explicit(
+            THEOREM_B.commuting_goal(),
+            {name: term for tag in THEOREM_B.TAGS for name, term in Language(tag=tag).closed_terms().items()},
+        ),
+        THEOREM_B.POINT,
+        0,
+    ),
+    (explicit(CLAIMS["remark_c7_closed_form"].goal, REMARK_C7.closed_terms()), REMARK_C7.POINT, 1),
 ]
 
 
@@ -134,13 +145,17 @@ ROWS = {
     "(11) and section E.1": "eq_11_eager eq_11_static",
     "(13)": "eq_13",
     "(14)": "eq_14_convexity eq_14_constant eq_14_domination eq_14_rate eq_14_measured",
-    "(17)": "eq_17_printed eq_17_repaired",
+    "(17)": "eq_17_printed eq_17_repaired eq_17_model",
     "(18)": "eq_18_printed eq_18_repaired",
     "(27)": "eq_27_printed eq_27",
     "(37), (38)": "eq_37_printed eq_37",
     "(42)": "eq_42 eq_42_line",
     "(45), (46)": "eq_45_family_printed eq_45_gap eq_45_limits",
-    "section 3.3": ("example_33_printed example_33_interval_printed example_33_repaired example_33_integers"),
+    "section 3.3": (
+        "example_33_printed example_33_interval_printed example_33_repaired example_33_interior "
+        "example_33_interior_only example_33_integers example_33_integers_inner example_33_integers_first "
+        "example_33_integers_last"
+    ),
     "Theorem 3.4, informal": "theorem_34_informal",
     "Theorem 3.4, formal, (26)": (
         "theorem_34_angle_printed theorem_34_identity_printed "
@@ -151,7 +166,7 @@ ROWS = {
         "lemma_c1_upper_printed lemma_c1_upper lemma_c1_lower_printed lemma_c1_lower "
         "lemma_c1_frobenius_printed lemma_c1_frobenius lemma_c1_frobenius_lower"
     ),
-    "Lemma C.2": "lemma_c2_printed lemma_c2",
+    "Lemma C.2": "lemma_c2_printed lemma_c2_meant_printed lemma_c2_meant lemma_c2",
     "Lemma C.3": "lemma_c3",
     "Lemma C.4": "lemma_c4_printed lemma_c4",
     "Lemma C.5": (
@@ -159,10 +174,13 @@ ROWS = {
         "lemma_c5_series lemma_c5_order_five lemma_c5_bound_below "
         "lemma_c5_bound_above"
     ),
-    "Remark C.7": "remark_c7_printed remark_c7_closed_form remark_c7_repaired",
-    "Theorem C.8, (63)": "theorem_c8_printed theorem_c8_exponent theorem_c8_repaired",
+    "Remark C.7": "remark_c7_printed remark_c7_closed_form remark_c7_value remark_c7_repaired",
+    "Theorem C.8, (63)": "theorem_c8_printed theorem_c8_exponent theorem_c8_one_step theorem_c8_repaired",
     "Theorem A": "theorem_a",
-    "Theorem B": ("theorem_b theorem_b_response theorem_b_flow theorem_b_commuting theorem_b_leading"),
+    "Theorem B": (
+        "theorem_b theorem_b_response theorem_b_flow theorem_b_commuting theorem_b_commuting_all "
+        "theorem_b_leading"
+    ),
     "Theorem C": "theorem_c theorem_c_pathwise theorem_c_variance",
     "Theorem D": "theorem_d_smooth theorem_d_rough",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
@@ -306,7 +324,31 @@ def sample(rng, context):
     for name in context.families:
         size = Fraction(values.get("c", 2)) / depth / n
         values[name] = {str(t): matrix(size) for t in range(-3, 14)}
-    return values
+    return values | stacks(rng, context, n, depth)
+
+
+def stacks(rng, context, n, depth):
+    """Two stacks of matrices with rational norms and distance, for (13) and (42); else nothing."""
+    pair = sorted(set(context.families) & {"A", "B", "X", "Y"})
+    if len(pair) < 2:
+        return {}
+    places = rng.permutation(depth * n * n)[:2]
+    second, apart, first = [(4, 3, 5), (12, 5, 13), (15, 8, 17), (2, -1, 1), (2, 3, 5)][rng.integers(5)]
+    sideways = second**2 + apart**2 == first**2  # else along the second, or back
+    if sideways and len(places) < 2:
+        second, apart, first, sideways = 2, 1, 3, False
+
+    def stack(entries):
+        found = {str(t): [[0] * n for _ in range(n)] for t in range(depth)}
+        for place, value in zip(places, entries, strict=False):
+            found[str(place // n**2)][place % n**2 // n][place % n] = value
+        return found
+
+    near, far = stack([second]), stack([second, apart] if sideways else [second + apart])
+    cosine = Fraction(second, first) if sideways else Fraction(1)
+    norms = {"p": first, "q": second, "d": abs(apart), "x": first, "y": second, "kappa": str(cosine)}
+    norms["best"] = str(cosine * Fraction(second, first))
+    return {pair[0]: far, pair[1]: near} | {k: v for k, v in norms.items() if k in context.symbols}
 
 
 @cache
@@ -332,6 +374,7 @@ NUMERIC = [
     "theorem_a", "theorem_34_informal", "theorem_34_parallel",
     "lemma_c1_upper", "lemma_c1_lower", "lemma_c1_frobenius", "lemma_c1_frobenius_lower",
     "lemma_c2", "lemma_c3", "lemma_c4", "eq_37", "eq_27", "eq_10_forward", "eq_10_backward", "eq_9", "eq_42",
+    "eq_13",
 ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """The letters of Lemma C.5 in the language of certificates, and the first steps that its proofs share.
 
-With eps = 1 - alpha and z = y e^{-c} the integrals of the lemma are I1 = e^{2c} I1^ and I2 = e^{4c} I2^ with
-entire I1^, I2^ (`dlinear.scalar.entire_moments`); `bench` derives this from the closed form, so that later
-steps never divide by eps. Untrusted, like everything that writes certificates.
+With phi(s) = e^{cs}(e^{cs} - y), G = phi(1) and eps = 1 - alpha, a goal states the integrals of the lemma
+themselves, I1 = int_alpha^1 phi + alpha G and I2 = int_alpha^1 phi^2 + alpha G^2. `bench` derives their
+closed form, and from it I1 = e^{2c} I1^ and I2 = e^{4c} I2^, z = y e^{-c}, with entire I1^, I2^
+(`dlinear.scalar.entire_moments`), so that later steps never divide by eps. Untrusted, like everything that
+writes certificates.
 """
 
 from __future__ import annotations
@@ -15,10 +17,24 @@ from typing import Any
 
 from dlinear.certify.prover.eliminate import Atoms, Equation, equation
 from dlinear.certify.prover.proof import Proof, show
-from dlinear.certify.trusted.terms import free, parse, substitute
+from dlinear.certify.trusted.terms import Tree, free, parse, substitute
 from dlinear.theory import scalar
 
 __all__ = ["Bench", "Language", "bench", "divide", "explicit", "statement"]
+
+
+LETTERS = {
+    "c": "eigenvalue of W~, the layers are e^{c/T}",
+    "r": "1/c, so that c != 0",
+    "y": "eigenvalue of Phi",
+    "z": "y e^{-c}",
+    "eps": "1 - alpha",
+    "s": "variable of the integrals",
+    "I1": "int_alpha^1 phi + alpha G, phi(s) = e^{cs}(e^{cs} - y), G = phi(1)",
+    "I2": "int_alpha^1 phi^2 + alpha G^2",
+    "sin2": "1 - f^2, f^2 = I1^2/I2",
+    "K": "(1/3)(c (2e^c - y)/(e^c - y))^2",
+}
 
 
 @dataclass(frozen=True)
@@ -81,28 +97,28 @@ class Language:
 
         return self.at[f"phi({order}, -{sympy.cancel(-x / (self.c * self.eps))}*{self.name('c')}*eps)"]
 
-    def integrals(self) -> tuple[Any, Any]:
-        """I1 and I2 of `dlinear.scalar`, as polynomials in e^c and the e^{-k c eps}, over c."""
-        import sympy
+    def terms(self) -> dict[str, str]:
+        """r, I1 and I2 as terms: 1/c and the integrals of the lemma."""
+        one, two = self.windows()
+        full = f"exp({self.name('c')})*(exp({self.name('c')}) - {self.name('y')})"
+        return {
+            self.name("r"): f"1/{self.name('c')}",
+            self.name("I1"): f"{one} + (1 - eps)*{full}",
+            self.name("I2"): f"{two} + (1 - eps)*({full})**2",
+        }
 
-        ratio = sympy.Symbol("ratio")
-        exp = lambda x: self.w if sympy.expand(x - self.c) == 0 else self.w * ratio  # noqa: E731
-        closed = scalar.closed_form_integrals(1 - self.eps, self.c, self.y, SimpleNamespace(exp=exp))
-        one, two = (
-            sum(
-                value * (self.power(k) if k else 1)
-                for (k,), value in sympy.Poly(sympy.expand(integral), ratio).terms()
-            )
-            for integral in closed[:2]
-        )
-        return one, two
+    def windows(self) -> tuple[str, str]:
+        """The integrals of phi and phi^2 from alpha to 1, as terms."""
+        c, y = self.name("c"), self.name("y")
+        phi = f"exp({c}*s)*(exp({c}*s) - {y})"
+        return f"Int(s, 1 - eps, 1, {phi})", f"Int(s, 1 - eps, 1, ({phi})**2)"
 
-    def definitions(self) -> dict[str, tuple[int, Any]]:
-        """I1 and I2 by f c I == (a polynomial), as letter -> (f, right side)."""
-        import sympy
-
-        one, two = self.integrals()
-        return {"I1": (2, sympy.expand(2 * self.c * one)), "I2": (12, sympy.expand(12 * self.c * two))}
+    def closed_terms(self) -> dict[str, str]:
+        """r, I1 and I2 as terms that rational c, y and eps make numbers (`scalar.closed_form_integrals`)."""
+        exact = SimpleNamespace(exp=lambda x: self.at[f"exp({self.at.text(x)})"])
+        one, two, _ = scalar.closed_form_integrals(1 - self.eps, self.c, self["y"], exact)
+        found = {self.name("r"): 1 / self.c, self.name("I1"): one, self.name("I2"): two}
+        return {name: self.at.text(value) for name, value in found.items()}
 
     def moments(self) -> tuple[Any, Any]:
         """j1 and j2 of `dlinear.scalar.entire_moments`."""
@@ -122,16 +138,14 @@ def statement(
     tags: Sequence[str] = ("",),
     **symbols: str,
 ) -> dict[str, Any]:
-    """A goal about I1, I2 of each tag, given by the closed form; r = 1/c says that c is not 0."""
+    """A goal about the integrals I1, I2 of each tag; r = 1/c says that c is not 0."""
     given: list[str] = []
-    sorts = {"eps": "real"}
+    sorts = {"eps": "real", "s": "real"}
     for tag in tags:
         lang = Language(tag=tag)
-        c, r = lang.name("c"), lang.name("r")
         sorts.update({lang.name(letter): "real" for letter in ("c", "r", "y", "I1", "I2")})
-        given.append(f"{c}*{r} == 1")
-        for letter, (factor, closed) in lang.definitions().items():
-            given.append(f"{factor}*{c}*{lang.name(letter)} == {lang.at.text(closed)}")
+        given.append(f"{lang.name('c')}*{lang.name('r')} == 1")
+        given += [f"{name} == {text}" for name, text in lang.terms().items() if name != lang.name("r")]
     return {
         "symbols": {**sorts, **symbols},
         "hypotheses": [*given, *hypotheses],
@@ -140,45 +154,26 @@ def statement(
 
 
 _UNIT = re.compile(r"(c\w*)\*(r\w*) == 1")
-_CLOSED = re.compile(r"(\d+\*c\w*)\*(\w+) == (.*)")
 
 
-def solved(goal: Mapping[str, Any]) -> dict[str, str]:
-    """Terms for what the hypotheses of `statement` determine, integrals and r = 1/c: part of a witness."""
-    terms = {}
-    for text in goal["hypotheses"]:
-        if unit := _UNIT.fullmatch(text):
-            terms[unit[2]] = f"1/{unit[1]}"
-        elif closed := _CLOSED.fullmatch(text):
-            terms[closed[2]] = f"({closed[3]})/({closed[1]})"
-    return terms
+def explicit(goal: Mapping[str, Any], terms: Mapping[str, str]) -> dict[str, Any]:
+    """The goal with some symbols written out, so that rational values of the others can make it false.
 
-
-def explicit(goal: Mapping[str, Any], **values: str) -> dict[str, Any]:
-    """The goal with its integrals written out, so that rational c, y, eps alone can make it false.
-
-    A hypothesis `f*c*I == closed` gives I its value closed/(f*c), and `c*r == 1` becomes 0 < c^2.
+    A hypothesis `c*r == 1` becomes 0 < c^2; other hypotheses about these symbols are dropped.
 
     Args:
         goal: as `statement` makes it.
-        **values: further symbols and their values, which their hypotheses (dropped here) determine.
+        terms: what the hypotheses determine, symbol -> term; a term may use the symbols before it.
     """
-    known = {name: parse(text) for name, text in values.items()}
-    nonzero, integrals = [], {}
-    for text in goal["hypotheses"]:
-        if unit := _UNIT.fullmatch(text):
-            nonzero.append(f"0 < {unit[1]}**2")
-            integrals[unit[2]] = parse(f"1/{unit[1]}")
-        elif closed := _CLOSED.fullmatch(text):
-            integrals[closed[2]] = substitute(parse(f"({closed[3]})/({closed[1]})"), known)
-    gone = {*known, *integrals}
-    kept = [text for text in goal["hypotheses"] if not free(parse(text)) & gone]
+    known: dict[str, Tree] = {}
+    for name, text in terms.items():
+        known[name] = substitute(parse(text), known)
+    nonzero = [f"0 < {unit[1]}**2" for text in goal["hypotheses"] if (unit := _UNIT.fullmatch(text))]
+    kept = [text for text in goal["hypotheses"] if not free(parse(text)) & set(known)]
     return {
-        "symbols": {name: sort for name, sort in goal["symbols"].items() if name not in gone},
+        "symbols": {name: sort for name, sort in goal["symbols"].items() if name not in {*known, "s"}},
         "hypotheses": [*nonzero, *kept],
-        "conclusions": [
-            show(substitute(substitute(parse(text), known), integrals)) for text in goal["conclusions"]
-        ],
+        "conclusions": [show(substitute(parse(text), known)) for text in goal["conclusions"]],
     }
 
 
@@ -203,6 +198,36 @@ class Bench:
         return [found for low, found in self.taylor if low < order]
 
 
+def integrals(p: Proof, lang: Language, unit: int) -> list[dict[int, tuple[Any, Any]]]:
+    """I1 and I2 in closed form: for each of them two facts, as `premises` of `equation` that give it.
+
+    The primitive r f of the integrand g has the derivative r f' = c r g; it is g where c r = 1, the fact
+    `unit`. So the fundamental theorem is applied to (c r) g, and the factor replaced by 1.
+    """
+    c, r, y = (lang.name(letter) for letter in ("c", "r", "y"))
+    e1, e2, e3, e4 = (f"exp({k}*{c}*s)" for k in range(1, 5))
+    rises = [lang.w**k * (1 - lang.power(k)) for k in range(1, 5)]  # e^{kc} - e^{kc (1 - eps)}
+    parts = (  # letter, integrand, primitive over r, its rise from 1 - eps to 1, and G or G^2
+        ("I1", f"{e2} - {y}*{e1}", f"{e2}/2 - {y}*{e1}", rises[1] / 2 - lang.y * rises[0], lang.full),
+        (
+            "I2",
+            f"{e4} - 2*{y}*{e3} + {y}**2*{e2}",
+            f"{e4}/4 - 2*{y}*{e3}/3 + {y}**2*{e2}/2",
+            rises[3] / 4 - 2 * lang.y * rises[2] / 3 + lang.y**2 * rises[1] / 2,
+            lang.full**2,
+        ),
+    )
+    found = []
+    for (letter, body, primitive, rise, full), window in zip(parts, lang.windows(), strict=True):
+        fact = p.ftc(f"Int(s, 1 - eps, 1, ({c}*{r})*({body}))", f"{r}*({primitive})")
+        closed = p.substitute(unit, fact, f"{window} == {p.text(fact).split(' == ')[1]}")
+        given = p.assume(f"{lang.name(letter)} == {lang.terms()[lang.name(letter)]}")
+        integral = lang.at[window]
+        gaps = {closed: lang["r"] * rise - integral, given: integral + (1 - lang.eps) * full - lang[letter]}
+        found.append({fact: (1, gap) for fact, gap in gaps.items()})
+    return found
+
+
 def bench(p: Proof, lang: Language, *, order: int = 3) -> Bench:
     """Derives the entire form of I1 and I2, with the Taylor equations up to phi(order, .), order >= 3."""
     import sympy
@@ -219,14 +244,11 @@ def bench(p: Proof, lang: Language, *, order: int = 3) -> Bench:
                 gap = lang.phi(low, x) - 1 / sympy.factorial(low) - x * lang.phi(low + 1, x)
                 found = (p.phi_step(low + 1, text), lang.phi(low, x), gap)
             result.taylor.append((low, found))
-    hats = dict(zip(("I1", "I2"), lang.hats(), strict=True))
-    for letter, power in (("I1", 2), ("I2", 4)):
-        factor, closed = lang.definitions()[letter]
-        symbol, hat = lang[letter], w**power * hats[letter]
-        given = p.assume(f"{factor}*{one}*{lang.name(letter)} == {lang.at.text(closed)}")
-        known = {given: (r / factor, closed - factor * c * symbol)}
-        fact = equation(p, lang.at, symbol, hat, [*result.through(3), unit], known)
-        result.moments.append((fact, symbol, hat - symbol))
+    closed = integrals(p, lang, unit[0])
+    for letter, power, hat, known in zip(("I1", "I2"), (2, 4), lang.hats(), closed, strict=True):
+        symbol, value = lang[letter], w**power * hat
+        fact = equation(p, lang.at, symbol, value, [*result.through(3), unit], known)
+        result.moments.append((fact, symbol, value - symbol))
     return result
 
 

@@ -30,6 +30,29 @@ SUMS: Mapping[str, Any] = {
 """Inner products of the stacked gradients: HH(T) = |g_h|^2, HT(T) = <g_h, g_T>, TT(T) = |g_T|^2."""
 
 
+LETTERS = {
+    "T": "depth",
+    "n": "width",
+    "c": "bound of ||W~(t)||_2, W~(t) = T D(t)",
+    "D": "deviation of layer t, W(t) = I + D(t)",
+    "W": "W(a, b) = W_a^b, the product of the layers a..b-1",
+    "a": "1 + c/T",
+    "b": "1 - c/T",
+    "h": "horizon",
+    "m": "shortfall T - h",
+    "t": "a layer",
+    "s": "a layer, or the end of a window",
+    "k": "length of a window",
+    "Phi": "target",
+    "gh": "g_h(t), eq. (27')",
+    "gT": "g_T(t)",
+    "HH": "HH(T) = |g_h|^2",
+    "HT": "HT(T) = <g_h, g_T>",
+    "TT": "TT(T) = |g_T|^2",
+}
+"""What the names of these statements stand for."""
+
+
 def network(
     conclusions: Sequence[str],
     hypotheses: Sequence[str] = (),
