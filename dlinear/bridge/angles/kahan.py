@@ -9,7 +9,7 @@ which computes the difference itself and not from two rounded vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -51,19 +51,27 @@ def sin2(a: Vector, b: Vector) -> float:
 
 
 def _pairs(a: Vector, b: Vector) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of parts in float64; a part that one mapping lacks is 0."""
+    """Pairs of parts as real numbers in float64; a part that one mapping lacks is 0."""
+    left, right = _parts(a), _parts(b)
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         keys = list({**a, **b})
-        zero = torch.zeros(())
-        found = [(a.get(key, zero), b.get(key, zero)) for key in keys]
-    else:
-        left, right = (list(v.values()) if isinstance(v, Mapping) else list(v) for v in (a, b))
-        if [v.shape for v in left] != [v.shape for v in right]:
-            raise ShapeError("two gradients of different shapes received; expected those of one model")
-        found = list(zip(left, right, strict=True))
-    return [(_wide(u), _wide(v)) for u, v in found]
+        left = [a[key] if key in a else torch.zeros_like(b[key]) for key in keys]
+        right = [b[key] if key in b else torch.zeros_like(a[key]) for key in keys]
+    if [u.shape for u in left] != [v.shape for v in right]:
+        raise ShapeError("two gradients of different shapes received; expected those of one model")
+    return [(_wide(u), _wide(v)) for u, v in zip(left, right, strict=True)]
+
+
+def _parts(vector: Vector) -> list[Tensor]:
+    """The tensors of a vector."""
+    parts = vector.values() if isinstance(vector, Mapping) else vector
+    if not isinstance(parts, Iterable) or not all(isinstance(part, Tensor) for part in parts):
+        raise ShapeError(f"a {type(vector).__name__} received; expected a sequence or mapping of tensors")
+    return list(parts)
 
 
 def _wide(part: Tensor) -> Tensor:
+    """The part as real numbers in float64; the real inner product of complex ones is that of their parts."""
     part = part.detach()
-    return (part.to_dense() if part.is_sparse else part).double()
+    part = part.to_dense() if part.is_sparse else part
+    return (torch.view_as_real(part.resolve_conj()) if part.is_complex() else part).double()

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from dlinear.bridge.autograd import reentrant
 from dlinear.bridge.autograd.backward_hooks import Gate
+from dlinear.bridge.autograd.naming import located
 from dlinear.errors import DomainError, ShapeError
 
 # What a state may hold beside tensors.
@@ -167,7 +168,7 @@ def run(
     start, inputs = cut(state, follow)
     overlapping = _overlapping(start)
     before = [tensor._version for tensor in overlapping]
-    with reentrant.refused(name):
+    with located(name, state), reentrant.refused(name):
         leaves, spec = pytree.tree_flatten(function(start))
     if before != [tensor._version for tensor in overlapping]:
         raise DomainError(
@@ -211,6 +212,9 @@ def _check_kinds(leaves: Sequence[Any], name: str) -> None:
                 f"{name} hands on a {type(leaf).__name__}; a state is a tensor, or a tuple, list or dict of "
                 "tensors (another container: torch.utils._pytree.register_pytree_node)"
             )
+    if not any(isinstance(leaf, Tensor) for leaf in leaves):
+        what = ", ".join(type(leaf).__name__ for leaf in leaves[:3]) or "an empty container"
+        raise DomainError(f"{name} hands on {what}; a state holds at least one tensor")
 
 
 def leaves_behind(tensor: Tensor, name: str) -> tuple[Tensor, ...]:

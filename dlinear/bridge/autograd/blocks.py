@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.gradient_sum import collector
+from dlinear.bridge.autograd.naming import located
 from dlinear.checks import shown
 from dlinear.errors import DomainError, ShapeError
 
@@ -23,10 +24,20 @@ Readout = Callable[[Any, int], Any]  # (x(s), s) -> z, what the loss takes
 GradientFunction = Callable[..., Tensor]  # (blocks, x, loss_fn, readout=None) -> detached loss; fills `.grad`
 
 
-def run_blocks(blocks: Sequence[Block], state: Any) -> Any:
-    """The state after all blocks, passed on between them as `horizon_backward` does."""
-    for block in blocks:
-        state = called(block)(state)
+def run_blocks(blocks: Sequence[Block], state: Any, first: int = 0) -> Any:
+    """The state after all blocks, passed on between them as `horizon_backward` does.
+
+    Args:
+        blocks: in order.
+        state: x(first).
+        first: the number of the first block, for messages.
+
+    Raises:
+        ShapeError: as `naming.located`.
+    """
+    for t, block in enumerate(blocks, first):
+        with located(f"block {t}", state):
+            state = called(block)(state)
     return state
 
 
@@ -36,7 +47,8 @@ def terminal_loss(z: Any, depth: int, loss_fn: LossFunction, readout: Readout | 
     Raises:
         ShapeError: the loss is not a real scalar.
     """
-    return _loss(z, depth, loss_fn, readout).reshape(())
+    with located(f"the loss at s = {depth}", z):
+        return _loss(z, depth, loss_fn, readout).reshape(())
 
 
 def pull(loss: Tensor, weight: float = 1.0) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from dlinear.bridge.autograd.backward_hooks import gated
@@ -47,6 +48,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def check_built(modules: Iterable[nn.Module]) -> None:
+    """Refuse lazy modules that have not met an input: what they get with it could not be undone.
+
+    Raises:
+        DomainError: there is one.
+    """
+    for module in dict.fromkeys(inner for outer in modules for inner in outer.modules()):
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if any(is_lazy(tensor) for tensor in own):
+            raise DomainError(
+                f"a {type(module).__name__} has no parameters yet: run the model once on a batch before"
+            )
+
+
 @contextlib.contextmanager
 def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     """`.grad` is None inside; afterwards gradients, buffers and torch's random states are as before.
@@ -57,8 +72,12 @@ def isolated(parts: Iterable[Any], x: Any) -> Iterator[None]:
     Args:
         parts: blocks, readout, loss: the modules among and behind them.
         x: x(0), whose tensors may get gradients.
+
+    Raises:
+        DomainError: a lazy module without parameters.
     """
     modules = modules_among(parts)
+    check_built(modules)
     leaves = [*trainable(modules), *(t for t in tree_leaves(x) if isinstance(t, Tensor) and t.is_leaf)]
     gradients = [leaf.grad for leaf in leaves]
     buffers = [(b, b.clone()) for b in {b: None for m in modules for b in m.buffers()}]
@@ -95,8 +114,9 @@ def step_isolated(
         deferred: a context that delays signals, around the restoring.
 
     Raises:
-        DomainError: the data were changed in place.
+        DomainError: the data were changed in place, or a lazy module has no parameters yet.
     """
+    check_built((stack,))
     tensors = list({id(t): t for t in (*stack.parameters(), *stack.buffers())}.values())
     with torch.no_grad():
         values = [(t, t.data, t.detach().clone(), t.requires_grad) for t in tensors]

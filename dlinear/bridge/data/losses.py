@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dlinear.errors import DomainError, ShapeError
+from dlinear.errors import DlinearError, DomainError, ShapeError
 
 __all__ = ["Supervised"]
 
@@ -33,8 +33,39 @@ class Supervised:
     target: Tensor
 
     def __call__(self, prediction: Tensor) -> Tensor:
-        """The loss of the whole batch, a scalar."""
-        return self.criterion(prediction, self.target)
+        """The loss of the whole batch, a scalar.
+
+        Raises:
+            ShapeError: prediction and target do not fit together.
+            DomainError: a label outside of the prediction's classes.
+        """
+        try:
+            return self.criterion(prediction, self.target)
+        except (IndexError, ValueError, RuntimeError) as error:
+            if (refusal := self._refusal(prediction)) is None:
+                raise
+            raise refusal from error
+
+    def _refusal(self, prediction: Tensor) -> DlinearError | None:
+        """What is wrong with a prediction that the criterion has refused; None for something else."""
+        given, target = tuple(prediction.shape), self.target
+        both = f"a prediction of shape {given} and a target of {target.dtype}, shape {tuple(target.shape)}"
+        indexed = _indexed(self.criterion)
+        if indexed is None or (target.is_floating_point() and given == tuple(target.shape)):
+            pairs = zip(reversed(given), reversed(target.shape), strict=False)
+            if all(m == n or 1 in (m, n) for m, n in pairs):
+                return None
+            return ShapeError(f"{both} received; expected shapes that broadcast together")
+        if target.dtype not in (torch.int64, torch.uint8) or given[:1] + given[2:] != tuple(target.shape):
+            return ShapeError(f"{both} received; expected (N, classes, ...) and int64 labels (N, ...)")
+        used = target[target != indexed.ignore_index]
+        wrong = used[(used < 0) | (used >= given[1])]
+        if not len(wrong):
+            return None
+        return DomainError(
+            f"the target holds label {int(wrong[0])}; expected 0..{given[1] - 1}, the classes of the "
+            f"prediction (or {indexed.ignore_index}, which is left out)"
+        )
 
     def __len__(self) -> int:
         """N, the number of samples."""
@@ -59,13 +90,19 @@ def _mass(criterion: object, target: Tensor) -> float:
     """The number (or weight) of samples by which the criterion divides its sum, up to a common factor."""
     if getattr(criterion, "reduction", "mean") == "sum":
         return 1.0
+    indexed = _indexed(criterion)
+    if indexed is None or target.is_floating_point():
+        return float(len(target))
+    counted = target[target != indexed.ignore_index]
+    weight: Tensor | None = indexed.weight
+    return float(counted.numel()) if weight is None else float(weight[counted].sum(dtype=torch.float64))
+
+
+def _indexed(criterion: object) -> nn.CrossEntropyLoss | nn.NLLLoss | None:
+    """The criterion as a module, if its targets are labels of classes."""
     for function, module in _INDEXED:
         criterion = module if criterion is function else criterion
-    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or target.is_floating_point():
-        return float(len(target))
-    counted = target[target != criterion.ignore_index]
-    weight: Tensor | None = criterion.weight
-    return float(counted.numel()) if weight is None else float(weight[counted].sum(dtype=torch.float64))
+    return criterion if isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) else None
 
 
 def criterion_of(loss: str, classes: int | None) -> Criterion:

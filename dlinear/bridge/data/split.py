@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError, ShapeError
 
 ORDER, NOISE, PART = range(3)  # streams of random numbers: equal seeds give independent ones
@@ -46,7 +47,8 @@ def check_split(split: Split, samples: int | None) -> None:
 
     Raises:
         ShapeError: no samples, or not one target for each input.
-        DomainError: something else than data, or fewer training samples than are asked for.
+        DomainError: something else than data, fewer training samples than are asked for, or a label that is
+            no class.
     """
     names = ("x_train", "y_train", "x_test", "y_test", "classes", "digest")
     if missing := [name for name in names if not hasattr(split, name)]:
@@ -62,11 +64,25 @@ def check_split(split: Split, samples: int | None) -> None:
             raise ShapeError(
                 f"{len(x)} inputs and {len(y)} targets in the {part} set; expected as many, not none"
             )
+        if split.classes is not None:
+            _check_labels(f"y_{part}", y, split.classes)
     if samples is not None and samples > len(split.x_train):
         raise DomainError(
             f"samples = {samples} received for a training set of {len(split.x_train)}; "
             "allowed is as many or fewer, or None for all"
         )
+
+
+def _check_labels(name: str, y: Tensor, classes: int) -> None:
+    """Labels are integers in 0..classes-1: a loss would leave others out, or fail in the middle of a run."""
+    as_integer("classes", classes)
+    if y.ndim != 1:
+        raise ShapeError(f"{name} has shape {tuple(y.shape)}; expected one label for each sample, (N,)")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise ShapeError(f"{name} is of {y.dtype}; expected integer labels of {classes} classes")
+    wrong = y[(y < 0) | (y >= classes)]
+    if len(wrong):
+        raise DomainError(f"{name} holds label {int(wrong[0])}; expected 0..{classes - 1}")
 
 
 def random_part(x: Tensor, y: Tensor, count: int | None) -> tuple[Tensor, Tensor]:

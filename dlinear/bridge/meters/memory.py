@@ -40,6 +40,7 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.modules import modules_among, trainable
+from dlinear.checks import as_floats
 from dlinear.errors import DomainError, MeterError
 from dlinear.theory import costs
 
@@ -140,7 +141,7 @@ def _watched(step: Callable[[], Any], trained: Sequence[Tensor]) -> StepMemory:
     with storages, torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
         storages.mine = (saved.pack, saved.unpack)
         step()
-    left = {storages.number_of(p.grad) for p in trained if p.grad is not None}
+    left = {storages.number_of(part) for p in trained for part in _parts(p.grad)}
     return StepMemory(
         activations=storages.peak(without=left),
         gradients=sum(size for number, size in storages.sizes.items() if number in left),
@@ -168,19 +169,17 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        for leaf in tree_leaves((args, kwargs)):
-            self._meet(leaf, new=False)
+        for part in (part for leaf in tree_leaves((args, kwargs)) for part in _parts(leaf)):
+            self._meet(part, new=False)
         if self.mine is not None and _saving_hooks() not in (None, self.mine):
             self.intercepted = True
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            self._meet(leaf, new=True)
+        for part in (part for leaf in tree_leaves(result) for part in _parts(leaf)):
+            self._meet(part, new=True)
         return result
 
-    def _meet(self, leaf: Any, new: bool) -> None:
-        if not isinstance(leaf, Tensor) or leaf.layout != torch.strided:
-            return
-        storage = leaf.untyped_storage()
+    def _meet(self, part: Tensor, new: bool) -> None:
+        storage = part.untyped_storage()
         address = storage._cdata
         if address in self._alive:
             return
@@ -196,7 +195,7 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.log.append((number, -self.sizes[number]))
 
     def number_of(self, tensor: Tensor) -> int | None:
-        """Which storage of the log the tensor has; None for one that is older than the log, or unknown."""
+        """Which storage of the log a dense tensor has; None for an older or unknown one."""
         entry = self._alive.get(tensor.untyped_storage()._cdata)
         return None if entry is None else entry[1]
 
@@ -204,6 +203,15 @@ class _Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Most bytes alive at once."""
         changes = [change for number, change in self.log if number not in without]
         return max(0, int(np.cumsum(changes).max(initial=0)))
+
+
+def _parts(value: Any) -> tuple[Tensor, ...]:
+    """The dense tensors that hold a tensor's numbers: itself, or indices and values of a sparse one."""
+    if not isinstance(value, Tensor):
+        return ()
+    if value.layout == torch.sparse_coo:
+        return value._indices(), value._values()
+    return (value,) if value.layout == torch.strided else ()
 
 
 def _saving_hooks() -> Any:
@@ -222,8 +230,9 @@ class _Saved:
     def pack(self, tensor: Tensor) -> _SavedTensor:
         """What autograd keeps in place of the tensor; it lives as long as autograd needs it."""
         saved = _SavedTensor(tensor.detach())  # without its history, or an output would keep itself alive
-        number = self._storages.number_of(tensor)
-        if number is not None:
+        for number in map(self._storages.number_of, _parts(tensor)):
+            if number is None:
+                continue
             self._holders[number] = self._holders.get(number, 0) + 1
             if self._holders[number] == 1:
                 self._now += self._storages.sizes[number]
@@ -301,7 +310,8 @@ def fit_memory(horizons: Any, memory: Any) -> MemoryFit:
     Raises:
         DomainError: fewer points, what is no finite number, or memory that does not grow with the horizon.
     """
-    h, m = (np.atleast_1d(np.asarray(values, dtype=np.float64)) for values in (horizons, memory))
+    pairs = (("horizons", horizons), ("memory", memory))
+    h, m = (np.atleast_1d(as_floats(name, values, "a sequence of real numbers")) for name, values in pairs)
     if h.shape != m.shape or h.ndim != 1 or not (np.isfinite(h) & np.isfinite(m)).all():
         raise DomainError(f"{h.size} horizons and {m.size} sizes received; expected as many, all finite")
     if len(np.unique(h)) < 3:

@@ -76,7 +76,7 @@ def checkpointed_backward(
     state = x
     for start, stop in pairwise(bounds[:-1]):
         state = _recomputed(stack[start:stop], start, state)
-    loss = terminal_loss(run_blocks(stack[bounds[-2] :], state), depth, loss_fn, readout)
+    loss = terminal_loss(run_blocks(stack[bounds[-2] :], state, bounds[-2]), depth, loss_fn, readout)
     del state
     return pull(loss)
 
@@ -89,7 +89,7 @@ def _recomputed(segment: Sequence[Block], first: int, state: Any) -> Any:
     def run(*inputs: Any) -> Any:
         state = tree_unflatten(inputs, structure)
         for t, block in enumerate(segment, first):
-            state = run_blocks((block,), state)
+            state = run_blocks((block,), state, t)
             buffers.check(f"block {t}")
         return state
 

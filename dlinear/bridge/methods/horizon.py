@@ -32,6 +32,7 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.ends import Ends
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
+from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.autograd.ranks import Group, average
 from dlinear.bridge.autograd.step import fill
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
@@ -202,7 +203,7 @@ def whole(
 
     def states(z: Any, s: int) -> Any:
         for t, block in enumerate(blocks):
-            with reentrant.refused(f"block {t}"):
+            with located(f"block {t}", z), reentrant.refused(f"block {t}"):
                 z = called(block)(z)
         return z if readout is None else given("readout", readout, z, s)
 

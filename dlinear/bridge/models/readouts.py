@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.models.seeding import READOUT, semi_orthogonal
 from dlinear.errors import DomainError, HorizonError, ShapeError
 
@@ -41,8 +42,13 @@ class Fixed(nn.Module):
         self.register_buffer("matrix", semi_orthogonal(outputs, width, seed, READOUT))
 
     def forward(self, z: Tensor, s: int) -> Tensor:
-        """(N, width) or (N, outputs) to (N, outputs)."""
-        return z if z.shape[-1] == self.outputs else nn.functional.linear(z, self.matrix)
+        """(N, width) or (N, outputs) to (N, outputs).
+
+        Raises:
+            ShapeError: a state of another width.
+        """
+        with located(f"the readout at s = {s}", z):
+            return z if z.shape[-1] == self.outputs else nn.functional.linear(z, self.matrix)
 
 
 class Shared(nn.Module):
@@ -53,8 +59,13 @@ class Shared(nn.Module):
         self.head = head
 
     def forward(self, z: Tensor, s: int) -> Tensor:
-        """head(z)."""
-        out: Tensor = self.head(z)
+        """head(z).
+
+        Raises:
+            ShapeError: a state that the head does not take.
+        """
+        with located(f"the readout at s = {s}", z):
+            out: Tensor = self.head(z)
         return out
 
 
@@ -70,10 +81,12 @@ class Exits(nn.Module):
 
         Raises:
             HorizonError: s outside 1..T.
+            ShapeError: a state that the head does not take.
         """
         if not 1 <= s <= len(self.heads):
             raise HorizonError(f"the readout was asked for x({s}); it has heads for 1..{len(self.heads)}")
-        out: Tensor = self.heads[s - 1](z)
+        with located(f"the readout at s = {s}", z):
+            out: Tensor = self.heads[s - 1](z)
         return out
 
 
@@ -86,6 +99,8 @@ class Pool(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """The pooled and padded state."""
+        if z.ndim < 3:
+            raise ShapeError(f"a state has shape {tuple(z.shape)}; the readout takes (N, channels, ...)")
         missing = self.channels - z.shape[1]
         if missing < 0:
             raise ShapeError(f"a state has {z.shape[1]} channels; the readout takes at most {self.channels}")

@@ -74,6 +74,10 @@ def model(
     if unknown := sorted(set(knobs) - set(allowed)):
         raise DomainError(f"{name} has no knob {unknown[0]!r}; its knobs are {', '.join(allowed)}")
     seed = as_integer("seed", seed, 0, 2**63 - 1)
+    if not isinstance(task, TaskShape):
+        raise DomainError(
+            f"task is a {type(task).__name__}; expected a TaskShape, such as load('digits').task"
+        )
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
     with seeded(seed):

@@ -18,11 +18,14 @@ block keeps the width and a trained linear head follows it.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from dlinear.bridge.models.readouts import ReadoutKind, check_readout, vector_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, as_number
+from dlinear.errors import DomainError
 
 
 class Layer(nn.Module):
@@ -59,6 +62,8 @@ def residual(
     check_readout(readout)
     for name, value, least in (("depth", depth, 2), ("width", width, 1)):
         as_integer(name, value, least)
+    if gain is not None and not math.isfinite(as_number("gain", gain, None)):
+        raise DomainError(f"gain is {gain}; expected a finite number, or None for 1/T")
     last = width if readout == "shared" else task.outputs
     widths = [task.features, *[width] * (depth - 1), last]
     blocks = [

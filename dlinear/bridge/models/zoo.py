@@ -25,7 +25,7 @@ from torch import Tensor, float32, nn
 
 from dlinear.bridge.models.readouts import Exits, ReadoutKind, Shared, check_readout, image_readout
 from dlinear.bridge.models.stack import Stack, TaskShape
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, as_number
 from dlinear.errors import DataError, DlinearError, DomainError, ShapeError
 from dlinear.optional import needed
 
@@ -136,6 +136,7 @@ def vit(
     if readout == "fixed":
         raise DomainError("readout of vit must be one of shared, exits, not 'fixed'")
     as_integer("lora_rank", lora_rank, 0)
+    as_number("lora_alpha", lora_alpha)
     with needed("the model vit"):
         from transformers import ViTConfig, ViTForImageClassification
     source = _Source(checkpoint, download, config)

@@ -12,7 +12,7 @@ from torch's default generators. Two runs must not share a folder.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from dlinear.bridge.training.metrics import Run
 from dlinear.bridge.training.run_folder import CHECKPOINT, METRICS, RunFolder
 from dlinear.bridge.training.session import Probe, Session, next_rate
 from dlinear.bridge.training.settings import SETTINGS, Setting, Training, setting
+from dlinear.checks import as_integer, shown
+from dlinear.errors import DomainError
 from dlinear.optional import needed
 from dlinear.runs import records
 
@@ -90,9 +92,9 @@ def train(
             finished is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
-    files = RunFolder(None if folder is None else Path(folder), every)
+    files = RunFolder(None if folder is None else _as_path(folder), every)
     session = Session(stack, split, method, Training() if training is None else training, files)
-    epochs = None if probe is None else "all" if probe_at is None else sorted({int(e) for e in probe_at})
+    epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)
     key = _key(session, epochs, identity)
     with (
         alone("train", process_group),
@@ -122,6 +124,21 @@ def _finish(session: Session, probe: Probe | None, probe_at: Collection[int] | N
         while session.going_on():
             session.run_epoch(bar)
             session.close_epoch(probe, probe_at)
+
+
+def _as_path(folder: Any) -> Path:
+    """The folder of a run, with ~ as the home folder."""
+    try:
+        return Path(folder).expanduser()
+    except (TypeError, RuntimeError):  # no path; no home folder is known
+        raise DomainError(f"folder is {shown(folder)}; expected a path, or None to keep nothing") from None
+
+
+def _as_epochs(probe_at: Any) -> list[int]:
+    """The epochs of a probe, each once, in order."""
+    if isinstance(probe_at, str) or not isinstance(probe_at, Iterable):
+        raise DomainError(f"probe_at is {shown(probe_at)}; expected epochs, such as (0, 5, 10), or None")
+    return sorted({as_integer("an epoch of probe_at", epoch, 0) for epoch in probe_at})
 
 
 def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:

@@ -202,3 +202,77 @@ def test_a_family_that_gives_something_else(made, words, monkeypatch):
     monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
     register(Family("ours", lambda number: made))
     refused(DomainError, words, method, "ours-2")
+
+
+class Changed:
+    """Data with other attributes."""
+
+    def __init__(self, split, **changes):
+        for name in ("x_train", "y_train", "x_test", "y_test", "classes", "digest"):
+            setattr(self, name, changes.get(name, getattr(split, name)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        *(
+            (lambda s, n=n: {"y_train": s.y_train.clone().fill_(n)}, DomainError, f"y_train holds label {n};")
+            for n in (-100, -1, 10, 255)
+        ),
+        (lambda s: {"y_test": s.y_test - 10}, DomainError, "y_test holds label -"),
+        (
+            lambda s: {"y_train": s.y_train.float()},
+            ShapeError,
+            "y_train is of torch.float32;",
+        ),
+        (
+            lambda s: {"y_train": s.y_train[:, None]},
+            ShapeError,
+            "y_train has shape (20, 1);",
+        ),
+        (lambda s: {"classes": "10"}, DomainError, "classes is '10'; expected an integer"),
+        (lambda s: {"classes": 0}, DomainError, "classes is 0; expected an integer"),
+    ],
+)
+def test_labels_are_classes(change, error, words):
+    split = load("digits", samples=20, test_samples=10)
+    stack = model("mlp", split.task, depth=2, width=3, readout="shared")
+    refused(error, words, train, stack, Changed(split, **change(split)), method("backprop"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        *(({"folder": v}, f"folder is {v!r}; expected a path") for v in (3, b"run", [1])),
+        *(({"every": v}, "every") for v in ("5", None, -1, float("nan"))),
+        *(({"probe": print, "probe_at": v}, "probe_at is ") for v in ("5", 5)),
+        *(({"probe": print, "probe_at": [v]}, "an epoch of probe_at is ") for v in (-1, 0.5, "0", None)),
+    ],
+    ids=str,
+)
+def test_where_and_when_a_run_is_kept_and_probed(named, words):
+    split = load("digits", samples=20, test_samples=10)
+    stack = model("mlp", split.task, depth=2, width=3, readout="shared")
+    refused(DomainError, words, train, stack, split, method("backprop"), progress=False, **named)
+
+
+def test_a_run_is_kept_in_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    split = load("digits", samples=20, test_samples=10)
+    stack = model("mlp", split.task, depth=2, width=3, readout="shared")
+    train(stack, split, method("backprop"), Training(epochs=0), folder="~/runs/one", progress=False)
+    assert (tmp_path / "runs" / "one" / "metrics.jsonl").exists()
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("task", [None, 3, (10, 2), "digits"], ids=str)
+def test_a_model_is_built_for_a_task(task):
+    words = f"task is a {type(task).__name__}; expected a TaskShape, such as load('digits').task"
+    refused(DomainError, words, model, "mlp", task)
+
+
+@pytest.mark.parametrize("gain", [float("nan"), float("inf"), "a", None.__class__])
+def test_gains_are_numbers(gain):
+    task = load("digits", samples=20, test_samples=10).task
+    refused(DomainError, "gain", model, "mlp", task, depth=2, width=3, gain=gain)
