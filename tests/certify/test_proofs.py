@@ -183,6 +183,8 @@ ROWS = {
     ),
     "Theorem C": "theorem_c theorem_c_pathwise theorem_c_variance",
     "Theorem D": "theorem_d_smooth theorem_d_rough",
+    "(D2), (D3)": "theorem_e_identity_value theorem_e_identity_anchored",
+    "Theorem E1": ("theorem_e1 theorem_e1_descent theorem_e_surrogate_anchored theorem_e_surrogate_value"),
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
 }

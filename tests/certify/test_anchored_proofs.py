@@ -1,0 +1,130 @@
+"""The statements about anchored horizons and surrogate tails, on numbers: definitions and bounds."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import dlinear
+from dlinear.certify import registry
+from dlinear.certify.trusted.arithmetic import add, identity, product, scaled
+from dlinear.certify.trusted.context import read_context
+from dlinear.certify.trusted.evaluation import Model
+from dlinear.certify.trusted.terms import parse
+from dlinear.theory import bounds
+from proofs import __main__ as command
+
+CLAIMS = {claim.id: claim for claims in registry.discover(command.FOLDER).values() for claim in claims}
+RESIDUALS = {1: [[3]], 2: [[1, 2], [2, 4]], 3: [[2, 0, 1], [0, 2, 0], [4, 0, 0]]}  # ||R||_F = 3, 5, 5
+
+
+def case(seed):
+    """Layers within c/T, a target at which ||R||_F is rational, and T, h, m."""
+    rng = np.random.default_rng(seed)
+    n, depth = int(rng.integers(1, 4)), int(rng.integers(2, 7))
+    horizon = int(rng.integers(1, depth + 1))
+    c = Fraction(int(rng.integers(1, 6)), 4)
+    size = c / depth / n / 8
+    layers = [
+        [[size * int(v) for v in row] for row in rng.integers(-8, 9, size=(n, n))] for _ in range(depth)
+    ]
+    radius = Fraction(int(rng.integers(1, 5)), 4)
+    loss = scaled(radius, [[Fraction(v) for v in row] for row in RESIDUALS[n]])
+    phi = add(window(layers, 0, depth), scaled(Fraction(-1), loss))
+    values = {
+        **{"T": depth, "h": horizon, "m": depth - horizon, "n": n, "c": c},
+        **{"a": 1 + c / depth, "b": 1 - c / depth, "r": radius * (3 if n == 1 else 5)},
+    }
+    return values, layers, phi
+
+
+def window(layers, start, stop):
+    """W_start^stop, exact."""
+    result = identity(len(layers[0]))
+    for layer in layers[start:stop]:
+        result = add(result, product(layer, result))
+    return result
+
+
+def coarse(layers, start):
+    """I + the sum of the unseen layers: one run."""
+    result = identity(len(layers[0]))
+    for layer in layers[start:]:
+        result = add(result, layer)
+    return result
+
+
+def model(name, seed, **more):
+    """A model of a claim's statement, with the coarse tail of one run as its surrogate."""
+    values, layers, phi = case(seed)
+    context = read_context(CLAIMS[name].goal)
+    everything = {
+        **{key: str(value) for key, value in {**values, **more}.items()},
+        "Phi": text(phi),
+        "D": {str(t): text(layer) for t, layer in enumerate(layers)},
+        "Z": {str(s): text(coarse(layers, s)) for s in range(len(layers) + 1)},
+    }
+    known = {*context.symbols, *context.families}
+    found = Model(context, {key: value for key, value in everything.items() if key in known}, ())
+    return found, values, np.array(layers, dtype=float), np.array(phi, dtype=float)
+
+
+def text(matrix):
+    return [[str(v) for v in row] for row in matrix]
+
+
+def number(model, expression):
+    value = model.number(parse(expression))
+    return float(value if isinstance(value, Fraction) else value.mid())
+
+
+def holds(model, name):
+    """The hypotheses are exact, no conclusion is violated."""
+    goal = CLAIMS[name].goal
+    for hypothesis in goal["hypotheses"]:
+        assert model.decide(parse(hypothesis)) is True, hypothesis
+    for conclusion in goal["conclusions"]:
+        assert model.decide(parse(conclusion)) is not False, conclusion
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["value", "anchored"])
+def test_the_identities_hold_for_the_rules_of_the_library(kind, seed):
+    name = f"theorem_e_identity_{kind}"
+    found, values, layers, phi = model(name, seed, h=1, t=0)
+    holds(found, name)
+    rule = dlinear.HorizonRule(anchored=kind == "anchored", runs=1)
+    mine = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, 1, rule)
+    for t in range(values["T"]):
+        stated = np.array(found.matrix(parse(f"gh({t})")), dtype=float)
+        np.testing.assert_allclose(mine[t], stated, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_theorem_e1_states_the_bounds_of_the_library(seed):
+    found, values, layers, phi = model("theorem_e1", seed)
+    holds(found, "theorem_e1")
+    depth, horizon, c = values["T"], values["h"], float(values["c"])
+    sharp = number(found, "K(m)/(T*b**(2*(T-1)))")
+    closed, cubic = (
+        number(found, text.split(" <= ")[1]) for text in CLAIMS["theorem_e1"].goal["conclusions"][3:]
+    )
+    assert sharp == pytest.approx(bounds.theorem_e1(depth, horizon, c), rel=1e-12)
+    assert closed == pytest.approx(bounds.theorem_e1_closed(depth, horizon, c), rel=1e-12)
+    assert closed <= cubic * (1 + 1e-12)
+    rule = dlinear.HorizonRule(anchored=True)
+    mine = dlinear.alignment(dlinear.DenseNetwork(layers), phi, [horizon], rule=rule).sin2[0]
+    assert number(found, "1 - HT(T)**2/(HH(T)*TT(T))") == pytest.approx(mine, rel=1e-9, abs=1e-13)
+    larger = Fraction(int(np.ceil(1000 * np.sqrt(sharp))) + 1, 1000)
+    found, *_ = model("theorem_e1_descent", seed, e=larger)
+    holds(found, "theorem_e1_descent")
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("kind", ["value", "anchored"])
+def test_the_bound_for_any_surrogate_holds(kind, seed):
+    name = f"theorem_e_surrogate_{kind}"
+    found, *_ = model(name, seed)
+    holds(found, name)
