@@ -5,19 +5,17 @@ Each may hold, directly or in a sub-folder called like the data set,
 
 1. `<name>.npz` or `<name>_*.npz` with the arrays x_train, y_train, x_test, y_test (never pickled), or
 2. the official archives, checked against their published md5: the four gzipped idx files of MNIST and
-   Fashion-MNIST, the *binary* tar of CIFAR (its Python version is a pickle and is not read).
+   Fashion-MNIST, the *binary* tar of CIFAR (its Python version is a pickle and is not read), or
+3. the idx files unpacked, in a sub-folder of the set's own, torchvision's MNIST/raw and FashionMNIST/raw
+   included: their sizes and labels are checked, but not their bytes, for which no hash is published.
 
 Nothing is fetched from the network unless `download=True`.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import tarfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlinear import storage
-from dlinear.checks import as_known
+from dlinear.checks import as_flag, as_known, shown
+from dlinear.data.archives import Bytes, read_cifar, read_idx
 from dlinear.errors import DataError
 from dlinear.optional import needed
 
-Bytes = NDArray[np.uint8]
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 VARIABLE = "DLINEAR_DATA"
 
@@ -104,7 +102,7 @@ _SOURCES = {
         (28, 28),
         10,
         _idx(
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
             "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "25c81989df183df01b3e8a0aad5dffbe",
             "bef4ecab320f06d8554ea6380940ec79",
@@ -117,7 +115,7 @@ _SOURCES = {
     ),
 }
 NAMES = ("digits", *_SOURCES)
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, zlib.error, tarfile.TarError)
+_TORCHVISION = {"mnist": "MNIST/raw", "fashion": "FashionMNIST/raw"}
 
 
 def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool = False) -> Dataset:
@@ -134,20 +132,14 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool
         MissingDependencyError: scikit-learn (digits) or pooch (download) is not installed.
     """
     as_known("data set", name, NAMES, DataError)
+    as_flag("download", download)
+    places = _places(folder)
     if name == "digits":
         return _digits()
-    places = _places(folder)
     source = _SOURCES[name]
     for place in places:
-        for inside in (place / name, place):
-            found = [*inside.glob(f"{name}.npz"), *sorted(inside.glob(f"{name}_*.npz"))]
-            if found:
-                return _checked(name, source, found[0], _read_npz(found[0]))
-            files = [inside / archive.file for archive in source.archives]
-            present = [file for file in files if file.exists()]
-            if not present or (inside == place and not _none_is_another_sets(files, source)):
-                continue
-            return _from_archives(name, source, files)
+        if (found := _inside(name, source, place)) is not None:
+            return found
     if download:
         return _from_archives(name, source, _fetch(source, places[0] / name))
     looked = ", ".join(str(place) for place in places)
@@ -157,9 +149,33 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool
     )
 
 
+def _inside(name: str, source: _Source, place: Path) -> Dataset | None:
+    """The data set in a folder, or in a sub-folder of its own; None if it is not there."""
+    own = [place / name, *(place / sub for key, sub in _TORCHVISION.items() if key == name)]
+    for inside in (*own, place):
+        found = [*inside.glob(f"{name}.npz"), *sorted(inside.glob(f"{name}_*.npz"))]
+        if found:
+            return _checked(name, source, found[0], _read_npz(found[0]))
+        files = [inside / archive.file for archive in source.archives]
+        if any(file.exists() for file in files):
+            if inside != place or _none_is_another_sets(files, source):
+                return _from_archives(name, source, files)
+        elif name in _TORCHVISION and inside != place:  # in `place` they may be either set's
+            unpacked = [file.with_suffix("") for file in files]
+            if any(file.exists() for file in unpacked):
+                return _from_idx(name, source, unpacked)
+    return None
+
+
 def _places(folder: str | os.PathLike[str] | None) -> list[Path]:
+    """The folders to look in, with ~ as the home folder."""
+    if folder is not None and not isinstance(folder, str | Path):
+        try:
+            folder = os.fsdecode(os.fspath(folder))
+        except (TypeError, ValueError):
+            raise DataError(f"folder is {shown(folder)}; expected a path, or None") from None
     named = [folder, os.environ.get(VARIABLE) or None, "data"]
-    return [Path(place) for place in named if place is not None]
+    return [Path(os.path.expanduser(place)) for place in named if place is not None]
 
 
 def _digits() -> Dataset:
@@ -207,21 +223,33 @@ def _md5(path: Path) -> str:
 def _none_is_another_sets(files: list[Path], source: _Source) -> bool:
     """MNIST and Fashion-MNIST share file names: in a shared folder the hash tells whose they are."""
     known = {(a.file, a.md5) for other in _SOURCES.values() if other is not source for a in other.archives}
-    return not any(file.exists() and (file.name, _md5(file)) in known for file in files)
+    return not any(file.is_file() and (file.name, _md5(file)) in known for file in files)
 
 
 def _from_archives(name: str, source: _Source, files: list[Path]) -> Dataset:
     for file, archive in zip(files, source.archives, strict=True):
-        if not file.exists():
-            raise DataError(f"{name} is incomplete: {file} is missing")
+        _check_file(name, file)
         if (seen := _md5(file)) != archive.md5:
             raise DataError(f"{file} is damaged or another file: md5 {seen}, officially {archive.md5}")
-    if name in ("mnist", "fashion"):
-        ranks = (len(source.image) + 1, 1, len(source.image) + 1, 1)
-        arrays = {key: read_idx(file, rank) for key, file, rank in zip(KEYS, files, ranks, strict=True)}
-    else:
-        arrays = read_cifar(files[0], fine=name == "cifar100")
+    if name in _TORCHVISION:
+        return _from_idx(name, source, files)
+    return _checked(name, source, files[0], read_cifar(files[0], fine=name == "cifar100"))
+
+
+def _from_idx(name: str, source: _Source, files: list[Path]) -> Dataset:
+    for file in files:
+        _check_file(name, file)
+    ranks = (len(source.image) + 1, 1, len(source.image) + 1, 1)
+    arrays = {key: read_idx(file, rank) for key, file, rank in zip(KEYS, files, ranks, strict=True)}
     return _checked(name, source, files[0], arrays)
+
+
+def _check_file(name: str, file: Path) -> None:
+    if not file.exists():
+        raise DataError(f"{name} is incomplete: {file} is missing")
+    if not file.is_file():
+        what = "a folder" if file.is_dir() else "no regular file"
+        raise DataError(f"{file} is {what}; expected the file of that name, as it was downloaded")
 
 
 def _fetch(source: _Source, folder: Path) -> list[Path]:
@@ -237,74 +265,3 @@ def _fetch(source: _Source, folder: Path) -> list[Path]:
             raise DataError(f"{archive.url} could not be fetched to {folder}: {why}") from error
         paths.append(Path(path))
     return paths
-
-
-def read_idx(path: str | os.PathLike[str], rank: int) -> Bytes:
-    """The uint8 array of a gzipped idx file: bytes 0 0 8 rank, big-endian sizes, then the values.
-
-    Raises:
-        DataError: damaged, truncated, or not a uint8 idx file of that rank; the message names the file.
-    """
-    try:
-        with gzip.open(path, "rb") as file:
-            raw = file.read()
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
-    if raw[:4] != bytes([0, 0, 8, rank]):
-        raise DataError(f"{path} is not an idx file of uint8 with {rank} axes, but starts {raw[:4].hex(' ')}")
-    start = 4 + 4 * rank
-    if len(raw) < start:
-        raise DataError(f"{path} is truncated: {len(raw)} bytes")
-    shape = tuple(int(size) for size in np.frombuffer(raw[4:start], ">u4"))
-    values = np.frombuffer(raw, np.uint8, offset=start)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise DataError(f"{path} is truncated or too long: {values.size} values for shape {shape}")
-    return values.reshape(shape).copy()
-
-
-def read_cifar(path: str | os.PathLike[str], fine: bool) -> dict[str, Bytes]:
-    """The four arrays of a CIFAR binary archive, images as (N, 32, 32, 3).
-
-    A record is one label byte (CIFAR-10) or two, coarse and fine (CIFAR-100), then 3072 channel-first
-    pixels. Nothing is unpacked to disk.
-
-    Raises:
-        DataError: damaged, truncated or without the expected members; the message names the file.
-    """
-    train = ["train.bin"] if fine else [f"data_batch_{i}.bin" for i in range(1, 6)]
-    tests = ["test.bin"] if fine else ["test_batch.bin"]
-    try:
-        parts = dict(_members(path, {*train, *tests}))
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
-    missing = [member for member in [*train, *tests] if member not in parts]
-    if missing:
-        raise DataError(f"{path} has no {', '.join(missing)}")
-    labels = 2 if fine else 1
-    arrays: dict[str, Bytes] = {}
-    for key, members in (("train", train), ("test", tests)):
-        for member in members:
-            if len(parts[member]) % (labels + 3072):
-                raise DataError(f"{path}: {member} is truncated: {len(parts[member])} bytes")
-        raw = np.concatenate([np.frombuffer(parts[member], np.uint8) for member in members])
-        records = raw.reshape(-1, labels + 3072)
-        arrays[f"y_{key}"] = records[:, labels - 1].copy()
-        arrays[f"x_{key}"] = records[:, labels:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).copy()
-    return arrays
-
-
-def _members(path: str | os.PathLike[str], wanted: set[str]) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r:gz") as archive:
-        for member in archive:
-            stream = archive.extractfile(member) if Path(member.name).name in wanted else None
-            if stream is not None:
-                content = stream.read()
-                if len(content) != member.size:
-                    raise EOFError(f"{member.name} ends early")
-                yield Path(member.name).name, content
-
-
-def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
-    return DataError(
-        f"{path} is damaged or of another format ({storage.reason(error)}); remove or replace it"
-    )

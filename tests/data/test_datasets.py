@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dlinear.data import datasets
-from dlinear.errors import DataError
+from dlinear.errors import DataError, DomainError
 
 
 @pytest.fixture(autouse=True)
@@ -310,3 +310,103 @@ def test_importing_the_library_module_needs_neither_scikit_learn_nor_pooch():
     code = "import sys, dlinear.data.datasets as _; print({'sklearn', 'pooch', 'torch'} & set(sys.modules))"
     done = children.run([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "set()"
+
+
+def unpacked(folder, content):
+    folder.mkdir(parents=True)
+    for key, archive in zip(datasets.KEYS, datasets._SOURCES["mnist"].archives, strict=True):
+        (folder / archive.file.removesuffix(".gz")).write_bytes(idx_bytes(content[key]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "sub"),
+    [("mnist", "MNIST/raw"), ("fashion", "FashionMNIST/raw"), ("mnist", "mnist"), ("fashion", "fashion")],
+)
+def test_unpacked_files_and_the_folders_of_torchvision(tmp_path, monkeypatch, name, sub):
+    content, other = arrays((28, 28)), "fashion" if name == "mnist" else "mnist"
+    unpacked(tmp_path / sub, content)
+    assert same(datasets.load(name, tmp_path), content)
+    with pytest.raises(DataError, match=f"{other} not found"):
+        datasets.load(other, tmp_path)
+    second = arrays((28, 28), seed=1)  # torchvision keeps the archives beside them
+    accept(monkeypatch, name, idx_folder(tmp_path / sub, second))
+    assert same(datasets.load(name, tmp_path), second)
+
+
+def test_unpacked_files_that_may_be_either_set_are_not_taken(tmp_path):
+    unpacked(tmp_path / "raw", arrays((28, 28)))
+    for name in ("mnist", "fashion"):
+        with pytest.raises(DataError, match=f"{name} not found"):
+            datasets.load(name, tmp_path / "raw")
+
+
+def test_unpacked_files_that_are_incomplete_or_cut_are_named(tmp_path):
+    folder = unpacked(tmp_path / "MNIST" / "raw", arrays((28, 28)))
+    labels = folder / "train-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1])
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte is truncated or too long"):
+        datasets.load("mnist", tmp_path)
+    labels.unlink()
+    with pytest.raises(DataError, match=r"mnist is incomplete: .*train-labels-idx1-ubyte is missing"):
+        datasets.load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("sub", ["", "NAME"])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("cifar10", "cifar-10-binary.tar.gz"),
+        ("cifar100", "cifar-100-binary.tar.gz"),
+        ("mnist", "train-images-idx3-ubyte.gz"),
+        ("mnist", "mnist.npz"),
+    ],
+)
+def test_a_folder_in_place_of_a_file_is_named(tmp_path, name, file, sub):
+    (tmp_path / sub.replace("NAME", name) / file).mkdir(parents=True)
+    with pytest.raises(DataError, match=f"{file} is a folder"):
+        datasets.load(name, tmp_path)
+
+
+def test_the_home_folder_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    content = arrays((28, 28))
+    unpacked(tmp_path / "sets" / "mnist", content)
+    assert same(datasets.load("mnist", "~/sets"), content)
+    monkeypatch.setenv(datasets.VARIABLE, "~/sets")
+    assert same(datasets.load("mnist"), content)
+    with pytest.raises(DataError, match=f"fashion not found in {tmp_path}/others"):
+        datasets.load("fashion", "~/others")
+
+
+@pytest.mark.parametrize("folder", [3, 2.5, [], object(), True], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_folder_is_a_path(name, folder):
+    with pytest.raises(DataError, match=r"folder is .*; expected a path, or None"):
+        datasets.load(name, folder)
+
+
+def test_folders_of_bytes_are_paths(tmp_path):
+    content = arrays((28, 28))
+    unpacked(tmp_path / "mnist", content)
+    assert same(datasets.load("mnist", bytes(tmp_path)), content)
+
+
+@pytest.mark.parametrize("name", [b"mnist", 3, None, ["mnist"]], ids=str)
+def test_a_name_is_a_word(name):
+    with pytest.raises(DataError, match="unknown data set") as caught:
+        datasets.load(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("download", ["yes", 1, None])
+def test_download_is_a_flag(download):
+    with pytest.raises(DomainError, match="download"):
+        datasets.load("digits", download=download)
+
+
+def test_archives_are_fetched_by_https():
+    for source in datasets._SOURCES.values():
+        for archive in source.archives:
+            assert archive.url.startswith("https://")
+            assert archive.url.endswith(f"/{archive.file}")
