@@ -10,7 +10,9 @@ import contextlib
 import difflib
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -211,6 +213,16 @@ def as_flag(name: str, value: object) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise DomainError(f"{name} is {shown(value)}; expected True or False")
+
+
+def as_place(name: str, value: object, error: type[DlinearError] = DomainError) -> Path:
+    """The path of a file or a folder, ~ expanded."""
+    if isinstance(value, str | os.PathLike):
+        text = os.fspath(value)
+        if isinstance(text, str) and text and "\0" not in text:
+            with contextlib.suppress(RuntimeError):  # ~ of a user who is not there
+                return Path(text).expanduser()
+    raise error(f"{name} must be a path, as text or pathlib.Path, not {shown(value)}")
 
 
 def as_depth(depth: Any) -> Any:

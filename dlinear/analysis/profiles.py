@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlinear.checks import as_integer, as_number, shown
 from dlinear.engine.angle import AlignmentProfile
 from dlinear.errors import DomainError, RecordError, UndefinedAngleError
 
@@ -21,10 +22,9 @@ def shortfalls(depth: int, points: int, largest: float) -> np.ndarray[Any, np.dt
     Raises:
         DomainError: fewer than 3 points, a fraction outside (0, 1), or a depth below 10.
     """
-    if points < 3 or not 0 < largest < 1 or depth < 10:
-        raise DomainError(
-            f"need points >= 3, 0 < largest < 1 and depth >= 10; received {points}, {largest}, {depth}"
-        )
+    depth, points = as_integer("depth", depth, 10), as_integer("points", points, 3)
+    if not 0 < as_number("largest", largest) < 1:
+        raise DomainError(f"largest is {shown(largest)}; expected a number between 0 and 1")
     return np.unique(np.rint(np.geomspace(1, max(8.0, largest * depth), points)).astype(np.int64))
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dlinear.checks import as_floats, as_number, as_real, shown
 from dlinear.errors import DomainError
 
 LEVEL = 0.95  # of the intervals that are shown
@@ -41,6 +42,8 @@ class Estimate(NamedTuple):
 
 def student_factor(freedom: int, level: float = LEVEL) -> float:
     """Half the width of Student's t interval in standard errors."""
+    if not 0 < as_number("level", level) < 1:
+        raise DomainError(f"level is {shown(level)}; expected a number between 0 and 1")
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + level) / 2))
@@ -55,7 +58,7 @@ def mean_interval(values: ArrayLike, level: float = LEVEL) -> Estimate:
     Raises:
         DomainError: no values, or one that is not finite.
     """
-    numbers = np.asarray(values, dtype=np.float64).ravel()
+    numbers = as_floats("values", values, "real numbers").ravel()
     if not numbers.size or not np.isfinite(numbers).all():
         raise DomainError(f"a mean needs at least one value, all finite; received {numbers.tolist()[:5]}")
     mean, freedom = float(numbers.mean()), numbers.size - 1
@@ -87,8 +90,8 @@ def exponent(depths: Sequence[float], values: ArrayLike, level: float = LEVEL) -
     Raises:
         DomainError: fewer than two depths, or values that are not positive.
     """
-    table = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    x = np.log(np.asarray(depths, dtype=np.float64))
+    table = np.atleast_2d(as_floats("values", values, "positive numbers"))
+    x = np.log(np.atleast_1d(as_real("depths", depths, strict=True)))
     if len(x) < 2 or table.shape[-1] != len(x) or not (table > 0).all():
         raise DomainError(f"an exponent needs positive values at two depths or more; received {table.shape}")
     x = x - x.mean()

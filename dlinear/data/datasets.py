@@ -129,11 +129,11 @@ def load(name: str, folder: str | os.PathLike[str] | None = None, download: bool
     Raises:
         DataError: an unknown name, no copy found (with where it looked and the two ways to get one), or a
             file that is damaged, truncated or of another layout (with its name).
+        DomainError: `download` is neither True nor False.
         MissingDependencyError: scikit-learn (digits) or pooch (download) is not installed.
     """
     as_known("data set", name, NAMES, DataError)
-    as_flag("download", download)
-    places = _places(folder)
+    places, download = _places(folder), as_flag("download", download)
     if name == "digits":
         return _digits()
     source = _SOURCES[name]

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear.checks import as_array, as_integer, shown
+from dlinear.checks import as_array, as_choice, as_integer, as_known, as_place, shown
 from dlinear.data.datasets import load
-from dlinear.errors import DomainError, NonFiniteError, ShapeError
+from dlinear.errors import DataError, DomainError, NonFiniteError, ShapeError
 
 Floats = NDArray[np.float64]
 TaskName = Literal["digits", "mnist", "fashion", "cifar10", "cifar100", "random", "trigonometric"]
@@ -119,10 +119,8 @@ def synthetic_samples(
     Raises:
         DomainError: an unknown kind or reading, or a width, seed or samples that is not such an integer.
     """
-    if kind not in ("linear", "trigonometric"):
-        raise DomainError(f"kind must be 'linear' or 'trigonometric', not {kind!r}")
-    if reading not in ("deviation", "variance"):
-        raise DomainError(f"reading must be 'deviation' or 'variance', not {reading!r}")
+    as_choice("kind", kind, get_args(SyntheticSet))
+    as_choice("reading", reading, get_args(Reading))
     width, seed, samples = (
         as_integer("width", width),
         as_integer("seed", seed, 0),
@@ -168,6 +166,8 @@ def random_task(
         DomainError: an unknown kind or reading, or a width or seed that is not such an integer.
         ShapeError: fewer samples than the width.
     """
+    if as_integer("samples", samples) < as_integer("width", width):  # before any number is drawn
+        raise ShapeError(f"width {width} needs at least {width} samples, not {samples}")
     inputs, targets = synthetic_samples(kind, width, samples, seed, reading)
     if kind == "linear":
         return whitened_task(inputs, targets, width)
@@ -198,7 +198,10 @@ def load_task(
     Raises:
         DataError: an unknown name, or data that are missing or damaged; and the errors of `whitened_task`.
     """
+    as_known("data set", name, get_args(TaskName), DataError)
     if name in ("random", "trigonometric"):
+        if folder is not None:
+            as_place("folder", folder, DataError)
         task = random_task(width, seed, kind="trigonometric" if name == "trigonometric" else "linear")
         return task, f"{name} {width} {seed}"
     data = load(name, folder, download)

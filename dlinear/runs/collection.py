@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlinear.checks import as_known
+from dlinear.checks import as_known, as_place, shown
 from dlinear.errors import RecordError
 from dlinear.runs.dataset import RecordWarning as RecordWarning
 from dlinear.runs.dataset import as_dataset, library
@@ -63,7 +63,7 @@ class Run:
 
 def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
     """All readable records of results/<experiment>, sorted by key; the others are named by a warning."""
-    wanted = None if keys is None else set(keys)
+    wanted = None if keys is None else set(_as_keys(keys))
     found = []
     for path in sorted(cells(folder).glob("*.npz")):
         if wanted is not None and path.stem not in wanted:
@@ -73,6 +73,15 @@ def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:
         except RecordError as error:
             warnings.warn(f"skipped: {error}", RecordWarning, stacklevel=2)
     return found
+
+
+def _as_keys(keys: object) -> list[str]:
+    """Keys of cells as a list, or `RecordError`."""
+    if isinstance(keys, Iterable) and not isinstance(keys, str | bytes):
+        found = list(keys)
+        if all(isinstance(key, str) for key in found):
+            return found
+    raise RecordError(f"keys must be a sequence of strings, not {shown(keys, 60)}")
 
 
 def mark_latest(folder: Folder, keys: Sequence[str], changed: str | None = None) -> None:
@@ -89,11 +98,10 @@ def mark_latest(folder: Folder, keys: Sequence[str], changed: str | None = None)
     Raises:
         RecordError: keys that are not a sequence of strings, or a failed write.
     """
-    if isinstance(keys, str) or not all(isinstance(key, str) for key in keys):
-        raise RecordError(f"keys must be a sequence of strings, not {keys!r:.60}")
-    content = {"format": FORMAT, "version": VERSION, "keys": list(keys), "changed": changed}
+    place = as_place("folder", folder, RecordError)
+    content = {"format": FORMAT, "version": VERSION, "keys": _as_keys(keys), "changed": changed}
     for name in RUNS if changed == "" else RUNS[:1]:
-        with replacing(Path(folder) / f"{name}.json") as stream:
+        with replacing(place / f"{name}.json") as stream:
             stream.write(json.dumps(content, indent=1).encode())
 
 
@@ -104,7 +112,8 @@ def run_of(folder: Folder, which: str = "latest") -> Run:
         RecordError: no such run has been completed here, or its list is damaged or newer.
         DomainError: `which` is neither "latest" nor "default".
     """
-    path = Path(folder) / f"{as_known('run', which, RUNS)}.json"
+    folder = as_place("folder", folder, RecordError)
+    path = folder / f"{as_known('run', which, RUNS)}.json"
     try:
         content = read_json(path, RecordError)
         version, keys, changed = content["version"], content["keys"], content.get("changed")
@@ -118,7 +127,7 @@ def run_of(folder: Folder, which: str = "latest") -> Run:
         raise RecordError(f"{path} is damaged; run the experiment again") from error
     if version > VERSION:
         raise NewerRecordError(f"{path} is of version {version}; this library reads up to {VERSION}")
-    return Run(Path(folder), tuple(keys), changed or "", which)
+    return Run(folder, tuple(keys), changed or "", which)
 
 
 def latest(folder: Folder) -> list[str]:
@@ -176,8 +185,9 @@ def consolidate(folder: Folder, target: Folder | None = None, keys: Iterable[str
     Raises:
         RecordError: as `load`, or a failed write.
     """
-    dataset = load(folder, keys)
-    path = Path(target) if target is not None else Path(folder) / f"{Path(folder).name}.nc"
+    place = as_place("folder", folder, RecordError)
+    path = place / f"{place.name}.nc" if target is None else as_place("target", target, RecordError)
+    dataset = load(place, keys)
     content = dataset.to_netcdf(engine="h5netcdf")
     with replacing(path) as stream:
         stream.write(content)

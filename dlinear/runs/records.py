@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlinear import storage
-from dlinear.errors import RecordError
+from dlinear.checks import as_number, as_place, shown
+from dlinear.errors import DomainError, RecordError
 from dlinear.runs import provenance
 
 FORMAT = "dlinear record"
@@ -74,7 +74,7 @@ def plain(knobs: Any) -> dict[str, Any]:
         values = dict(knobs)
     else:
         raise RecordError(
-            f"knobs must be a dataclass or a mapping of names to JSON values; received {knobs!r:.60}"
+            f"knobs must be a dataclass or a mapping of names to JSON values; received {shown(knobs, 60)}"
         )
     try:
         out: dict[str, Any] = json.loads(_canonical(values))
@@ -96,9 +96,7 @@ def _canonical(values: Any) -> str:
 
 def cells(folder: Folder) -> Path:
     """The folder of the cell files of results/<experiment>."""
-    if not isinstance(folder, str | os.PathLike):
-        raise RecordError(f"folder must be a path, not {folder!r:.60}")
-    return Path(folder) / "cells"
+    return as_place("folder", folder, RecordError) / "cells"
 
 
 def write(
@@ -122,8 +120,8 @@ def write(
             (for example a full disk), which leaves no trace.
     """
     values, place = plain(knobs), cells(folder)
-    if seconds is not None and (not isinstance(seconds, int | float) or not math.isfinite(seconds)):
-        raise RecordError(f"seconds must be a finite number, not {seconds!r:.60}")
+    if seconds is not None:
+        seconds = _as_seconds(seconds)
     numbers, dimensions = _as_numbers(arrays)
     if fault := _fault(numbers, dimensions):
         raise RecordError(fault)
@@ -143,17 +141,24 @@ def write(
     return path
 
 
+def _as_seconds(value: object) -> float:
+    try:
+        return as_number("seconds", value)
+    except DomainError:
+        raise RecordError(f"seconds must be a finite number >= 0, not {shown(value, 60)}") from None
+
+
 def _as_numbers(arrays: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays, and the dimensions that are given with them, both by name."""
     numbers: dict[str, NDArray[Any]] = {}
     dimensions: dict[str, Any] = {}
     if not isinstance(arrays, Mapping):
-        raise RecordError(f"arrays must map names to (dimensions, values), not {arrays!r:.60}")
+        raise RecordError(f"arrays must map names to (dimensions, values), not {shown(arrays, 60)}")
     for name, pair in arrays.items():
         if not isinstance(name, str) or name in RESERVED or not name or not name.isprintable():
             raise RecordError(f"an array must not be called {name!r}; reserved are {', '.join(RESERVED)}")
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise RecordError(f"array {name!r} must be given as (dimensions, values), not {pair!r:.60}")
+            raise RecordError(f"array {name!r} must be given as (dimensions, values), not {shown(pair, 60)}")
         dimensions[name] = pair[0]
         try:
             numbers[name] = np.asarray(pair[1])
@@ -193,7 +198,7 @@ def read(path: Folder) -> Record:
         NewerRecordError: written by a newer version.
         RecordError: damaged or foreign (not a record, or a record under another key's name).
     """
-    path = Path(path)
+    path = as_place("path", path, RecordError)
     arrays = storage.read_npz(path, RecordError)
     try:
         head = json.loads(arrays.pop("record").tobytes())

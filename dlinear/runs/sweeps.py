@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlinear.checks import as_integer, as_place, shown
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError, RecordError
 from dlinear.optional import missing as missing_package
 from dlinear.optional import needed
@@ -108,12 +109,12 @@ def run(
         RecordError: a record could not be written (full disk); what is finished is kept.
         ClusterError: the scheduler or all workers of a cluster are gone; what is finished is kept.
         MissingDependencyError: a package is not installed, here or where a cell is computed.
-        DomainError: a negative number of workers, or a shard that is not i/N with 1 <= i <= N.
+        DomainError: a number of workers that is none or negative, a shard that is not i/N with 1 <= i <= N,
+            or cells, compute or an executor of another type.
         KeyboardInterrupt: after Ctrl-C or a SIGTERM, once the message is printed.
     """
-    if workers is not None and workers < 0:
-        raise DomainError(f"workers must be 0 or more, not {workers}")
-    place = Path(folder)
+    place = as_place("folder", folder, RecordError)
+    workers = _check(cells, compute, workers, executor)
     wanted = _part({records.key(cell): cell for cell in cells}, shard)
     with _what_is_kept(place, wanted), sigterm_interrupts():
         remove_leftovers(place)
@@ -125,6 +126,22 @@ def run(
     if not failed and not lost and shard is None and whole:
         collection.mark_latest(place, list(wanted), changed)
     return Sweep(place, tuple(wanted), count, len(there), failed, lost, shard)
+
+
+def _check(cells: object, compute: object, workers: object, executor: object) -> int | None:
+    """The number of workers; `DomainError` where one of the arguments of `run` is none."""
+    if not isinstance(cells, Iterable) or isinstance(cells, str | bytes | Mapping):
+        raise DomainError(f"cells must be a sequence of dataclasses or mappings, not {shown(cells, 60)}")
+    if not callable(compute):
+        raise DomainError(f"compute must be a function of a cell, not {shown(compute, 60)}")
+    if executor is not None and not isinstance(executor, Executor) and not hasattr(executor, "gather"):
+        raise DomainError(f"executor must be an Executor or a Cluster, not {shown(executor, 60)}")
+    if workers is None:
+        return None
+    try:
+        return as_integer("workers", workers, 0)
+    except DomainError:
+        raise DomainError(f"workers must be 0 or more, not {shown(workers, 60)}") from None
 
 
 def _keep(place: Path, cells: Mapping[str, Any], results: CellResults) -> tuple[int, dict[str, str]]:
@@ -173,10 +190,10 @@ def _part(wanted: dict[str, Any], shard: str | None) -> dict[str, Any]:
     """Every N-th cell from the i-th on, in the order asked: parts hold equally many cells of each kind."""
     if shard is None:
         return wanted
-    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard, re.ASCII)
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", shard, re.ASCII) if isinstance(shard, str) else None
     i, count = map(int, found.groups()) if found else (0, 0)
     if not 1 <= i <= count:
-        raise DomainError(f"shard must be i/N with 1 <= i <= N, for example 1/8, not {shard!r}")
+        raise DomainError(f"shard must be i/N with 1 <= i <= N, for example 1/8, not {shown(shard, 60)}")
     return dict(list(wanted.items())[i - 1 :: count])
 
 

@@ -156,6 +156,12 @@ def test_trigonometric_targets_have_the_printed_columns():
     assert np.allclose(factor * sin2, 2 * sin1 * cos1, atol=1e-12)
 
 
+def test_too_few_samples_are_refused_before_any_number_is_drawn(monkeypatch):
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("numbers are drawn"))
+    with pytest.raises(ShapeError, match="width 20000 needs at least 20000 samples, not 10000"):
+        random_task(20_000)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
