@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -232,11 +233,22 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
     if len(seconds) < 2:
         return rows, float("nan")
     exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0])
-    draw_growth(knobs.growth, seconds, memory, exponent)
+    draw_growth(knobs.growth, seconds, memory, exponent, knobs.threads)
     return rows, exponent
 
 
-def draw_growth(depths: Sequence[int], seconds: list[float], memory: list[float], exponent: float) -> None:
+def growth_words(exponent: float, memory: Sequence[float], most: Sequence[float]) -> str:
+    """What was measured, the memory against what `Engine.most` allows; both in MiB."""
+    time = f"Time grows as $T^{{{exponent:.2f}}}$"
+    over = [f"{a:.0f} of {b:.0f} MiB" for a, b in zip(memory, most, strict=True) if a > b]
+    if over:
+        return f"{time}, memory exceeds what is said: {', '.join(over)}"
+    return f"{time}, memory from {min(memory):.0f} to {max(memory):.0f} MiB, within its law"
+
+
+def draw_growth(
+    depths: Sequence[int], seconds: list[float], memory: list[float], exponent: float, threads: int | None
+) -> None:
     """Time with the line of exponent 1 through its last point, and peak extra memory, against T."""
     from dlinear.report import plotting
 
@@ -247,8 +259,12 @@ def draw_growth(depths: Sequence[int], seconds: list[float], memory: list[float]
         plotting.predicted(upper, depths, line, "proportional to $T$", 1)
         upper.set(xscale="log", yscale="log", ylabel="time (s)")
         plotting.measured(lower, depths, memory, None, 0)
-        lower.set(xscale="log", xlabel="$T$", ylabel="extra memory (MiB)", ylim=(0, 1.3 * max(memory)))
-        plotting.verdict(figure, f"Time grows as $T^{{{exponent:.2f}}}$, memory is bounded")
+        lower.set(xscale="log", xlabel="$T$", ylabel="extra memory (MiB)", ylim=(0, None))
+        most = [
+            Engine(team=Threads(threads)).most(SimpleNamespace(depth=d, width=10)) / 2**20 for d in depths
+        ]
+        plotting.predicted(lower, depths, most, "at most, by `Engine.most`", 1)
+        plotting.verdict(figure, growth_words(exponent, memory, most))
         plotting.legend(figure, upper)
         plotting.save(figure, "growth")
 

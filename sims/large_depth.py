@@ -276,7 +276,15 @@ def work(knobs: Knobs, team: Any) -> int:
 def main(knobs: Knobs) -> int:
     """`work`, in one process or several; what stops it (2, or 130 for Ctrl-C) is one line on stderr."""
     try:
-        check(knobs, depth=at_least(10), sigma=POSITIVE, width=at_least(1), points=at_least(3))
+        check(
+            knobs,
+            depth=at_least(10),
+            sigma=POSITIVE,
+            width=at_least(1),
+            points=at_least(3),
+            memory=at_least(1),
+            timeout=POSITIVE,
+        )
         with team_of(knobs) as team:
             return work(knobs, team)
     except DlinearError as error:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from dlinear.errors import NonFiniteError, UndefinedAngleError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InnerProducts:
     """The inner products of one shortfall, summed over all layers, times the square of the common scale.
 

@@ -11,19 +11,23 @@ Value = TypeVar("Value")
 
 
 class ChunkCache(Generic[Value]):
-    """The values of the `keep` chunks asked for last; others are computed again."""
+    """The values of the `keep` chunks asked for last; others are computed again.
 
-    def __init__(self, compute: Callable[[int], Value], keep: int) -> None:
-        self._compute, self._keep = compute, keep
+    It does not hold the function that computes them: a method would be a circle, which is freed late.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
         self._kept: OrderedDict[int, Value] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __getitem__(self, i: int) -> Value:
+    def get(self, i: int, compute: Callable[[int], Value]) -> Value:
+        """compute(i), or what it returned before."""
         with self._lock:
             if i in self._kept:
                 self._kept.move_to_end(i)
                 return self._kept[i]
-        value = self._compute(i)
+        value = compute(i)
         with self._lock:
             self._kept[i] = value
             while len(self._kept) > self._keep:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+from dlinear.checks import as_integer, as_number
 from dlinear.engine.backends import Backend, NumpyBackend
-from dlinear.engine.parallel.threads import ParallelMap, Threads
+from dlinear.engine.parallel.threads import ParallelMap, Threads, workers
 from dlinear.networks.protocol import Network
+
+CHUNKS = 12  # arrays of the size of a chunk that a worker has in memory at once
+LEAST = 1 << 13  # numbers of a chunk, however small the memory: shorter ones cost more time than they save
+MATRICES, OBJECTS = 6, 1000  # n x n matrices at each edge between chunks, and bytes of Python's own for them
+DEFAULT = 256 << 20  # bytes that are held where no memory is given
 
 
 @dataclass(frozen=True)
@@ -16,11 +23,17 @@ class Engine:
     Attributes:
         backend: numpy or torch.
         team: the map over chunks, `parallel.threads.Threads`, or the ranks of `parallel.distributed`.
-        memory: budget in bytes for the engine's arrays, beside a network that is itself in memory. None:
-            256 MiB, or as much as the network itself takes.
+        memory: budget in bytes for the engine's arrays, beside a network that is itself in memory: half of
+            it for what the workers compute with (`chunk_layers`), the rest for what is held between chunks.
+            None: 256 MiB are held, or as much as the network itself takes, a worker computes with 96 bytes
+            times `chunk_numbers`, 48 MiB, and the products at the edges between chunks (`edge_bytes`) come
+            on top. At any budget these are needed, and chunks of at least 2^13 numbers.
         chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
+
+    Raises:
+        DomainError: memory, chunk_numbers or fft_from that is no such number.
     """
 
     backend: Backend = field(default_factory=NumpyBackend)
@@ -29,13 +42,52 @@ class Engine:
     chunk_numbers: int = 1 << 19
     fft_from: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            object.__setattr__(self, "memory", as_integer("memory", self.memory, 1))
+        object.__setattr__(self, "chunk_numbers", as_integer("chunk_numbers", self.chunk_numbers, 1))
+        if self.fft_from is not None and self.fft_from != math.inf:
+            as_number("fft_from", self.fft_from)
+
     def budget(self, net: Network) -> int:
-        """Bytes that the engine's arrays may take at once."""
-        return max(256 << 20, getattr(net, "nbytes", 0)) if self.memory is None else self.memory
+        """Bytes that the engine's arrays may take at once; without `memory`, those that are held."""
+        return max(DEFAULT, getattr(net, "nbytes", 0)) if self.memory is None else self.memory
+
+    def held(self, net: Network) -> int:
+        """Bytes of the budget for what is held between chunks, beside the products at their edges."""
+        if self.memory is None:
+            return self.budget(net)
+        return max(0, self.memory - self.working(net) - edge_bytes(net, self.chunk_layers(net)))
+
+    def working(self, net: Network) -> int:
+        """Bytes that the workers compute with at once."""
+        chunk = self.chunk_layers(net)
+        busy = min(workers(self.team), -(-net.depth // chunk))
+        return 8 * CHUNKS * min(chunk, net.depth) * net.width**2 * busy
+
+    def most(self, net: Network) -> int:
+        """Bytes that the engine's arrays take at most: held, computed with, and at the edges."""
+        return self.held(net) + self.working(net) + edge_bytes(net, self.chunk_layers(net))
 
     def chunk_layers(self, net: Network) -> int:
-        """Layers of one chunk."""
-        return max(1, self.chunk_numbers // net.width**2)
+        """Layers k of one chunk: `chunk_numbers`, where the memory suffices.
+
+        Of a given memory half is for what w workers compute with, 12 arrays of a chunk each. Where the
+        products at the edges (`edge_bytes`) would fill the other half, chunks are longer again, up to
+        that limit. On a GPU a chunk has `chunk_numbers`, for the budget is about the memory of the host.
+        """
+        n = net.width
+        if self.memory is None or getattr(self.backend, "device", "cpu") != "cpu":
+            return max(1, self.chunk_numbers // n**2)
+        share = self.memory // 2 // (8 * CHUNKS * workers(self.team))
+        wanted = 2 * n**2 * edge_bytes(net, 1) // self.memory
+        numbers = max(min(self.chunk_numbers, max(share, LEAST)), min(share, wanted))
+        return max(1, numbers // n**2)
+
+
+def edge_bytes(net: Network, chunk: int) -> int:
+    """(48 n^2 + 1000) T/k, bytes of the products at the edges between chunks of k layers."""
+    return (8 * MATRICES * net.width**2 + OBJECTS) * -(-net.depth // chunk)
 
 
 def local_map(engine: Engine) -> ParallelMap:

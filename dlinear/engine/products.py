@@ -27,6 +27,7 @@ import numpy as np
 from dlinear.engine.backends import Array, Backend, NumpyBackend
 
 _FEW = 16  # layers up to this number are taken one after another
+_AT_ONCE = 1 << 19  # numbers of the blocks of windows that are computed together
 _CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
 
 Advance = Callable[
@@ -216,7 +217,12 @@ def block_totals(blocks: Array) -> Array:
 
 
 def windows_to_grid(
-    deviations: Array, ends: np.ndarray, length: int, stride: int, backend: Backend | None = None
+    deviations: Array,
+    ends: np.ndarray,
+    length: int,
+    stride: int,
+    backend: Backend | None = None,
+    at_once: int = _AT_ONCE,
 ) -> Array:
     """W_i^{ends[i]} for i = 0..len(ends)-1; ends[i] is the first point of a grid at or after i + length.
 
@@ -226,10 +232,11 @@ def windows_to_grid(
     """
     be = backend or NumpyBackend()
     if stride == 1 or not len(ends):
-        return windows(deviations[: len(ends) + length - 1] if len(ends) else deviations[:0], length, be)
+        some = deviations[: len(ends) + length - 1] if len(ends) else deviations[:0]
+        return windows(some, length, be, at_once)
     n = deviations.shape[-1]
     lasts = np.unique(ends) - length  # p of each group
-    fixed = windows(deviations, length, be)[lasts]
+    fixed = windows(deviations, length, be, at_once)[lasts]
     out = be.empty(len(ends), n, n)
     if len(lasts) >= stride:
         for back in range(stride):
@@ -247,7 +254,7 @@ def windows_to_grid(
     return out
 
 
-def windows(deviations: Array, length: int, backend: Backend | None = None) -> Array:
+def windows(deviations: Array, length: int, backend: Backend | None = None, at_once: int = _AT_ONCE) -> Array:
     """W_t^{t+length} for t = 0..k-length, shape (k-length+1, n, n), 0 <= length <= k.
 
     Blocks of h = `length` layers: a window is the end of one block followed by the start of the next
@@ -255,6 +262,8 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
     a..b-1, b = a + h:
 
         W_t^{t+h} = W_b^{t+h} W_t^b          (`starts` of the next block times `ends` of this one)
+
+    Memory beside the result: four arrays of `at_once` numbers, of a quarter of the result, or of a block.
     """
     be = backend or NumpyBackend()
     k, n, _ = deviations.shape
@@ -267,21 +276,11 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
             out += deviations
         return out
     blocks = -(-count // length)
-    if 16 * blocks > length:  # not a few long blocks: all of them at once, one layer after another
-        padded = be.array(np.zeros(((blocks + 1) * length, n, n)))
-        padded[:k] = deviations
-        grid = padded.reshape(blocks + 1, length, n, n)
-        starts, ends = be.empty(blocks, length, n, n), be.empty(blocks, length, n, n)
-        starts[:, 0] = eye
-        ends[:, -1] = eye + grid[:-1, -1]
-        # X + D X = W X from the left, X + X D = X W from the right: W = I + D is not stored
-        for j in range(length - 1):
-            be.matmul(grid[1:, j], starts[:, j], starts[:, j + 1])
-            starts[:, j + 1] += starts[:, j]
-            i = length - 1 - j
-            be.matmul(ends[:, i], grid[:-1, i - 1], ends[:, i - 1])
-            ends[:, i - 1] += ends[:, i]
-        out[:] = (starts @ ends).reshape(-1, n, n)[:count]
+    if 16 * blocks > length:  # many blocks: groups of them
+        group = min(blocks, max(at_once // (length * n * n), -(-blocks // 4)))
+        for first in range(0, count, group * length):
+            part = deviations[first : first + (group + 1) * length]
+            _windows_of_blocks(part, length, out[first : first + group * length], be)
         return out
     for block in range(0, count, length):  # a few long blocks: one after another, each by scans
         these = min(length, count - block)
@@ -289,3 +288,23 @@ def windows(deviations: Array, length: int, backend: Backend | None = None) -> A
         starts = Chunk(deviations[block + length : block + length + these - 1], be).states(eye)
         be.matmul(starts, ends, out[block : block + these])
     return out
+
+
+def _windows_of_blocks(deviations: Array, length: int, out: Array, be: Backend) -> None:
+    """`windows` of the first len(out) layers, all blocks at once, one layer of each after another."""
+    n, blocks = deviations.shape[-1], -(-len(out) // length)
+    eye = be.array(np.eye(n))
+    padded = be.array(np.zeros(((blocks + 1) * length, n, n)))
+    padded[: len(deviations)] = deviations
+    grid = padded.reshape(blocks + 1, length, n, n)
+    starts, ends = be.empty(blocks, length, n, n), be.empty(blocks, length, n, n)
+    starts[:, 0] = eye
+    ends[:, -1] = eye + grid[:-1, -1]
+    # X + D X = W X from the left, X + X D = X W from the right: W = I + D is not stored
+    for j in range(length - 1):
+        be.matmul(grid[1:, j], starts[:, j], starts[:, j + 1])
+        starts[:, j + 1] += starts[:, j]
+        i = length - 1 - j
+        be.matmul(ends[:, i], grid[:-1, i - 1], ends[:, i - 1])
+        ends[:, i - 1] += ends[:, i]
+    out[:] = (starts @ ends).reshape(-1, n, n)[: len(out)]

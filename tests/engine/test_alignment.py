@@ -111,8 +111,8 @@ ENGINES = {
     "small chunks": Engine(chunk_numbers=70),
     "one layer a chunk": Engine(chunk_numbers=9),
     "threads": Engine(team=Threads(3), chunk_numbers=400),
-    "no memory": Engine(chunk_numbers=70, memory=0),
-    "no memory, threads": Engine(team=Threads(2), chunk_numbers=70, memory=0),
+    "no memory": Engine(chunk_numbers=70, memory=1),
+    "no memory, threads": Engine(team=Threads(2), chunk_numbers=70, memory=1),
     "torch": Engine(backend=TorchBackend("cpu"), chunk_numbers=400),
 }
 

@@ -131,3 +131,24 @@ runpy.run_module("sims.large_depth", run_name="__main__", alter_sys=True)
     assert said == ""
     assert len(complaint.strip().splitlines()) == 1
     assert "interrupted: 0 of 1 cells are kept" in complaint
+
+
+@pytest.mark.parametrize(
+    "words", ["--memory -5", "--memory 0", "--memory nan", "--memory inf", "--timeout nan", "--timeout 0"]
+)
+def test_sizes_and_times_that_are_none_are_refused_before_any_work(words, tmp_path, capsys):
+    assert run(f"{WORDS} {words}", tmp_path) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"stopped: {words.split()[0]} must be")
+    assert complaint.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_words_of_the_growth_figure_are_what_was_measured():
+    words = importlib.import_module("benchmarks.large_depth").growth_words
+    assert words(0.97, [47.2, 346], [352, 458]) == (
+        "Time grows as $T^{0.97}$, memory from 47 to 346 MiB, within its law"
+    )
+    assert words(1, [47, 346, 500], [352, 345, 490]).endswith(
+        "memory exceeds what is said: 346 of 345 MiB, 500 of 490 MiB"
+    )

@@ -33,9 +33,9 @@ RULES = [
 ENGINES = {
     "one chunk": Engine(),
     "in memory, chunks": Engine(chunk_numbers=45),
-    "streamed": Engine(chunk_numbers=45, memory=0),
-    "streamed, longer chunks, threads": Engine(chunk_numbers=180, memory=0, team=Threads(2)),
-    "torch": Engine(backend=TorchBackend("cpu"), chunk_numbers=63, memory=0),
+    "streamed": Engine(chunk_numbers=45, memory=1),
+    "streamed, longer chunks, threads": Engine(chunk_numbers=180, memory=1, team=Threads(2)),
+    "torch": Engine(backend=TorchBackend("cpu"), chunk_numbers=63, memory=1),
 }
 
 
@@ -120,7 +120,7 @@ def test_sin2_has_nine_digits_against_sixty():
     worst, count, least = 0.0, 0, 1.0
     for trial, deviations, phi in digits_cases():
         depth, width, _ = deviations.shape
-        engine = Engine(chunk_numbers=6 * width**2, memory=0) if trial % 2 else None
+        engine = Engine(chunk_numbers=6 * width**2, memory=1) if trial % 2 else None
         for rule in DIGITS:
             for h in sorted({1, depth // 2, depth - 3, depth - 1} - {0}):
                 if h < 1:

@@ -19,12 +19,12 @@ from dlinear.engine.parallel.threads import Threads
 SINGLE = NumpyBackend("float32")
 PATHS = {
     "in memory": Engine(),
-    "streaming": Engine(chunk_numbers=40, memory=0),
+    "streaming": Engine(chunk_numbers=40, memory=1),
     "a layer a chunk": Engine(chunk_numbers=9),
     "threads": Engine(team=Threads(2), chunk_numbers=50),
     "torch": Engine(TorchBackend("cpu")),
     "float32": Engine(SINGLE),
-    "float32, streaming": Engine(SINGLE, chunk_numbers=40, memory=0),
+    "float32, streaming": Engine(SINGLE, chunk_numbers=40, memory=1),
     "torch float32": Engine(TorchBackend("cpu", "float32")),
 }
 ALL = {"products": math.inf, "FFT": 0.0}

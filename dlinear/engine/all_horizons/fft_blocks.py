@@ -24,6 +24,7 @@ from dlinear.engine.all_horizons.pair_blocks import (
 from dlinear.engine.parallel.threads import ParallelMap
 
 Correlation = tuple[np.ndarray, float]  # a spectrum, and what bounds the size of its terms
+_SPECTRA = 16  # that are in memory together before they are added up
 
 
 @dataclass
@@ -110,7 +111,11 @@ def by_fft(block: Channels, parallel: ParallelMap) -> Diagonals:
     sums, error = inverse(parallel.map(cross, range(n), "correlations with g_T"))
     out.cross -= sums
     out.cross_error += error
-    sums, error = inverse(parallel.map(square, range(len(pairs)), "correlations"))
+    spectra: list[Correlation] = []
+    for low in range(0, len(pairs), _SPECTRA):
+        some = range(low, min(low + _SPECTRA, len(pairs)))
+        spectra = [_added([*spectra, *parallel.map(square, some, "correlations")])]
+    sums, error = inverse(spectra)
     out.square += sums
     out.square_error += error
     return out

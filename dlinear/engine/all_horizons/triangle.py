@@ -24,6 +24,7 @@ from dlinear.engine.all_horizons.fft_blocks import Channels, by_fft
 from dlinear.engine.all_horizons.pair_blocks import Diagonals, Ends, Starts, TileArrays, by_pairs
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.options import Engine, local_map
+from dlinear.engine.parallel.threads import workers
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.reduction import rescaled
@@ -33,6 +34,7 @@ from dlinear.networks.protocol import Matrix, Network
 
 TOLERANCE = 1e-10  # of what the sums may add to the relative error of sin^2, by their bounds
 _TILE, _SHORT = 1024, 16  # layers of a tile; shorter windows than the second are multiplied directly
+_LEAST_TILE = 256  # layers of a tile, however small the memory
 _FFT_FROM = 1200  # layers of a block, n <= 10, where FFT takes as long as matrix products; more for larger n
 _AT_ONCE = 64  # pairs of tiles whose sums are in memory together
 
@@ -91,7 +93,7 @@ def all_inner_products(
 ) -> dict[int, InnerProducts]:
     """The inner products of every shortfall 1..T-1."""
     depth = net.depth
-    tile = max(1, min(_TILE, engine.chunk_layers(net), -(-depth // 2)))
+    tile = max(1, min(_tile_layers(net, engine), -(-depth // 2)))
     at_edges = EdgeProducts(net, phi, (), replace(engine, chunk_numbers=tile * net.width**2), rule, 1)
     doubtful: list[int] = []
 
@@ -106,6 +108,15 @@ def all_inner_products(
 
     found = rescaled(at_edges, sums)
     return found | inner_products(net, phi, doubtful, engine, rule)
+
+
+def _tile_layers(net: Network, engine: Engine) -> int:
+    """Layers of a tile; half of a given memory suffices for 4 numbers for each pair of layers and worker."""
+    tile = min(_TILE, engine.chunk_layers(net))
+    if engine.memory is None:
+        return tile
+    share = engine.memory // 2 // (8 * 4 * workers(engine.team))
+    return min(tile, max(_LEAST_TILE, math.isqrt(share)))
 
 
 def _doubtful(found: dict[int, tuple[InnerProducts, float, float]]) -> Iterator[int]:

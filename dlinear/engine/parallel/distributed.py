@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 from dlinear import errors
 from dlinear.engine.parallel.heartbeat import Heartbeat, as_one_line
 from dlinear.engine.parallel.rendezvous import Link, initialise, on_one_machine, store, variables
-from dlinear.engine.parallel.threads import Item, Result, Threads
+from dlinear.engine.parallel.threads import Item, Result, Threads, workers
 from dlinear.errors import DistributedError, DlinearError
 
 TIMEOUT = 120.0  # seconds
@@ -57,7 +57,8 @@ def from_environment(
     try:
         heartbeat.wait(0, f"the ranks to meet at {host}:{port}")
         initialise(heartbeat, link, on_one_machine=on_one_machine(host, world))
-        yield DistributedTeam(heartbeat, Threads(local.workers, local.progress and rank == 0), link)
+        team = DistributedTeam(heartbeat, Threads(local.workers, local.progress and rank == 0), link)
+        yield replace(team, workers=team.agree(workers(local), "threads"))
         with contextlib.suppress(DistributedError):
             heartbeat.done()
             heartbeat.wait(heartbeat.round, "the end")
@@ -75,11 +76,13 @@ class DistributedTeam:
 
     Attributes:
         local: the threads of this process, for work whose results stay in it.
+        workers: the first rank's number of threads, by which every rank cuts the layers into chunks.
     """
 
     _heartbeat: Heartbeat = field(repr=False)
     local: Threads = field(default_factory=Threads)
     _link: Link = "gloo"
+    workers: int | None = None
 
     @property
     def rank(self) -> int:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import contextvars
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
+
+_WAITING = 16  # tasks that wait for each worker, so that none is idle
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,16 +43,18 @@ class Threads:
     workers: int | None = None
     progress: bool = False
 
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            object.__setattr__(self, "workers", as_integer("workers", self.workers))
+
     def map(self, function: Callable[[Item], Result], tasks: Sequence[Item], label: str) -> list[Result]:
         """[function(task) for task in tasks]."""
         workers = min(len(tasks), self.workers or default_threads())
         if workers <= 1:
             return list(self._bar(map(function, tasks), len(tasks), label))
         with ThreadPoolExecutor(workers) as pool:
-            # Each task in a copy of the caller's context: numpy keeps its error settings there.
-            futures = [pool.submit(contextvars.copy_context().run, function, task) for task in tasks]
             try:
-                return [future.result() for future in self._bar(futures, len(tasks), label)]
+                return list(self._bar(_in_order(pool, workers, function, tasks), len(tasks), label))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -60,6 +66,26 @@ class Threads:
 
         bar: Iterable[Any] = tqdm(results, desc=label, total=total, unit="chunk", disable=None)
         return bar
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, workers: int, function: Callable[[Item], Result], tasks: Sequence[Item]
+) -> Iterator[Result]:
+    """The results in the order of the tasks, a few of which wait at any time: futures take memory."""
+    waiting: deque[Future[Result]] = deque()
+    for task in tasks:
+        if len(waiting) >= _WAITING * workers:
+            yield waiting.popleft().result()
+        # Each task in a copy of the caller's context: numpy keeps its error settings there.
+        waiting.append(pool.submit(contextvars.copy_context().run, function, task))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def workers(parallel: ParallelMap) -> int:
+    """How many tasks of a map a process computes at once; the same on every rank, for chunks depend on it."""
+    asked: int | None = getattr(parallel, "workers", 1)
+    return asked or default_threads()
 
 
 def default_threads() -> int:

@@ -34,7 +34,7 @@ class EdgeProducts:
         edges: layer numbers 0 = e_0 < ... < e_k = T.
         totals: W_a^b of each chunk a..b-1 as a plain product, (k, n, n).
         states: P at each edge, (k + 1, n, n).
-        deviations: P - I at each edge, with its own digits, (k + 1, n, n).
+        deviations: P - I at each edge, with its own digits, (k + 1, n, n); empty unless `near_identity`.
         near_identity: whether ||P - I||_F <= 1/2 at all edges.
         tails: E_e = W_e^T - I at each edge, (k + 1, n, n).
         residual: R.
@@ -71,6 +71,8 @@ class EdgeProducts:
             self.states.append(total @ self.states[-1])
             self.deviations.append(compose(deviation, self.deviations[-1]))
         self.near_identity = max(be.dot(one, one) for one in self.deviations) <= 0.25
+        if not self.near_identity:
+            self.deviations = []
         # Scan from the right: I + E_a = (I + E_b) W_a^b.
         for deviation in reversed(deviations):
             self.tails.append(compose(self.tails[-1], deviation))
@@ -140,7 +142,7 @@ class EdgeProducts:
         deviation, total = layers.total_both()
         size, totals = layers.blocks()
         all_blocks = len(totals) * self.net.depth // len(layers) * self.net.width**2 * 8  # bytes
-        if size > 1 and 4 * all_blocks <= self.engine.budget(self.net):
+        if size > 1 and 4 * all_blocks <= self.engine.held(self.net):
             self._blocks[chunk] = size, totals
         return be.numpy(deviation), be.numpy(total)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ class EdgeSuffixes:
 
     def __init__(self, at_edges: EdgeProducts, first: int) -> None:
         self.net, self.engine, self.edges = at_edges.net, at_edges.engine, at_edges.edges
-        self._layers, self._index = at_edges.layers, at_edges.index
+        self._at_edges = weakref.proxy(at_edges)  # which holds this: no circle, for it would be freed late
         be, n = self.engine.backend, self.net.width
         self._none = no_suffixes(n, at_edges.rule.degree, be)
         known = [i for i in range(len(self.edges) - 1) if self.edges[i + 1] > first]
@@ -35,8 +36,8 @@ class EdgeSuffixes:
             sums = before.sums + total
             more = [before.squares + squares[0]] if squares else []
             self._after.append(Suffixes(at_edges.tails[i][None], sums, remainders, *more))
-        room = self.engine.budget(self.net) // 4 // (24 * n**2 * self.engine.chunk_layers(self.net))
-        self._scans = ChunkCache(self._scan, max(4, room))
+        room = self.engine.held(self.net) // 4 // (24 * n**2 * self.engine.chunk_layers(self.net))
+        self._scans = ChunkCache[Suffixes](max(4, room))
 
     def suffixes(self, low: int, high: int) -> Suffixes:
         """At s = low..high, both included."""
@@ -46,7 +47,7 @@ class EdgeSuffixes:
         for i in range(first, last + 1):
             a, b = self.edges[i], self.edges[i + 1]
             upper = min(high, b) if i == last else b - 1  # an edge belongs to the chunk after it
-            parts.append(self._scans[i][slice(max(low, a) - a, upper - a + 1)])
+            parts.append(self._scans.get(i, self._scan)[slice(max(low, a) - a, upper - a + 1)])
         if len(parts) == 1:
             return parts[0]
         deviations, sums, remainders, squares = zip(*(part.parts() for part in parts), strict=True)
@@ -62,12 +63,12 @@ class EdgeSuffixes:
 
     def _totals(self, chunk: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Sigma, Q and, for degree 2, the sum of D^2 of a chunk by itself."""
-        own = suffixes_of(self._layers(*chunk), self._none, self.engine.backend)
+        own = suffixes_of(self._at_edges.layers(*chunk), self._none, self.engine.backend)
         return tuple(self.engine.backend.numpy(part[0]) for part in own.parts()[1:] if part is not None)
 
     def _scan(self, i: int) -> Suffixes:
         at = len(self.edges) - 2 - i  # of the edge after the chunk, counted from T down
-        layers = self._layers(self.edges[i], self.edges[i + 1])
+        layers = self._at_edges.layers(self.edges[i], self.edges[i + 1])
         return suffixes_of(layers, self._after[at], self.engine.backend)
 
     def _joined(self, parts: tuple[Array | None, ...]) -> Array | None:

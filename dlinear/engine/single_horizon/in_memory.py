@@ -18,11 +18,11 @@ from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
 from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.networks.protocol import Matrix, Network
 
-ARRAYS = 6  # of the size of the layers, in memory at once
+ARRAYS = 6  # of the size of the layers, in memory at once: D, P, g_T, Y, the windows, and what makes those
 
 
 def in_memory_bytes(net: Network) -> int:
-    """Bytes that `inner_products_in_memory` needs."""
+    """Bytes that `inner_products_in_memory` holds, beside those that workers compute with."""
     return ARRAYS * 8 * net.depth * net.width**2
 
 
@@ -103,8 +103,11 @@ class FarInMemory:
     def __init__(self, arrays: LayerArrays, m: int) -> None:
         self.at_edges, self.arrays = arrays.at_edges, arrays
         ends = arrays.at_edges.ends(m, 0, arrays.at_edges.blind(m))
-        h, rule, be = arrays.at_edges.net.depth - m, arrays.at_edges.rule, arrays.at_edges.engine.backend
-        self.windows = windows_to_grid(arrays.layers[1:], ends - 1, h - 1, rule.stride, be)
+        net, engine, rule = arrays.at_edges.net, arrays.at_edges.engine, arrays.at_edges.rule
+        at_once = engine.chunk_layers(net) * net.width**2
+        self.windows = windows_to_grid(
+            arrays.layers[1:], ends - 1, net.depth - m - 1, rule.stride, engine.backend, at_once
+        )
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""

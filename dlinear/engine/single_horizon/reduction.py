@@ -36,7 +36,7 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
     """The inner products of each shortfall; a second pass where a difference of squares would cancel."""
     dot, squares = at_edges.engine.backend.dot, at_edges.engine.backend.squares
 
-    def add(chunk: tuple[int, int]) -> tuple[float, list[tuple[float, float, float]]]:
+    def add(chunk: tuple[int, int]) -> tuple[float, np.ndarray]:
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
         gradient, delta_of = slices.visit(chunk)
         true, rows = dot(gradient, gradient), []
@@ -49,13 +49,13 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
             below = gradient[: len(minus_delta)]
             rest = float(norms[len(minus_delta) :].sum())
             rows.append((rest, -dot(minus_delta, below), dot(minus_delta, minus_delta)))
-        return true, rows
+        return true, np.array(rows)
 
     chunks = at_edges.chunks(0, at_edges.net.depth)
     parts = at_edges.engine.team.map(add, chunks, "gradients")
     true = math.fsum(part[0] for part in parts)
     found = {
-        m: InnerProducts(true, *(math.fsum(rows[i][j] for _, rows in parts) for j in range(3)))
+        m: InnerProducts(true, *(math.fsum(rows[i, j] for _, rows in parts) for j in range(3)))
         for i, m in enumerate(shortfalls)
     }
     found = {m: replace(one, residual=at_edges.residual_norm) for m, one in found.items()}

@@ -27,7 +27,7 @@ def inner_products(
     near = sorted(m for m in wanted if m <= net.depth // 2 and not one_chunk)
     others = sorted(wanted - set(near))
     found = near_inner_products(net, phi, near, engine, rule) if near else {}
-    if others and (one_chunk or in_memory_bytes(net) <= engine.budget(net)):
+    if others and (one_chunk or in_memory_bytes(net) <= engine.held(net)):
         found |= inner_products_in_memory(net, phi, others, engine, rule)
     else:
         for m in others:

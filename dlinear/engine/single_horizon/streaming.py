@@ -105,7 +105,7 @@ class Streamed:
 
 
 class Tail:
-    """Z_s for s = first..T-1: all of it where half the memory budget suffices, else a few chunks."""
+    """Z_s for s = first..T-1: all of it where half of the held memory suffices, else a few chunks."""
 
     def __init__(self, at_edges: EdgeProducts, splits: set[int], first: int) -> None:
         self.at_edges, self.first = at_edges, first
@@ -117,10 +117,10 @@ class Tail:
         for edge, total in zip(self.edges[1:], at_edges.totals[at:], strict=True):
             self.starts.append(at_edges.identity if edge in splits else total @ self.starts[-1])
         self._whole: Array | None = None
-        # Half of the budget for Z; the chunks that are kept take half of that.
-        half = engine.budget(at_edges.net) // 2
+        # Half of what is held for Z; the chunks that are kept take half of that.
+        half = engine.held(at_edges.net) // 2
         room = half // 2 // (8 * n**2 * engine.chunk_layers(at_edges.net))
-        self._chunks = ChunkCache(self._compute, max(4, room))
+        self._chunks = ChunkCache[Array](max(4, room))
         size = at_edges.net.depth - first
         if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)
@@ -142,7 +142,7 @@ class Tail:
         low, high = bisect.bisect_right(self.edges, start) - 1, bisect.bisect_left(self.edges, stop)
         for i in range(low, high):
             a, b = self.edges[i], self.edges[i + 1]
-            parts.append(self._chunks[i][max(start, a) - a : min(stop, b) - a])
+            parts.append(self._chunks.get(i, self._compute)[max(start, a) - a : min(stop, b) - a])
         if len(parts) == 1:
             return parts[0]
         n = self.at_edges.net.width
