@@ -210,10 +210,13 @@ class Values:
         if self.is_matrix(left):
             return bool((self.matrix(left) == self.matrix(right)).all())
         a, b = self.number(left), self.number(right)
+        exact = isinstance(a, Fraction) and isinstance(b, Fraction)
         gap = real(plus(b, -a))
         slack = mpmath.mpf(10) ** -25 * (1 + abs(real(a)))
         if relation == "==":
             return abs(gap) <= slack
+        if relation == "<" and not exact and abs(gap) <= slack:
+            raise Unspecified  # rounding does not tell
         return gap > -slack if relation == "<=" else gap > 0
 
 
