@@ -24,6 +24,9 @@ Readout = Callable[[Any, int], Any]  # (x(s), s) -> z, what the loss takes
 GradientFunction = Callable[..., Tensor]  # (blocks, x, loss_fn, readout=None) -> detached loss; fills `.grad`
 
 
+NOTHING_TRAINED = "no gradient reaches a trainable tensor: all blocks are frozen, or detach what they hand on"
+
+
 def run_blocks(blocks: Sequence[Block], state: Any, first: int = 0) -> Any:
     """The state after all blocks, passed on between them as `horizon_backward` does.
 

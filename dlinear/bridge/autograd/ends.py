@@ -1,15 +1,16 @@
 """The losses at the ends of the windows, each with its graph; x(s) stays what the next block is to read.
 
 A readout or a loss may write into its argument (`nn.ReLU(inplace=True)`, `z.mul_(2)`). In one
-back-propagation that harms nothing, since x(T) is not read again; here x(s) is. Tensors count what is
-written into them: a copy is kept during the first loss, and where that writes, every later one works on a
-copy.
+back-propagation that harms nothing, since x(T) is not read again; here x(s) is. A copy is kept during the
+first loss and compared, and where that writes, every later one works on a copy. Tensors count what is written
+into them, so that a later loss that begins to write is refused.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -46,7 +47,7 @@ class Ends:
             return *self._end(copied(state), s, follow), state
         before, kept = versions(state), copied(state) if self._writes is None else None
         loss, end = self._end(state, s, follow)
-        written = versions(state) != before
+        written = versions(state) != before or (kept is not None and _differ(state, kept))
         if written and kept is None:
             raise DomainError(
                 f"readout or loss write into x({s}), but not into the states before it: "
@@ -72,6 +73,12 @@ class Ends:
 def versions(state: Any) -> list[int]:
     """How often each tensor of a state has been written into."""
     return [tensor._version for tensor in block_graph.tensors(state)]
+
+
+def _differ(state: Any, kept: Any) -> bool:
+    """Whether the numbers are others: what is written through `.data` or numpy is not counted."""
+    pairs = zip(block_graph.tensors(state), block_graph.tensors(kept), strict=True)
+    return any(a.layout == torch.strided and not torch.equal(a, b) for a, b in pairs)
 
 
 def copied(state: Any) -> Any:

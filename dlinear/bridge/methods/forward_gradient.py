@@ -18,7 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, run_blocks, terminal_loss
+from dlinear.bridge.autograd.blocks import (
+    NOTHING_TRAINED,
+    Block,
+    LossFunction,
+    Readout,
+    as_stack,
+    run_blocks,
+    terminal_loss,
+)
 from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.step import as_step
@@ -118,7 +126,12 @@ def _slope(function: Any, at: list[Tensor], v: list[Tensor]) -> Any:
     """(value, derivative along v, what else the function returns); torch declares a pair only."""
     with warnings.catch_warnings():  # torch itself compiles its rules in a way that it has deprecated
         warnings.filterwarnings("ignore", "`torch.jit.script` is", DeprecationWarning)
-        return jvp(function, (at,), (v,), has_aux=True)
+        try:
+            return jvp(function, (at,), (v,), strict=True, has_aux=True)
+        except RuntimeError as error:
+            if "independent of" in str(error):
+                raise DomainError(NOTHING_TRAINED) from error
+            raise
 
 
 class _Whole(nn.Module):

@@ -20,6 +20,7 @@ from dlinear.bridge.autograd import block_graph, reentrant
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
+    NOTHING_TRAINED,
     Block,
     LossFunction,
     Readout,
@@ -117,11 +118,17 @@ def _fill(
     readout: Readout | None,
     horizon: int,
 ) -> Tensor:
-    step = _pass(as_stack(blocks), x, loss_fn, horizon, readout)
+    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout))
+
+
+def filled(step: PassResult) -> Tensor:
+    """Add the gradients of a pass to `.grad`; its loss.
+
+    Raises:
+        DomainError: there is none to add.
+    """
     if not step.gradients:
-        raise DomainError(
-            "no gradient reaches a trainable tensor: all blocks are frozen, or detach what they hand on"
-        )
+        raise DomainError(NOTHING_TRAINED)
     accumulate(step.gradients)
     return step.loss
 

@@ -10,10 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, even_bounds
-from dlinear.bridge.autograd.gradient_sum import accumulate
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
-from dlinear.bridge.methods.horizon import sweep
+from dlinear.bridge.methods.horizon import filled, sweep
 from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 
@@ -29,9 +28,7 @@ def loco(
         DomainError: as `horizon_backward`, or stages outside 2..T.
     """
     stack = as_stack(blocks)
-    step = sweep(stack, x, loss_fn, loco_targets(len(stack), stages), readout)
-    accumulate(step.gradients)
-    return step.loss
+    return filled(sweep(stack, x, loss_fn, loco_targets(len(stack), stages), readout))
 
 
 def loco_targets(depth: int, stages: int) -> list[range]:
