@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.checks import as_depth, as_floats, as_number, is_plain, received
-from dlinear.errors import DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.checks import as_depth, as_floats, as_integer, as_integral, as_number, is_plain, received
+from dlinear.errors import DomainError, HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
+from dlinear.theory.bounds.anchored import pair_count
 from dlinear.theory.decay_law import DecayConstants, crossover, decay_law, faulhaber
 from dlinear.theory.propagation import (
     DepthLimit,
@@ -50,6 +51,7 @@ __all__ = [
     "response",
     "response_variance",
     "rough_constants",
+    "smooth_law",
 ]
 
 
@@ -201,6 +203,39 @@ def constants_of(limit: DepthLimit, rho: float = 0.0) -> DecayConstants:
     x, r, energy = limit.x, limit.residual, limit.energy  # X, R, N
     quadratic = as_number("rho", rho) ** 2 * float(response_variance(x, r)) / (2 * energy)
     return DecayConstants(quadratic, float(np.sum(response(x, r, limit.last) ** 2)) / (3 * energy))
+
+
+def smooth_law(
+    limit: DepthLimit, depth: int, horizons: ArrayLike, anchored: bool = False, runs: int = 0, stride: int = 1
+) -> np.ndarray:
+    """sin^2 of any horizon rule over smooth layers, to leading order in 1 - h/T (Theorems B, E1, E3, F2).
+
+        ||B(A)||^2 sum_j k_j^2/(T^3 N)              no runs
+        ||B(A^2)||^2 sum_j pi_q(k_j)^2/(T^5 N)    averages over q runs of the unseen layers
+
+    over the blind layers j = 1..m with k_j = stride floor(j/stride) layers unseen. B is `response`; anchored,
+    its term M X is absent.
+
+    Args:
+        limit: X, R, N and A(1), of the limit or of the network at hand (P_T, its R and N, T D(T-1)).
+        depth: T.
+        horizons: h, integers in 1..T.
+        anchored, runs, stride: of the rule, as in `HorizonRule`.
+
+    Raises:
+        DomainError, HorizonError: an argument outside its domain.
+    """
+    depth, runs, stride = as_depth(depth), as_integer("runs", runs, 0), as_integer("stride", stride)
+    asked = as_integral("horizons", horizons, 1, depth, HorizonError)
+    shortfalls = depth - np.atleast_1d(np.asarray(asked, dtype=np.int64))
+    unseen = np.arange(1, int(shortfalls.max(initial=0)) + 1) // stride * stride
+    terms = unseen**2 / depth**2 if not runs else pair_count(unseen, runs) ** 2 / depth**4
+    sums = np.concatenate([[0.0], np.cumsum(terms)])[shortfalls]
+    layer = limit.last if not runs else limit.last @ limit.last
+    full = response(limit.x, limit.residual, layer)
+    size = np.sum((limit.x.T @ layer.T @ limit.residual if anchored else full) ** 2)
+    law: np.ndarray = size * sums / (depth * limit.energy)
+    return law
 
 
 def _any_matrix(name: str, value: Any, like: Any = None, stack: bool = False) -> Any:

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from dlinear.errors import DlinearError, DomainError, NonFiniteError, ShapeError, UndefinedAngleError
+import dlinear
+from dlinear.errors import (
+    DlinearError,
+    DomainError,
+    HorizonError,
+    NonFiniteError,
+    ShapeError,
+    UndefinedAngleError,
+)
 from dlinear.theory import limits, scalar
 
 
@@ -366,3 +374,34 @@ def test_maps_of_any_real_numbers():
     assert [entry.subs(values) for entry in limits.response(symbols, np.array(r), np.array(m)).flat] == [
         *want.flat
     ]
+
+
+@pytest.mark.parametrize(
+    "rule", [{}, {"anchored": True}, {"runs": 1}, {"runs": 2, "anchored": True}, {"stride": 4}]
+)
+def test_the_law_of_every_rule_is_what_deep_smooth_networks_come_near(rule):
+    """Ratios tend to 1 like T^-1: Theorems B, E1, E3 and F2; a wrong sum or response is off by a factor."""
+    rng = np.random.default_rng(4)
+    a0, a1, phi = rng.normal(scale=0.5, size=(3, 3, 3))
+
+    def path(s):
+        position = np.asarray(s, dtype=float)[..., None, None]
+        return a0 * np.cos(position) + a1 * position
+
+    limit, errors = limits.depth_limit(path, phi), []
+    for depth in (400, 1600):
+        net = dlinear.SmoothNetwork(path, depth=depth, vectorized=True)
+        horizons = depth - np.array([5, 8])
+        seen = dlinear.alignment(net, phi, horizons, rule=dlinear.HorizonRule(**rule)).sin2
+        errors.append(np.abs(seen / limits.smooth_law(limit, depth, horizons, **rule) - 1).max())
+    assert errors[1] < 0.03
+    assert errors[1] < 0.35 * errors[0]
+
+
+def test_the_law_of_the_plain_horizon_is_theorem_b():
+    limit = limits.DepthLimit(np.eye(2), np.array([[1.0, 2.0], [0.0, 1.0]]), 3.0, np.ones((2, 2)))
+    law = limits.decay_law(0.0, limits.constants_of(limit).cubic, np.array([1, 7]), 100)
+    assert np.allclose(limits.smooth_law(limit, 100, [99, 93]), law, rtol=1e-14)
+    assert limits.smooth_law(limit, 100, 100)[0] == 0
+    with pytest.raises(HorizonError):
+        limits.smooth_law(limit, 100, 0)
