@@ -25,7 +25,7 @@ from typing import Any
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas, surrogates
-from dlinear.certify.prover.statements import TWO_LAYERS
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS
 from dlinear.certify.prover.surrogates import GAP, GIVEN, SIN2, Rule
 
 FLOOR = "(T*b**(2*(T-1)))"
@@ -182,6 +182,16 @@ WITNESS = TWO_LAYERS | {
 ABOUT = "every T > c, n, Phi with R != 0 and layers with ||W~||_2 <= c"
 TEST = "tests/certify/test_anchored_proofs.py"
 
+NAMES = LETTERS | {
+    "r": "||R||_F, R = W_0^T - Phi",
+    "gh": "g(t), the gradient of the rule; (W_{t+1}^T)^T R (W_0^t)^T where t + h >= T",
+    "HH": "HH(T) = |g|^2",
+    "HT": "HT(T) = <g, g_T>",
+    "Z": "Z_s, the surrogate of the tail W_s^T",
+    "K": "K(m) = kappa^2 T b^{2(T-1)} (value rule: times ||R||_F^2), a term for each k = j + 1",
+    "e": "any positive number that kappa does not exceed",
+}
+
 CLAIMS = (
     claim(
         "theorem_e1",
@@ -192,6 +202,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=e1_goal(),
+        letters=NAMES,
         witness=WITNESS,
         route=prove_bound,
         twin_goal=e1_goal(4),
@@ -204,15 +215,17 @@ CLAIMS = (
         "theorem_e1_descent",
         "Theorem E1",
         Form.NEW,
-        "anchored horizon: ||g - g_T|| <= kappa ||g_T||, hence <g, g_T> >= (1 - kappa) ||g_T||^2",
+        "anchored horizon: ||g - g_T|| <= e ||g_T||, hence <g, g_T> >= (1 - e) ||g_T||^2, for every e > 0, "
+        "e >= kappa",
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=descent_goal(),
+        letters=NAMES,
         witness=WITNESS | {"e": 2},
         route=prove_descent,
         twin_goal=descent_goal("(1 - e/2)*TT(T) <= HT(T)"),
         twin_statement="half of kappa",
-        evidence=f"with every e >= kappa, e > 0 in place of kappa (kappa = 0 only where g = g_T); {ABOUT}",
+        evidence=f"e = kappa unless kappa = 0, and then g = g_T; {ABOUT}",
         function="dlinear.bounds.theorem_e1",
         test=f"{TEST}::test_theorem_e1_states_the_bounds_of_the_library",
     ),
@@ -225,6 +238,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=bound_goal(ANY),
+        letters=NAMES,
         witness=WITNESS | {"Z": {1: [["1/2"]]}},
         route=lambda goal: prove_any(ANY, goal),
         twin_goal=bound_goal(ANY, weight="1/2"),
@@ -242,6 +256,7 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=bound_goal(VALUE),
+        letters=NAMES,
         witness=WITNESS | {"Z": {1: [["1/2"]]}},
         route=lambda goal: prove_any(VALUE, goal),
         twin_goal=bound_goal(VALUE, weight="1/2"),

@@ -22,7 +22,7 @@ from typing import Any
 from dlinear.certify import claim
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import surrogates
-from dlinear.certify.prover.statements import TWO_LAYERS
+from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS
 from dlinear.certify.prover.surrogates import LOSS, Rule
 
 VALUE, ANCHORED = Rule(anchored=False), Rule(anchored=True)
@@ -52,6 +52,13 @@ D3 = f"{MISSED}.T*{LOSS}"
 WITNESS = TWO_LAYERS | {"c": 1, "h": 1, "t": 0, "Phi": [[3]], "Z": {1: [["1/2"]]}}
 TEST = "tests/certify/test_anchored_proofs.py::test_the_identities_hold_for_the_rules_of_the_library"
 
+NAMES = LETTERS | {
+    "gh": "g(t), the gradient of the rule",
+    "HH": "HH(T) = |g|^2",
+    "HT": "HT(T) = <g, g_T>",
+    "Z": "S_s, the surrogate of E_s = W_s^T",
+}
+
 CLAIMS = (
     claim(
         "theorem_e_identity_value",
@@ -62,6 +69,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement(VALUE, D2),
+        letters=NAMES,
         witness=WITNESS,
         route=lambda goal: route(VALUE, goal),
         twin_goal=statement(VALUE, D2.replace("Z(t+h).T*", "", 1)),
@@ -78,6 +86,7 @@ CLAIMS = (
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement(ANCHORED, D3),
+        letters=NAMES,
         witness=WITNESS,
         route=lambda goal: route(ANCHORED, goal),
         twin_goal=statement(ANCHORED, D2),
