@@ -19,7 +19,7 @@ import dlinear.certify.trusted
 from dlinear.certify import CertificateError, Proof, attempt, check, outcome, read, refutation, subdivide
 from dlinear.certify.claims import Verdict
 from dlinear.certify.trusted import axioms
-from dlinear.certify.trusted.arithmetic import spectral
+from dlinear.certify.trusted.arithmetic import compare, spectral
 from dlinear.certify.trusted.balls import Tape, interval, phi, precision, whole_power
 from dlinear.certify.trusted.calculus import at_zero, derivative
 from dlinear.certify.trusted.check import FORMAT
@@ -688,6 +688,26 @@ def test_a_damaged_ball_step_is_rejected(change, reason):
 
 
 # -- refutations --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("relation", [">", ">=", "!=", "=", "", None])
+@pytest.mark.parametrize("values", [(1, 2), (2, 1), (1, 1)])
+def test_an_unknown_relation_is_none_of_the_known_ones(relation, values):
+    x, y = map(Fraction, values)
+    for pair in ((x, y), (flint.arb(values[0]), y), (flint.arb(values[0]), flint.arb(values[1]))):
+        with pytest.raises(KeyError):
+            compare(relation, *pair)
+
+
+@pytest.mark.parametrize(
+    ("relation", "found"), [("<=", (True, True, False)), ("<", (True, False, False)),
+                            ("==", (False, True, False))]
+)  # fmt: skip
+def test_a_comparison_is_decided_on_both_sides_of_its_border(relation, found):
+    pairs = [(Fraction(1), Fraction(2)), (Fraction(1), Fraction(1)), (Fraction(2), Fraction(1))]
+    assert tuple(compare(relation, *pair) for pair in pairs) == found
+    balls = tuple(compare(relation, flint.arb(int(x)), y) for x, y in pairs)
+    assert balls == tuple(None if relation == "==" and answer else answer for answer in found)
+
+
 def test_refutations_are_three_valued():
     tie = goal("sqrt(2)*sqrt(2) <= z", z="positive")
     with pytest.raises(CertificateError, match="does not violate"):
