@@ -1,15 +1,18 @@
-"""Does sin^2(theta_h) keep its order at depths far beyond any network in use? (Theorems B and C)
+r"""Does sin^2(theta_h) keep its order at depths far beyond any network in use? (Theorems B and C)
 
     python -m sims.large_depth --depth 1e8 --width 10                   # minutes on two cores
     python -m sims.large_depth --depth 1e6 1e7 --data random --threads 2
     python -m sims.large_depth --depth 1e8 --device cuda --precision float32
     python -m sims.large_depth --depth 1e6 --ensemble smooth-constant
 
-    python -m torch.distributed.run --standalone --nproc-per-node 2 -m sims.large_depth --depth 1e7
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 python -m torch.distributed.run --nproc-per-node 2 \
+        --local-addr 127.0.0.1 --rdzv-backend c10d --rdzv-conf store_type=file \
+        --rdzv-endpoint "$(mktemp -u)" -m sims.large_depth --depth 1e7
 
 Layers W(t) = I + D(t) are generated chunk by chunk and never stored together: Gaussian or orthogonal, with
 D = sigma Xi_t/T, or smooth and constant, D = A/T. Under torchrun each process computes a range of layers; the
-numbers are the same to rounding. One cell is one network, recorded in results/large_depth at its end.
+numbers are the same to rounding, and the line above listens on the loopback interface only. One cell is one
+network, recorded in results/large_depth at its end.
 """
 
 from __future__ import annotations

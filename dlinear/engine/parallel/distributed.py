@@ -6,6 +6,8 @@ are done. A rank may compute for an hour; one whose heartbeat is missing for `ti
 of the others with an error that names it.
 
     python -m torch.distributed.run --standalone --nproc-per-node 2 SCRIPT
+
+(docs/guide.md has a line whose launcher does not listen beyond the loopback interface.)
 """
 
 from __future__ import annotations
