@@ -38,6 +38,7 @@ from torch import Tensor
 
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, called
 from dlinear.bridge.autograd.isolation import isolated
+from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.methods.horizon import horizon_gradients
 from dlinear.bridge.models.deep import ACTIVATIONS, DeepBlock, DeepStack
 from dlinear.errors import DomainError, ShapeError, UndefinedAngleError
@@ -110,8 +111,7 @@ def response_energies(
         ShapeError: signals of another shape, or nothing to train in these blocks.
     """
     stack, end = as_stack(blocks), x
-    own = [p for block in stack[:first] if isinstance(block, torch.nn.Module) for p in block.parameters()]
-    leaves = [p for p in own if p.requires_grad]
+    leaves = trainable(modules_among(stack[:first]))
     if not leaves:
         raise ShapeError(f"the first {first} blocks hold nothing to train")
     with isolated(stack, x), torch.enable_grad():  # until the way back is done: it reads batch-norm buffers
@@ -131,7 +131,7 @@ def gradient_square(
     stack = as_stack(blocks)
     with isolated((*stack, readout, loss_fn), x):
         _, gradients = horizon_gradients(stack, x, loss_fn, len(stack), readout)
-    own = {p for block in stack if isinstance(block, torch.nn.Module) for p in block.parameters()}
+    own = set(trainable(modules_among(stack)))
     return math.fsum(float(g.double().square().sum()) for leaf, g in gradients.items() if leaf in own)
 
 

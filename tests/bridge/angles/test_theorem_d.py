@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -253,3 +254,27 @@ def test_refused(whitened):
         theorem_d.response_energies(stack.blocks, x, torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="nothing to train"):
         theorem_d.response_energies([nn.Identity()], x, x[None])
+
+
+@pytest.mark.parametrize(
+    "wrapped", [lambda b: lambda z: b(z), lambda b: functools.partial(b), lambda b: b.forward]
+)
+def test_blocks_may_be_functions(whitened, wrapped):
+    """Parameters behind a function count as those of a module; a function without any has none."""
+    _, x, loss, _ = whitened
+    modules = list(deep(4).blocks)
+    blocks = [wrapped(modules[0]), *modules[1:3], wrapped(modules[3])]
+    assert theorem_d.gradient_square(blocks, x, loss) == theorem_d.gradient_square(modules, x, loss) > 0
+    signals = torch.ones((2, *x.shape), dtype=x.dtype)
+    for first in (1, 2):
+        found, end = theorem_d.response_energies(blocks, x, signals, first)
+        wanted, same = theorem_d.response_energies(modules, x, signals, first)
+        assert found == pytest.approx(wanted, rel=1e-12)
+        assert found[0] > 0
+        assert torch.equal(end, same)
+    with_plain = [torch.clone, *modules]
+    assert theorem_d.gradient_square(with_plain, x, loss) == pytest.approx(
+        theorem_d.gradient_square(modules, x, loss), rel=1e-12
+    )
+    with pytest.raises(ShapeError, match="the first 1 blocks hold nothing to train"):
+        theorem_d.response_energies(with_plain, x, signals)
