@@ -6,6 +6,7 @@
         "symbols": {"c": "nonneg", "T": "posint", "b": "positive", "A": "matrix", "n": "posint"},
         "families": {"D": "c/T"},            # D(t), t integer, with N(D(t)) <= c/T (or null: no bound)
         "products": {"W": "D"},              # W(a, b) = (I + D(b-1)) ... (I + D(a)), W(a, a) = I
+        "totals": {"Y": "D"},                # Y(a, b) = D(a) + ... + D(b-1), Y(a, a) = 0
         "sequences": ["L"],                  # L(t), an arbitrary real for every integer t
         "definitions": {"g": {"index": "t", "cases": [{"if": ["t <= T"], "then": "W(t, T)*A"}]}},
         "sums": {"G": {"index": "t", "term": "ip(g(t), g(t))"}},     # G(j) = sum over 0 <= t < j
@@ -14,6 +15,7 @@
         "conclusions": ["b**3 <= 1"],        # each must hold
     }
 
+Products and totals may also be of a definition whose terms are matrices.
 Sorts: real, nonneg, positive, integer, natural (0, 1, ...), posint (1, 2, ...), matrix (n x n, `n` reserved
 for the width). Terms: see `trusted.terms`: integers and fractions only, `+ - * / **`, exp, log, sqrt,
 floor, min, max, phi(k, x) = sum_j x^j/(j+k)!, Int(x, lo, hi, f), F, N, S (Frobenius, spectral, smallest

@@ -357,6 +357,61 @@ def test_taylor_refuses_hypotheses_that_do_not_reach_zero():
         p.taylor("0 <= y", "y", 1, p.linear("0 <= 1", {p.assume(hypothesis): "0"}))
 
 
+WINDOWS = {
+    **NETWORK,
+    "totals": {"Y": "D", "X": "C"},
+    "products": {"W": "D", "V": "C"},
+    "definitions": {
+        "C": {"index": "t", "cases": [{"then": "Y(t, t + 2) - A"}]},
+        "E": {"index": "t", "cases": [{"then": "V(0, t) + X(0, t)"}]},
+    },
+}
+
+
+def test_totals_and_windows_over_a_definition_are_recursions():
+    p = Proof(WINDOWS)
+    for name, base in (("Y", "D"), ("X", "C")):
+        p.add("window_empty", f"{name}(i, i) == 0*I", product=name, at="i")
+        p.add("window_step", f"{name}(0, k+1) == {base}(k) + {name}(0, k)", product=name, start="0", stop="k")
+        assert p.text(p.window_step(name, "0", "k")).endswith(f"({name}(0, k) + {base}(k))")
+        for bad in (
+            lambda name=name: p.add("window_empty", f"{name}(i, i) == I", product=name, at="i"),
+            lambda name=name: p.add("window_empty", f"{name}(0, 1) == 0*I", product=name, at="0"),
+            lambda name=name: p.window_step(name, "k", "0"),
+            lambda name=name: p.window_step(name, "0", "x"),
+            lambda name=name, base=base: p.add(
+                "window_step",
+                f"{name}(0, k+1) == (I + {base}(k))*{name}(0, k)",
+                product=name,
+                start="0",
+                stop="k",
+            ),
+        ):
+            with pytest.raises(CertificateError):
+                bad()
+    p.add("window_step", "V(0, k+1) == (I + C(k))*V(0, k)", product="V", start="0", stop="k")
+    with pytest.raises(CertificateError):
+        p.add("window_step", "V(0, k+1) == V(0, k) + C(k)", product="V", start="0", stop="k")
+
+
+def test_totals_and_windows_over_a_definition_are_evaluated_from_their_formulas():
+    """C(t) = D(t) + D(t+1) - A with D(t) = d_t, A = 1: X = sums of C, V = products of 1 + C."""
+    d = [Fraction(k + 1, 8) for k in range(5)]
+    layers = {str(t): [[str(x)]] for t, x in enumerate(d)}
+    model = Model(
+        read_context(WINDOWS), {"A": [[1]], "B": [[1]], "D": layers, **{s: 1 for s in "xyzkhiT"}, "c": 5}, ()
+    )
+    c = [d[t] + d[t + 1] - 1 for t in range(4)]
+    assert model.matrix(parse("Y(1, 4)")) == [[d[1] + d[2] + d[3]]]
+    assert model.matrix(parse("X(0, 3)")) == [[sum(c[:3])]]
+    assert model.matrix(parse("V(1, 3)")) == [[(1 + c[2]) * (1 + c[1])]]
+    assert model.matrix(parse("E(2)")) == [[(1 + c[1]) * (1 + c[0]) + c[0] + c[1]]]
+    assert model.matrix(parse("Y(2, 2)")) == [[0]]
+    assert model.matrix(parse("Y(4, 9)")) == [[d[4]]]
+    with pytest.raises(CertificateError, match="backwards"):
+        model.matrix(parse("X(3, 2)"))
+
+
 def test_windows_and_sums_need_their_side_conditions():
     p = Proof({**NETWORK, "sums": {"G": {"index": "t", "term": "ip(W(0, t), A)"}}})
     p.window_step("W", "0", "k")

@@ -216,13 +216,18 @@ class Proof:
         return self.add("layer", f"N({family}({at})) <= {show(bound)}", family=family, at=at)
 
     def window_empty(self, product: str, at: str) -> int:
-        """W(at, at) == I."""
-        return self.add("window_empty", f"{product}({at}, {at}) == I", product=product, at=at)
+        """W(at, at) == I for a product, G(at, at) == 0*I for a total."""
+        value = "I" if product in self.kernel.context.products else "0*I"
+        return self.add("window_empty", f"{product}({at}, {at}) == {value}", product=product, at=at)
 
     def window_step(self, product: str, start: str, stop: str, *sides: int) -> int:
-        """W(start, stop + 1) == (I + D(stop))*W(start, stop)."""
-        family = self.kernel.context.products[product]
-        text = f"{product}({start}, {stop} + 1) == (I + {family}({stop}))*{product}({start}, {stop})"
+        """W(start, stop + 1) == (I + D(stop))*W(start, stop), or G(start, stop) + D(stop) for a total."""
+        context, before = self.kernel.context, f"{product}({start}, {stop})"
+        if product in context.products:
+            value = f"(I + {context.products[product]}({stop}))*{before}"
+        else:
+            value = f"{before} + {context.totals[product]}({stop})"
+        text = f"{product}({start}, {stop} + 1) == {value}"
         return self.add("window_step", text, sides, product=product, start=start, stop=stop)
 
     def definition(self, name: str, at: str, case: int = 0, sides: Sequence[int] = ()) -> int:

@@ -28,7 +28,7 @@ from dlinear.certify.trusted.witness import check_witness
 RULE_MODULES = (rules_logic, rules_numbers, rules_matrices)  # importing them fills the table of rules
 FORMAT = "dlinear-certificate/1"
 STATEMENT_KEYS = {
-    "symbols", "families", "products", "sequences", "definitions", "sums",
+    "symbols", "families", "products", "totals", "sequences", "definitions", "sums",
     "exists", "hypotheses", "conclusions", "witness",
 }  # fmt: skip
 LISTS = ("sequences", "exists", "hypotheses", "conclusions")
@@ -155,7 +155,8 @@ def _prove(statement: Mapping[str, Any], certificate: Mapping[str, Any]) -> Chec
         check_witness(statement)
     plain = read_context(statement)
     auxiliary = certificate.get("auxiliary", {})
-    taken = {*plain.symbols, *plain.families, *plain.products, *plain.definitions, *plain.sums}
+    functions = (plain.families, plain.products, plain.totals, plain.definitions, plain.sums)
+    taken = {*plain.symbols, *(name for table in functions for name in table)}
     if set(auxiliary) & taken or any(sort not in SORTS for sort in auxiliary.values()):
         raise CertificateError("an auxiliary symbol is declared twice or has an unknown sort")
     merged = {**statement, "symbols": {**statement.get("symbols", {}), **auxiliary}}

@@ -3,13 +3,15 @@
 A definition that contradicts itself, or a bound that no layer can keep, would prove anything. So the cases
 of a definition that can hold together must give one value, and the bound of a family must be manifestly
 non-negative (then D = 0 keeps it). Everything else that a statement declares exists for all values of its
-symbols: windows and sums are recursions, a sequence is arbitrary, and no definition refers to itself.
+symbols: windows and sums are recursions, a sequence is arbitrary, and no definition refers to itself: a
+window over a definition is known only after it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from dlinear.certify.trusted.consistency import check_bound, check_cases
@@ -27,7 +29,7 @@ from dlinear.certify.trusted.terms import (
 )
 
 RESERVED = {"I", *SCALAR_FUNCTIONS, *MATRIX_FUNCTIONS}
-TABLES = ("symbols", "families", "products", "definitions", "sums")
+TABLES = ("symbols", "families", "products", "totals", "definitions", "sums")
 
 
 def read_context(data: Mapping[str, Any]) -> Context:
@@ -36,29 +38,38 @@ def read_context(data: Mapping[str, Any]) -> Context:
     Raises:
         CertificateError: a name is declared twice, a term is ill typed, or what is declared has no model.
     """
-    symbols, families, products, definitions, sums = (_table(data, key) for key in TABLES)
+    symbols, families, products, totals, definitions, sums = (_table(data, key) for key in TABLES)
     sequences = data.get("sequences", [])
-    _check_names([*symbols, *families, *products, *definitions, *sums, *sequences])
-    functions = {*families, *products, *definitions, *sums, *sequences}
+    _check_names([*symbols, *families, *products, *totals, *definitions, *sums, *sequences])
+    functions = {*families, *products, *totals, *definitions, *sums, *sequences}
     for name, sort in symbols.items():
         if sort not in SORTS:
             raise CertificateError(f"{name} has unknown sort {sort!r}, allowed: {', '.join(SORTS)}")
     if symbols.get("n", "posint") != "posint":
         raise CertificateError("n is the width: its sort must be posint")
-    if any(family not in families for family in products.values()):
-        raise CertificateError("a product needs a declared family")
+    bases = set(families)
     bounds = {name: None if text is None else parse(text) for name, text in families.items()}
     known: dict[str, Any] = {name: ("t", "scalar", ()) for name in sequences}
-    context = Context(symbols, bounds, products, dict(known))
+
+    def so_far() -> Context:
+        """What is declared by now: windows over a family, or over a definition that is already known."""
+        windows = ({w: base for w, base in table.items() if base in bases} for table in (products, totals))
+        multiplied, added = windows
+        return Context(symbols, bounds, multiplied, dict(known), {}, added)
+
+    context = so_far()
     for name in families:
         check_bound(name, context)
     # a definition may use the ones before it, a sum all of them
     for name, item in definitions.items():
         spend(len(known))
         known[name] = _definition(name, item, context, functions)
-        context = Context(symbols, bounds, products, dict(known))
-    totals = {name: _sum(name, item, context, functions) for name, item in sums.items()}
-    return Context(symbols, bounds, products, known, totals)
+        bases |= {name} if known[name][1] == "matrix" else set()
+        context = so_far()
+    if not bases.issuperset([*products.values(), *totals.values()]):
+        raise CertificateError("a product or total needs a declared family, or a definition of a matrix")
+    series = {name: _sum(name, item, context, functions) for name, item in sums.items()}
+    return replace(context, sums=series)
 
 
 def _table(data: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class Model:
             case ("call", name, a) if name in self.context.families:
                 empty = scaled(Fraction(0), identity(self._width()))
                 return self.layers[name].get(self._whole(a), empty)
-            case ("call", name, a, b) if name in self.context.products:
+            case ("call", name, a, b) if name in self.context.products or name in self.context.totals:
                 return self._window(name, self._whole(a), self._whole(b))
             case ("call", name, a) if name in self.context.definitions:
                 return self.matrix(self._case(name, self._whole(a)))
@@ -222,15 +222,21 @@ class Model:
         return self.width
 
     def _window(self, name: str, start: int, stop: int) -> Rows:
-        """W(start, stop) = (I + D(stop - 1)) ... (I + D(start))."""
+        """W(start, stop) = (I + D(stop - 1)) ... (I + D(start)), or D(start) + ... + D(stop - 1)."""
         if stop < start:
             raise CertificateError(f"window {name}({start}, {stop}) runs backwards")
         spend(stop - start)
-        family = self.layers[self.context.products[name]]
-        result = identity(self._width())
+        multiplied = name in self.context.products
+        base = (self.context.products if multiplied else self.context.totals)[name]
+        result = scaled(Fraction(int(multiplied)), identity(self._width()))
         for t in range(start, stop):
-            if t in family:  # the other layers are the identity
-                result = add(result, product(family[t], result))
+            if base not in self.layers:
+                layer = self.matrix(("call", base, ("num", Fraction(t))))
+            elif t in self.layers[base]:
+                layer = self.layers[base][t]
+            else:  # 0 where no layer is given
+                continue
+            result = add(result, product(layer, result) if multiplied else layer)
         return result
 
     def _is_matrix(self, tree: Tree) -> bool:
@@ -246,6 +252,7 @@ class Model:
                 return (
                     name in c.families
                     or name in c.products
+                    or name in c.totals
                     or c.definitions.get(name, ("", ""))[1] == "matrix"
                 )
         return False

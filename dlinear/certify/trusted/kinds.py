@@ -81,7 +81,8 @@ class _Kinds:
             self.matrix(*args)
             return "scalar"
         for names, count in (
-            (context.families, 1), (context.products, 2), (context.definitions, 1), (context.sums, 1),
+            (context.families, 1), (context.products, 2), (context.totals, 2),
+            (context.definitions, 1), (context.sums, 1),
         ):  # fmt: skip
             if name in names and len(args) == count:
                 self.scalar(*args)

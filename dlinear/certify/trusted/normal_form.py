@@ -362,6 +362,7 @@ class Normaliser:
                 return (
                     name in c.families
                     or name in c.products
+                    or name in c.totals
                     or c.definitions.get(name, ("", ""))[1] == "matrix"
                 )
         return False

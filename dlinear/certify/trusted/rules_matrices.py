@@ -102,23 +102,32 @@ def layer_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tre
 
 @inference_rule("window_empty")
 def window_empty_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """Empty window. No premise. |- W(a, a) == I, for an integer term a."""
+    """Empty window. No premise. |- W(a, a) == I for a product, G(a, a) == 0*I for a total; a integer."""
     at = kernel.integer(step["at"])
-    if step["product"] not in kernel.context.products:
+    name = step["product"]
+    if name not in kernel.context.products and name not in kernel.context.totals:
         raise CertificateError("unknown product")
-    return kernel.expect(("==", ("call", step["product"], at, at), ("sym", "I")), conclusion, {})
+    one: Tree = ("sym", "I")
+    value: Tree = one if name in kernel.context.products else ("mul", ("num", rational(0)), one)
+    return kernel.expect(("==", ("call", name, at, at), value), conclusion, {})
 
 
 @inference_rule("window_step")
 def window_step_(kernel: Kernel, step: Step, premises: Sequence[Fact], conclusion: Tree) -> Fact:
-    """Window of one more layer. From a <= b: W(a, b+1) == (I + D(b)) W(a, b), for integer terms a, b."""
+    """Window of one more layer. From a <= b, integer terms: W(a, b+1) == (I + D(b)) W(a, b) for a product.
+
+    For a total: G(a, b+1) == G(a, b) + D(b).
+    """
     name = step["product"]
-    family = kernel.context.products[name]
+    multiplied = name in kernel.context.products
+    family = (kernel.context.products if multiplied else kernel.context.totals)[name]
     start, stop = kernel.integer(step["start"]), kernel.integer(step["stop"])
     hypotheses = kernel.shown(("<=", start, stop), premises)
-    factor: Tree = ("add", ("sym", "I"), ("call", family, stop))
+    layer: Tree = ("call", family, stop)
+    before: Tree = ("call", name, start, stop)
     longer: Tree = ("call", name, start, ("add", stop, ("num", rational(1))))
-    return kernel.expect(("==", longer, ("mul", factor, ("call", name, start, stop))), conclusion, hypotheses)
+    value: Tree = ("mul", ("add", ("sym", "I"), layer), before) if multiplied else ("add", before, layer)
+    return kernel.expect(("==", longer, value), conclusion, hypotheses)
 
 
 @inference_rule("definition")

@@ -3,7 +3,7 @@
 A formula is one comparison (`<=`, `<`, `==`; `>=` and `>` are turned round) of two expressions over
 
 - integers, `+ - * / **`, and calls of the fixed functions in `SCALAR_FUNCTIONS`;
-- declared symbols, families `D(t)`, window products `W(a, b)`, sums `G(j)` (see `Context`);
+- declared symbols, families `D(t)`, windows `W(a, b)` (products and totals), sums `G(j)` (see `Context`);
 - matrices: `I`, declared matrix symbols, `X.T`, sums, products and scalar multiples;
 - `F(X)` Frobenius norm, `N(X)` spectral norm, `S(X)` smallest singular value, `ip(X, Y)` = tr(X^T Y).
 
@@ -44,7 +44,8 @@ class Context:
     Attributes:
         symbols: name -> sort, one of `SORTS`. All matrices are n x n; if `n` is declared it is that width.
         families: name -> bound text or None; `D(t)` is a matrix for every integer t, N(D(t)) <= bound.
-        products: name -> family; W(a, a) = I and W(a, b+1) = (I + D(b)) W(a, b) for a <= b.
+        products: name -> family or definition; W(a, a) = I and W(a, b+1) = (I + D(b)) W(a, b) for a <= b.
+        totals: name -> family or definition; G(a, a) = 0 and G(a, b+1) = G(a, b) + D(b) for a <= b.
         definitions: name -> (index, kind, cases); each case is (conditions, term): name(index) == term.
             A sequence is an arbitrary real function of an integer: a definition without cases.
         sums: name -> (index, term); G(0) = 0, G(j+1) = G(j) + term(j) for j >= 0.
@@ -55,6 +56,7 @@ class Context:
     products: Mapping[str, str] = field(default_factory=dict)
     definitions: Mapping[str, tuple[str, str, tuple[Case, ...]]] = field(default_factory=dict)
     sums: Mapping[str, tuple[str, Tree]] = field(default_factory=dict)
+    totals: Mapping[str, str] = field(default_factory=dict)
 
     def fixed(self) -> set[str]:
         """Symbols on which the definitions depend: they are never instantiated."""
