@@ -128,3 +128,31 @@ def test_the_bound_for_any_surrogate_holds(kind, seed):
     name = f"theorem_e_surrogate_{kind}"
     found, *_ = model(name, seed)
     holds(found, name)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kind", ["value", "anchored"])
+def test_theorem_e2_states_the_bounds_of_the_library(kind, seed):
+    """Its rule is the library's, with the same runs; so are its two bounds and the number of pairs."""
+    name, runs = f"theorem_e2_{kind}", 1 + seed % 3
+    found, values, layers, phi = model(name, seed, q=runs)
+    holds(found, name)
+    depth, horizon, c = values["T"], values["h"], float(values["c"])
+    rule = dlinear.HorizonRule(anchored=kind == "anchored", runs=runs)
+    mine = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, horizon, rule)
+    for t in range(depth):
+        stated = np.array(found.matrix(parse(f"gh({t})")), dtype=float)
+        np.testing.assert_allclose(mine[t], stated, rtol=1e-12, atol=1e-13)
+    more = () if rule.anchored else (values["n"], float(values["r"]))
+    sharp, closed = (number(found, part) for part in CLAIMS[name].goal["conclusions"][3].split(" <= "))
+    assert sharp == pytest.approx(bounds.theorem_e2(depth, horizon, c, runs, *more), rel=1e-12)
+    assert closed == pytest.approx(bounds.theorem_e2_closed(depth, horizon, c, runs, *more), rel=1e-12)
+
+
+def test_the_scalar_part_of_theorem_e2_counts_pairs_as_the_library_does():
+    conclusion = CLAIMS["theorem_e2_scalar"].goal["conclusions"][3].split(" <= ")[0]
+    context = read_context(CLAIMS["theorem_e2_scalar"].goal)
+    for k in range(12):
+        for q in range(1, 6):
+            values = {"T": 1, "c": 0, "a": 1, "q": q, "k": k, "m": 0}
+            assert number(Model(context, values, ()), conclusion) == bounds.anchored.pair_count(k, q)
