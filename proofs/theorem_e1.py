@@ -25,7 +25,7 @@ from typing import Any
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import lemmas, surrogates
-from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS
+from dlinear.certify.prover.statements import TWO_LAYERS
 from dlinear.certify.prover.surrogates import GAP, GIVEN, SIN2, Rule
 
 FLOOR = "(T*b**(2*(T-1)))"
@@ -179,18 +179,9 @@ def e1_goal(power: int = 3) -> dict[str, Any]:
 WITNESS = TWO_LAYERS | {
     **{"c": 1, "h": 1, "m": 1, "Phi": [["9/16"]], "a": "3/2", "b": "1/2", "r": 1},
 }
+NAMES = surrogates.NAMES | {"K": "K(m) = kappa^2 T b^{2(T-1)}"}
 ABOUT = "every T > c, n, Phi with R != 0 and layers with ||W~||_2 <= c"
 TEST = "tests/certify/test_anchored_proofs.py"
-
-NAMES = LETTERS | {
-    "r": "||R||_F, R = W_0^T - Phi",
-    "gh": "g(t), the gradient of the rule; (W_{t+1}^T)^T R (W_0^t)^T where t + h >= T",
-    "HH": "HH(T) = |g|^2",
-    "HT": "HT(T) = <g, g_T>",
-    "Z": "Z_s, the surrogate of the tail W_s^T",
-    "K": "K(m) = kappa^2 T b^{2(T-1)} (value rule: times ||R||_F^2), a term for each k = j + 1",
-    "e": "any positive number that kappa does not exceed",
-}
 
 CLAIMS = (
     claim(
@@ -202,13 +193,13 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=e1_goal(),
-        letters=NAMES,
         witness=WITNESS,
         route=prove_bound,
         twin_goal=e1_goal(4),
         twin_statement="order 4",
         evidence=f"{ABOUT}; none of n, Phi, R enters the bound",
         function="dlinear.bounds.theorem_e1",
+        letters=NAMES,
         test=f"{TEST}::test_theorem_e1_states_the_bounds_of_the_library",
     ),
     claim(
@@ -220,13 +211,13 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=descent_goal(),
-        letters=NAMES,
         witness=WITNESS | {"e": 2},
         route=prove_descent,
         twin_goal=descent_goal("(1 - e/2)*TT(T) <= HT(T)"),
         twin_statement="half of kappa",
         evidence=f"e = kappa unless kappa = 0, and then g = g_T; {ABOUT}",
         function="dlinear.bounds.theorem_e1",
+        letters=NAMES,
         test=f"{TEST}::test_theorem_e1_states_the_bounds_of_the_library",
     ),
     claim(
@@ -238,13 +229,13 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=bound_goal(ANY),
-        letters=NAMES,
         witness=WITNESS | {"Z": {1: [["1/2"]]}},
         route=lambda goal: prove_any(ANY, goal),
         twin_goal=bound_goal(ANY, weight="1/2"),
         twin_statement="half of the bound",
         evidence=ABOUT,
         function="dlinear.alignment",
+        letters=NAMES | {"K": "K(m), the numerator of the bound"},
         test=TEST,
     ),
     claim(
@@ -256,13 +247,13 @@ CLAIMS = (
         Relation.UPPER_BOUND,
         Verdict.PROVED,
         goal=bound_goal(VALUE),
-        letters=NAMES,
         witness=WITNESS | {"Z": {1: [["1/2"]]}},
         route=lambda goal: prove_any(VALUE, goal),
         twin_goal=bound_goal(VALUE, weight="1/2"),
         twin_statement="half of the bound",
         evidence=f"{ABOUT}; with Z = I it implies Theorem A",
         function="dlinear.alignment",
+        letters=NAMES | {"K": "K(m), the numerator of the bound"},
         test=TEST,
     ),
 )

@@ -1,8 +1,8 @@
 """Theorem E2 (new): averages over the unseen layers; order 5, uniform, without smoothness.
 
-Problem. The k = T - s layers that a block does not see are cut into q runs whose lengths differ by at most 1,
-and I + the sum of its deviations stands for each run: S_s = (I + sum over run 1) ... (I + sum over run q), run
-1 the last. How far is the gradient from the full one?
+Problem. The k = T - s layers that a block does not see are cut into q runs, whose lengths differ by at most
+1, and I + the sum of its deviations stands for each run: S_s = (I + sum over run 1) ... (I + sum over run q),
+run 1 the last. How far is the gradient from the full one?
 
 Statement. T > c >= 0, T = h + m, q >= 1, ||D(t)||_2 <= c/T, a = 1 + c/T, b = 1 - c/T, R = W_0^T - Phi != 0,
 pi_q(k) the sum of j(j-1)/2 over the lengths j of the runs. Then g, g_T != 0 and
@@ -201,6 +201,7 @@ def e2(rule: Rule, name: str, statement: str) -> Any:
         route=lambda goal: prove(rule, goal),
         twin_goal=goal_of(rule, order=6),
         twin_statement="order 6",
+        letters=surrogates.NAMES | {"K": "K(m) = sum_{k<=m} pi_q(k)^2"},
         evidence="every T > c, n, q, Phi with R != 0 and layers with ||W~||_2 <= c; runs as in the library: "
         "pi_q(k), the sum of j(j-1)/2 over their lengths j, is l k - q l(l+1)/2 with l = floor(k/q)",
         function="dlinear.bounds.theorem_e2",
@@ -218,8 +219,8 @@ CLAIMS = (
     e2(
         VALUE,
         "value",
-        "value rule, averaged over q runs: sin^2 <= ((sqrt(n) a^T + ||R||_F)/||R||_F)^2 c^4 "
-        f"a^{{2T-6}}/b^{{2T-2}} {BOUND} <= c^2/(4 q^2) K_A (1 - h/T)^5, K_A of Theorem A",
+        "value rule, averaged over q runs: sin^2 <= ((sqrt(n) a^T + r)/r)^2 c^4 a^{2T-6}/b^{2T-2} "
+        f"{BOUND} <= ((sqrt(n) e^c + r)/r)^2 c^4 e^{{2c}}/(4 q^2 b^{{2T-2}}) (1 - h/T)^5, r = ||R||_F",
     ),
     claim(
         "theorem_e2_scalar",
@@ -236,6 +237,7 @@ CLAIMS = (
         twin_statement="a third in place of half of k(k-1)",
         twin_values={"T": 2, "c": 1, "a": "3/2", "q": 1, "k": 2, "m": 0},
         twin_fails=1,
+        letters=surrogates.NAMES | {"m": "number of terms", "k": "number of layers", "F4": "1^4 + ... + m^4"},
         evidence="every T, c, k, q, m; pi_q(k) = l k - q l(l+1)/2 with l = floor(k/q)",
         function="dlinear.bounds.theorem_e2_closed",
         test=TEST,

@@ -1,16 +1,16 @@
 """(D2), (D3) (new): what a horizon with a surrogate tail misses, exactly.
 
-Problem. A rule puts S_s in the place of the tail E_s = W_s^T that block t's window, up to s = t + h < T, does
+Problem. A rule puts Z_s in the place of the tail E_s = W_s^T that block t's window, up to s = t + h < T, does
 not see, and hands the signal V_s to the end of the window: g(t) = (W_{t+1}^s)^T V_s (W_0^t)^T. The value rule
-takes V_s = S_s^T (S_s P_s - Phi), the gradient of the loss after the rollout; the anchored rule V_s = S_s^T R
+takes V_s = Z_s^T (Z_s P_s - Phi), the gradient of the loss after the rollout; the anchored rule V_s = Z_s^T R
 with the true end error R = P_T - Phi. What do they miss of the full gradient, P_s = W_0^s?
 
-Statement. With M_s = S_s - E_s, for any surrogate, layers, Phi:
+Statement. With M_s = Z_s - E_s, for any surrogate, layers, Phi:
 
-    value:     g(t) - g_T(t) = (W_{t+1}^s)^T [S_s^T M_s P_s + M_s^T R] (W_0^t)^T                    (D2)
+    value:     g(t) - g_T(t) = (W_{t+1}^s)^T [Z_s^T M_s P_s + M_s^T R] (W_0^t)^T                    (D2)
     anchored:  g(t) - g_T(t) = (W_{t+1}^s)^T  M_s^T R  (W_0^t)^T                                    (D3)
 
-Guarantee. Identities. S = I, value: identity (D) of the plain horizon. S = E: both are back-propagation.
+Guarantee. Identities. Z = I, value: identity (D) of the plain horizon. Z = E: both are back-propagation.
 
 Method. W_{t+1}^T = E_s W_{t+1}^s, P_T = E_s P_s by induction; then expansion in the free algebra.
 """
@@ -22,7 +22,7 @@ from typing import Any
 from dlinear.certify import claim
 from dlinear.certify.claims import Form, Relation, Verdict
 from dlinear.certify.prover import surrogates
-from dlinear.certify.prover.statements import LETTERS, TWO_LAYERS
+from dlinear.certify.prover.statements import TWO_LAYERS
 from dlinear.certify.prover.surrogates import LOSS, Rule
 
 VALUE, ANCHORED = Rule(anchored=False), Rule(anchored=True)
@@ -52,29 +52,22 @@ D3 = f"{MISSED}.T*{LOSS}"
 WITNESS = TWO_LAYERS | {"c": 1, "h": 1, "t": 0, "Phi": [[3]], "Z": {1: [["1/2"]]}}
 TEST = "tests/certify/test_anchored_proofs.py::test_the_identities_hold_for_the_rules_of_the_library"
 
-NAMES = LETTERS | {
-    "gh": "g(t), the gradient of the rule",
-    "HH": "HH(T) = |g|^2",
-    "HT": "HT(T) = <g, g_T>",
-    "Z": "S_s, the surrogate of E_s = W_s^T",
-}
-
 CLAIMS = (
     claim(
         "theorem_e_identity_value",
         "(D2)",
         Form.NEW,
-        "value rule, any surrogate S_s of E_s = W_s^T, s = t + h < T: "
-        "g - g_T = (W_{t+1}^s)^T [S_s^T (S_s - E_s) P_s + (S_s - E_s)^T R] P_t^T",
+        "value rule, any surrogate Z_s of E_s = W_s^T, s = t + h < T: "
+        "g - g_T = (W_{t+1}^s)^T [Z_s^T (Z_s - E_s) P_s + (Z_s - E_s)^T R] P_t^T",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement(VALUE, D2),
-        letters=NAMES,
         witness=WITNESS,
         route=lambda goal: route(VALUE, goal),
         twin_goal=statement(VALUE, D2.replace("Z(t+h).T*", "", 1)),
-        twin_statement="without S_s^T before the first term",
-        evidence="every surrogate, layer, Phi; S_s = I is identity (D) of the plain horizon",
+        twin_statement="without Z_s^T before the first term",
+        letters=surrogates.NAMES,
+        evidence="every surrogate, layer, Phi; Z_s = I is identity (D) of the plain horizon",
         function="dlinear.horizon_gradients",
         test=TEST,
     ),
@@ -82,15 +75,15 @@ CLAIMS = (
         "theorem_e_identity_anchored",
         "(D3)",
         Form.NEW,
-        "anchored rule, any surrogate: g - g_T = (W_{t+1}^s)^T (S_s - E_s)^T R P_t^T",
+        "anchored rule, any surrogate: g - g_T = (W_{t+1}^s)^T (Z_s - E_s)^T R P_t^T",
         Relation.IDENTITY,
         Verdict.PROVED,
         goal=statement(ANCHORED, D3),
-        letters=NAMES,
         witness=WITNESS,
         route=lambda goal: route(ANCHORED, goal),
         twin_goal=statement(ANCHORED, D2),
         twin_statement="with the term of the value rule",
+        letters=surrogates.NAMES,
         evidence="every surrogate, layer, Phi: neither P_s nor Phi enters but through R",
         function="dlinear.horizon_gradients",
         test=TEST,

@@ -15,7 +15,7 @@ from typing import Any
 
 from dlinear.certify.trusted.terms import free, parse
 
-FUNCTIONS = ("families", "products", "definitions", "sums")
+FUNCTIONS = ("families", "products", "totals", "definitions", "sums")
 
 
 class Tie(StrEnum):
@@ -66,7 +66,7 @@ def names_of(goal: Mapping[str, Any]) -> list[str]:
 
 def determined(name: str, goal: Mapping[str, Any]) -> bool:
     """Whether the goal says what a name is: a definition, or an equation with it alone on the left."""
-    if any(name in goal.get(key, {}) for key in ("products", "definitions", "sums")):
+    if any(name in goal.get(key, {}) for key in FUNCTIONS if key != "families"):
         return True
     equations = [parse(text) for text in goal.get("hypotheses", []) if " == " in text]
     return any(left == ("sym", name) and name not in free(right) for _, left, right in equations)

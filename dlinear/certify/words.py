@@ -68,6 +68,9 @@ def _declared(name: str, goal: Mapping[str, Any]) -> str:
     if name in goal.get("products", {}):
         family = goal["products"][name]
         return f"`{name}(a, b)` = `(I + {family}(b-1))*...*(I + {family}(a))`"
+    if name in goal.get("totals", {}):
+        family = goal["totals"][name]
+        return f"`{name}(a, b)` = `{family}(a) + ... + {family}(b-1)`"
     if name in goal.get("sums", {}):
         index, term = goal["sums"][name]["index"], goal["sums"][name]["term"]
         return f"`{name}(j)` = sum of `{_short(term)}` over `0 <= {index} < j`"

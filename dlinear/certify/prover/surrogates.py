@@ -19,13 +19,27 @@ from typing import Any
 
 from dlinear.certify.prover import lemmas
 from dlinear.certify.prover.proof import Proof
-from dlinear.certify.prover.statements import GRADIENTS, RESIDUAL, SUMS, network
+from dlinear.certify.prover.statements import GRADIENTS, LETTERS, RESIDUAL, SUMS, network
 
 RADIUS = f"r == {RESIDUAL}"
 GIVEN = (lemmas.UPPER, lemmas.LOWER, RADIUS, "T == h + m")
 GAP = "HH({0}) - 2*HT({0}) + TT({0})"  # |g_h - g_T|^2 over the first layers
 SIN2 = "1 - HT(T)**2/(HH(T)*TT(T))"
 LOSS = "(W(0, T) - Phi)"
+
+NAMES = LETTERS | {
+    "Z": "Z_s, what stands for the tail E_s = W_s^T",
+    "gh": "g(t), s = t + h",
+    "HH": "HH(T) = ||g||^2",
+    "HT": "HT(T) = <g, g_T>",
+    "r": "||R||_F, R = W_0^T - Phi",
+    "e": "any number > 0 that is at least kappa",
+    "q": "number of runs",
+    "C": "C(q k + i), the coarse layer of run i of the last k layers",
+    "V": "V(q k, q k + q) = S_s, k = T - s",
+    "Y": "Y(a, b), the sum of the deviations a..b-1",
+}
+"""What the names of these statements stand for, but the sum K."""
 
 
 @dataclass(frozen=True)
