@@ -52,6 +52,7 @@ _RELATIVE_ROUNDING = 1e-9  # promised accuracy of sin^2
 _NUGGET = 1e-4  # share of s^2 without correlation; ten times as much already narrows the intervals too far
 _ORDER_TOLERANCE = 0.05  # an order this close to 2 or 3 counts as it, however narrow its interval
 _FAR = 1.0  # an order further than this from 2 or 3 is not it, however wide its interval
+_WIDE = 2.0  # an interval that is wider, and holds 2 or 3, names no order
 _DIRECT_TERMS = 64  # terms of the sum taken one by one before Euler-Maclaurin
 
 
@@ -67,7 +68,8 @@ class DecayFit:
         cubic: C of `limits.decay_law`, >= 0.
         cubic_interval: its 95 % interval.
         crossover: m*, where both terms are equal (0 or less: cubic throughout; inf: quadratic throughout).
-        kind: "cubic", "quadratic", "crossover" or "neither".
+        kind: "cubic", "quadratic", "crossover" or "neither": another order, or an interval too
+            wide (more than 2) to name one.
         verdict: the same in words; begins with `kind`.
         scatter: relative scatter s sqrt(2/3) of sin^2 at large m that the fit found.
         points: number of shortfalls used.
@@ -294,6 +296,8 @@ def _classify(order: float, interval: Interval, both: bool, star: float, m: Floa
     }
     if both and m[0] < star < m[-1]:
         return "crossover"
+    if _too_wide(interval):
+        return "neither"
     if near[2] and near[3]:
         return "cubic" if order > 2.5 else "quadratic"
     if near[3]:
@@ -303,10 +307,17 @@ def _classify(order: float, interval: Interval, both: bool, star: float, m: Floa
     return "crossover" if 2 < order < 3 else "neither"
 
 
+def _too_wide(interval: Interval) -> bool:
+    """Whether the interval holds order 2 or 3 and so much else that this says nothing."""
+    return interval[1] - interval[0] > _WIDE and any(interval[0] <= p <= interval[1] for p in (2, 3))
+
+
 def _words(kind: DecayKind, order: float, interval: Interval, star: float, m: Floats) -> str:
     measured = f"order {order:.3f}, {100 * LEVEL:.0f} % interval {interval[0]:.3f} to {interval[1]:.3f}"
     if kind == "crossover":
         return f"crossover at m* = {star:.3g}: order 2 below, 3 above ({measured})"
+    if kind == "neither" and _too_wide(interval):
+        return f"neither order can be named: take more horizons or seeds ({measured})"
     if kind == "neither":
         return f"neither order 2 nor 3 ({measured})"
     other = 3 if kind == "quadratic" else 2

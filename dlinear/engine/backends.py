@@ -134,7 +134,10 @@ class TorchBackend:
 
     def array(self, values: np.ndarray) -> Array:
         """The values in this precision, on the device."""
-        return _torch().as_tensor(np.ascontiguousarray(values)).to(device=self.device, dtype=self._dtype)
+        values = np.ascontiguousarray(values)
+        if not values.flags.writeable:  # torch has no read-only tensors
+            values = values.copy()
+        return _torch().as_tensor(values).to(device=self.device, dtype=self._dtype)
 
     def empty(self, *shape: int) -> Array:
         """An uninitialised array of this shape."""

@@ -24,7 +24,8 @@ class DenseNetwork:
     """A network whose layers are one array in memory.
 
     Args:
-        deviations: shape (T, n, n); W(t) = I + deviations[t]. Not copied when it is float64 already.
+        deviations: shape (T, n, n); W(t) = I + deviations[t]. Copied; the copy is read-only, so that the
+            network stays what was checked.
 
     Raises:
         ShapeError: not of shape (T, n, n) with T, n >= 1, or not real numbers.
@@ -32,7 +33,8 @@ class DenseNetwork:
     """
 
     def __init__(self, deviations: np.ndarray) -> None:
-        self._deviations = as_layer_array(deviations)
+        self._deviations = np.array(as_layer_array(deviations))
+        self._deviations.flags.writeable = False
         check_finite(self._deviations, first_layer=0)
 
     @classmethod
@@ -57,7 +59,7 @@ class DenseNetwork:
         return int(self._deviations.nbytes)
 
     def deviations(self, start: int, stop: int) -> Layers:
-        """A view of layers start..stop-1, shape (stop - start, n, n)."""
+        """A read-only view of layers start..stop-1, shape (stop - start, n, n)."""
         start, stop = check_chunk(self, start, stop)
         return self._deviations[start:stop]
 
@@ -110,7 +112,9 @@ class ConstantNetwork:
     depth: int
 
     def __post_init__(self) -> None:
-        set_frozen(self, depth=as_integer("depth", self.depth), matrix=as_layer_array([self.matrix])[0])
+        set_frozen(
+            self, depth=as_integer("depth", self.depth), matrix=np.array(as_layer_array([self.matrix])[0])
+        )
         check_finite(self.matrix[None], first_layer=0)
 
     @property

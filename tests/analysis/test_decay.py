@@ -221,3 +221,38 @@ def test_too_few_points_and_unequal_profiles_are_refused():
         dlinear.fit_decay([GRID])
     with pytest.raises(DomainError, match="zero"):
         dlinear.fit_decay(profile(np.where(GRID > 3, 1e-6, 0)))
+
+
+def test_an_interval_that_says_nothing_names_no_order():
+    """Three horizons of one rough network: the interval holds 2, 3 and tens more on both sides."""
+    rng = np.random.default_rng(3)
+    m = np.array([1, 2, 4])
+    wide = 0
+    for _ in range(20):
+        fit = dlinear.fit_decay(profile(m**2 / 1e12 * np.exp(rng.normal(size=3)), shortfall=m))
+        low, high = fit.order_interval
+        if high - low > 2 and (low <= 2 <= high or low <= 3 <= high):
+            wide += 1
+            assert fit.kind == "neither"
+            assert fit.verdict.startswith("neither order can be named: take more horizons or seeds (order ")
+    assert wide >= 10
+
+
+@pytest.mark.parametrize(
+    ("interval", "kind"),
+    [
+        ((1.2, 3.1), "quadratic"),  # narrow enough, as before: it says which order is not excluded
+        ((1.0, 3.1), "neither"),
+        ((-50.0, 54.0), "neither"),
+        ((2.05, 40.0), "neither"),
+        ((1.9, 2.2), "quadratic"),
+        ((5.0, 9.0), "neither"),
+    ],
+)
+def test_widths_about_the_limit(interval, kind):
+    order = sum(interval) / 2
+    found = decay._classify(order, interval, False, 0.0, GRID)
+    assert found == kind
+    words = decay._words(kind, order, interval, 0.0, GRID)
+    assert words.startswith(kind)
+    assert ("can be named" in words) == (interval[1] - interval[0] > 2 and interval[0] < 3)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dlinear
+from dlinear.engine.backends import TorchBackend
+from dlinear.engine.options import Engine
 from dlinear.errors import DomainError, NonFiniteError, ShapeError
 from dlinear.networks.philox import standard_normals
 
@@ -152,3 +154,21 @@ def test_numbers_of_small_types_do_not_wrap_around():
 
 def test_huge_finite_layers_are_not_called_infinite():
     dlinear.DenseNetwork(np.full((2, 2, 2), 1e308))
+
+
+def test_given_arrays_are_copied_and_what_is_kept_is_read_only():
+    layers, matrix = np.zeros((3, 2, 2)), np.zeros((2, 2))
+    dense, constant = dlinear.DenseNetwork(layers), dlinear.ConstantNetwork(matrix, 3)
+    layers[:] = matrix[:] = np.nan
+    assert not dense.deviations(0, 3).any()
+    assert not constant.deviations(0, 3).any()
+    with pytest.raises(ValueError, match="read-only"):
+        dense.deviations(0, 3)[:] = 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_torch_computes_with_layers_that_are_read_only():
+    net, phi = dlinear.DenseNetwork(np.full((5, 2, 2), 0.1)), np.diag([2.0, 3.0])
+    torch_engine = Engine(TorchBackend("cpu"))
+    found = [dlinear.alignment(net, phi, [3, 4], engine=engine).sin2 for engine in (None, torch_engine)]
+    assert np.allclose(*found, rtol=1e-12)
