@@ -180,3 +180,11 @@ def test_an_entry_without_classes_is_judged_by_its_test_loss():
     assert dataclasses.replace(one, scores=scores).value("epochs") == pytest.approx(
         -one.scores["epochs"]["test_loss"]
     )
+
+
+def test_families_are_names_without_their_number_and_the_whole_horizon_is_the_reference():
+    found = {one.method: one.family for one in comparison.entries(made(), method)}
+    assert found["horizon-2"] == found["horizon-4"] == "horizon"
+    assert found["checkpoint-8"] == "checkpoint"
+    assert found["backprop"] == comparison.REFERENCE
+    assert found.get("horizon-64", comparison.REFERENCE) == comparison.REFERENCE

@@ -162,6 +162,13 @@ def test_too_few_samples_are_refused_before_any_number_is_drawn(monkeypatch):
         random_task(20_000)
 
 
+def test_as_many_samples_as_the_width_are_enough():
+    """The least legal number; one less is refused."""
+    assert random_task(5, samples=5).x.shape == (5, 5)
+    with pytest.raises(ShapeError, match="width 5 needs at least 5 samples, not 4"):
+        random_task(5, samples=4)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

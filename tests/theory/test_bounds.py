@@ -697,3 +697,25 @@ def test_shapes_that_do_not_broadcast_are_named(call, first, second):
     )
     with pytest.raises(ShapeError, match=wanted):
         call()
+
+
+@pytest.mark.parametrize("name", ["step", "convexity", "smoothness", "mu"])
+def test_the_floor_of_theorem_c8_needs_positive_numbers(name):
+    good = {"step": 0.5, "convexity": 1.0, "smoothness": 2.0, "mu": 0.8, "noise": 0.3}
+    assert bounds.sgd_floor(**good) == pytest.approx(0.5 * 2.0 * 0.3 / (2 * 1.0 * 0.8), rel=1e-15)
+    assert bounds.sgd_floor(**good | {"noise": 0}) == 0
+    with pytest.raises(DomainError, match=name):
+        bounds.sgd_floor(**good | {name: 0})
+
+
+def test_the_anchored_bounds_fall_with_the_horizon_to_zero():
+    horizons = np.arange(1, 21)
+    for found in (
+        bounds.theorem_e1(20, horizons, 0.7),
+        bounds.theorem_e1_closed(20, horizons, 0.7),
+        bounds.theorem_e2(20, horizons, 0.7, 2, 3, 0.5),
+        bounds.theorem_e2_closed(20, horizons, 0.7, 2, 3, 0.5),
+    ):
+        assert (np.diff(found) <= 0).all()
+        assert found[0] > found[-2]
+        assert found[-1] == 0
