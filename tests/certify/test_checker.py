@@ -25,7 +25,7 @@ from dlinear.certify.trusted.calculus import at_zero, derivative
 from dlinear.certify.trusted.check import FORMAT
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
-from dlinear.certify.trusted.normal_form import Normaliser
+from dlinear.certify.trusted.normal_form import Normaliser, matrix_mul
 from dlinear.certify.trusted.terms import Context, parse, substitute
 
 SYMBOLS = {
@@ -131,6 +131,14 @@ def test_identities_are_accepted(formula):
 def test_what_is_not_an_identity_or_not_known_is_refused(formula):
     with pytest.raises(CertificateError):
         proof().linear(formula)
+
+
+def test_a_product_of_matrices_of_too_many_terms_is_refused():
+    terms = [
+        {((("m", f"{name}{at}"), False),): {frozenset(): Fraction(1)} for at in range(150)} for name in "AB"
+    ]
+    with pytest.raises(CertificateError, match="150 by 150 terms is too large"):
+        matrix_mul(*terms)
 
 
 def test_matrices_do_not_commute():

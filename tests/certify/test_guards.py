@@ -306,6 +306,10 @@ GUARDS = {
     "number of arguments": ("unknown function exp of 2", lambda t: linear("0 <= 0*exp(1, 2)")),
     "matrix argument": ("where a number is expected", lambda t: linear("0 <= 0*exp(A)")),
     "number argument": ("where a matrix is expected", lambda t: linear("0 <= 0*F(1)")),
+    "number argument, no normal form": (  # only the kinds are looked at
+        "where a matrix is expected",
+        lambda t: declared(sums={"G": {"index": "t", "term": "F(1)"}}),
+    ),
     "comparison as a term": ("a comparison stands", lambda t: linear("0 <= 0*(0 <= 1)")),
     # limits
     "work": ("units of work", lambda t: tired()),

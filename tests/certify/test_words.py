@@ -137,6 +137,8 @@ def test_names_are_rendered_with_their_sort_and_meaning():
     assert "`D(t)` (n x n matrices, `N(D(t)) <= c/T`)" in text
     assert "`W(a, b)` = `(I + D(b-1))*...*(I + D(a))`" in text
     assert "(assumed)" in text
+    text = " ".join(in_words(CLAIMS["theorem_e2_anchored"]))
+    assert "`Y(a, b)` = `D(a) + ... + D(b-1)`" in text
     assert "then there is `C` (real): the constant" in " ".join(in_words(CLAIMS["eq_14_constant"]))
 
 
