@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce proofs sims figures bridge test fast coverage bench lint dead-code docs clean
+.PHONY: help setup reproduce proofs sims figures bridge test fast coverage bench lint dead-code docs coq clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make dead-code   list code that nothing uses (vulture)"
 	@echo "make docs        regenerate docs/claims.md"
+	@echo "make coq         write every certificate as a Coq file and let coqc prove it again (needs coqc)"
 	@echo "make clean       remove results/, figures/, caches and builds (keeps .venv and data/)"
 
 setup: $(STAMP)
@@ -69,6 +70,9 @@ dead-code: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m proofs --docs
+
+coq: $(STAMP)
+	$(BIN)/python -m proofs --coq results/coq --compile
 
 clean:
 	rm -rf results figures build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

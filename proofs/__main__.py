@@ -5,6 +5,8 @@
     python -m proofs --json FILE           the table as data
     python -m proofs --check FILE ...      re-check certificates against the registered statements
     python -m proofs --docs                also regenerate docs/claims.md
+    python -m proofs --coq FOLDER [NAME]   write certificates as Coq files, see docs/coq.md
+    python -m proofs --coq FOLDER --compile   and let coqc check them
 
 Certificates go to results/certificates. Exit status 0 iff every verdict is the one that its claim expects and
 every false twin fails; 1 otherwise, or if a certificate is rejected; 2 for refused input.
@@ -25,7 +27,7 @@ from dlinear.storage import write_text
 with script.imports():
     import tyro
 
-    from dlinear.certify import CertificateError
+    from dlinear.certify import CertificateError, coq
     from dlinear.certify.decide import decide, verify
     from dlinear.certify.registry import Registry, discover, select
     from dlinear.certify.store import record, store
@@ -35,6 +37,7 @@ with script.imports():
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 CERTIFICATES = ROOT / "results" / "certificates"
+PRELUDE = FOLDER / "coq"
 DOCS = ROOT / "docs" / "claims.md"
 NOT_ASKED = ("",)  # `--check` without a file is an empty tuple
 
@@ -56,6 +59,10 @@ class Knobs:
     """Certificates to re-check; nothing else is done then, and no route runs."""
     docs: Annotated[bool, tyro.conf.FlagCreatePairsOff, _shown(None, "no")] = False
     """Also regenerate docs/claims.md; needs all claims."""
+    coq: Annotated[str, _shown("FOLDER")] = ""
+    """Folder for the certificates as Coq files; nothing else is done then."""
+    compile: Annotated[bool, tyro.conf.FlagCreatePairsOff, _shown(None, "no")] = False
+    """With --coq: compile them, one line for each."""
 
 
 def run(registry: Registry, knobs: Knobs) -> int:
@@ -84,10 +91,37 @@ def recheck(registry: Registry, paths: Sequence[str]) -> int:
     return 1 if rejected else 0
 
 
+def to_coq(registry: Registry, knobs: Knobs) -> int:
+    """Writes the certificates as Coq files and, if asked, compiles them; 1 if one is not accepted."""
+    folder = Path(knobs.coq)
+    if knobs.compile:
+        coq.coqc()
+    found = coq.write(select(registry, knobs.names), PRELUDE, folder)
+    written = [name for name, reason in found.items() if not reason]
+    for name, reason in found.items():
+        if reason:
+            print(f"not exported  {name}: {reason}")
+    print(f"{len(written)} of {len(found)} certificates written to {folder}")
+    if not knobs.compile:
+        return 0
+    rejected = 0
+    for compiled in coq.compile_files(written, folder):
+        print(compiled.line(), flush=True)
+        rejected += not compiled.accepted
+    print(f"coqc accepts {len(written) - rejected} of {len(written)}")
+    return 1 if rejected else 0
+
+
 def main(knobs: Knobs) -> int:
     """Re-checks or decides; the exit status."""
     if knobs.docs and knobs.names:
         raise DomainError(f"--docs with {' '.join(knobs.names)}: it needs all claims, give no names")
+    if knobs.compile and not knobs.coq:
+        raise DomainError("--compile without --coq: give the folder of the Coq files, --coq FOLDER")
+    if knobs.coq and (knobs.json or knobs.docs or knobs.check != NOT_ASKED):
+        raise DomainError("--coq only writes Coq files: give no --json, --docs or --check beside it")
+    if knobs.coq:
+        return to_coq(discover(FOLDER), knobs)
     if knobs.check == NOT_ASKED:
         return run(discover(FOLDER), knobs)
     if not knobs.check:

@@ -1,0 +1,144 @@
+"""Equations of a step: each term that is no polynomial is equal to the text of its normal form.
+
+Inner terms come first. A proof rewrites with them, the outer ones first, and leaves an identity between
+rational functions of atoms to `field`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from dlinear.certify.coq.forms import Forms, atoms, divisor
+from dlinear.certify.coq.printer import Printer, constant
+from dlinear.certify.trusted.normal_form import matrix_mul, transpose
+from dlinear.certify.trusted.terms import Tree, is_formula
+
+
+class Equations:
+    """The equations that the trees of one step need, as lines of a Coq proof."""
+
+    def __init__(self, printer: Printer, trees: Sequence[Tree], prefix: str = "eq") -> None:
+        self.printer = printer
+        self.normal = printer.normal
+        scalars = [side for tree in trees for side in (tree[1:] if is_formula(tree) else (tree,))]
+        self.scalars = [self.normal.scalar(x) for x in scalars if not self.normal.is_matrix(x)]
+        self.forms = Forms(self.normal, divisor(self.scalars))
+        self.prefix = prefix
+        self.names: dict[str, str] = {}
+        self.lines: list[str] = []
+        for tree in trees:
+            for side in tree[1:] if is_formula(tree) else (tree,):
+                self.visit(side)
+
+    def rewriting(self) -> str:
+        """Tactic that rewrites with the equations, the outer ones first."""
+        return " ".join(f"try rewrite {name};" for name in reversed(self.names.values()))
+
+    def halves(self) -> set[Any]:
+        """Bases with a power that is a half of an odd number."""
+        return {
+            base
+            for form in self.scalars
+            for monomial in form
+            for base, e in monomial
+            if isinstance(e, Fraction) and e.denominator == 2
+        }
+
+    def _add(self, left: str, right: str, proof: str) -> None:
+        if left == right or left in self.names:
+            return
+        name = f"{self.prefix}_{len(self.names)}"
+        self.lines.append(f"assert ({name} : {left} = {right}).")
+        self.lines.append(f"{{ {self.rewriting()} {proof} }}")
+        self.names[left] = name
+
+    def visit(self, tree: Tree) -> None:
+        """Enters the equations of a number or a matrix."""
+        if self.normal.is_matrix(tree):
+            self._matrix(tree)
+        else:
+            self._number(tree)
+
+    def _number(self, tree: Tree) -> None:
+        match tree:
+            case ("add" | "mul", a, b):
+                self._number(a)
+                self._number(b)
+                return
+            case ("pow", a, b) if (e := constant(b)) is not None and e.denominator == 1:
+                self._number(a)
+                if e < 0:
+                    self._inverse(tree, a, int(e))
+                return
+            case ("pow", a, b):
+                self._number(a)
+                if not self.printer.whole(b):
+                    self._number(b)
+                proof = self._power_proof(a)
+            case ("call", "F" | "N" | "S" as norm, x):
+                self._matrix(x)
+                proof = "apply f_equal; matrix_eq."
+                if not self.normal.matrix(x):
+                    proof = (
+                        f"transitivity ({norm} (0%R *: mone)%M); "
+                        f"[apply f_equal; matrix_eq | rewrite {norm}_scale; [ring | lra]]."
+                    )
+            case ("call", "ip", x, y):
+                self._matrix(x)
+                self._matrix(y)
+                form = matrix_mul(transpose(self.normal.matrix(x)), self.normal.matrix(y))
+                listed = " :: ".join([*(self.forms.matrix_atom(a) for a in atoms(form)), "nil"])
+                proof = f"trace_eq ({listed})."
+            case ("call", "exp" | "log" | "sqrt" | "min" | "max" | "floor" as name, *args):
+                for a in args:
+                    self._number(a)
+                proof = {"exp": "exponents.", "sqrt": "roots.", "floor": "do 2 f_equal; identity."}.get(
+                    name, "f_equal; identity."
+                )
+            case ("call", "phi", _, a):
+                self._number(a)
+                proof = "apply f_equal; identity."
+            case ("call", "Int", *_):
+                return
+            case ("call", *_):
+                proof = "f_equal; ring."
+            case _:
+                return
+        self._add(self.printer.number(tree), self.forms.number(self.normal.scalar(tree)), proof)
+
+    def _power_proof(self, base: Tree) -> str:
+        """Proof for a symbolic power; of a base that is not known to be positive it is an atom."""
+        form = self.normal.scalar(base)
+        if self.normal.sign(form) != "pos":
+            return "f_equal; identity."
+        if len(form) > 1:  # a sum is a base of its own
+            self._add(self.printer.number(base), self.forms.number(form), "identity.")
+        return "exponents."
+
+    def _inverse(self, tree: Tree, base: Tree, e: int) -> None:
+        """1/x is an atom where x is not known to be positive; `field` would ask for x <> 0."""
+        form = self.normal.scalar(base)
+        if self.normal.sign(form) == "pos":
+            return
+        inner = self.forms.number(self.normal.scalar(("pow", base, ("num", Fraction(-1)))))
+        if "rinv" in inner:
+            power = "" if e == -1 else f" ^ {-e}"
+            proof = "unfold rinv; " + ("" if e == -1 else "rewrite ?pow_inv; ") + "f_equal; identity."
+            self._add(self.printer.number(tree), f"({inner}{power})", proof)
+
+    def _matrix(self, tree: Tree) -> None:
+        match tree:
+            case ("T", x):
+                self._matrix(x)
+            case ("add", a, b):
+                self._matrix(a)
+                self._matrix(b)
+            case ("mul", a, b):
+                self.visit(a)
+                self.visit(b)
+            case ("call", *_):
+                [(word, _)] = self.normal.matrix(tree).items()
+                right = f"({self.forms.matrix_atom(word[0][0])})%M"
+                self._add(self.printer.matrix(tree), right, "f_equal; ring.")

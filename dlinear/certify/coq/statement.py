@@ -1,0 +1,180 @@
+"""A certificate as a Coq file: one section, what the statement declares, a lemma a step, the theorem."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
+from dlinear.certify.coq.flow import kernel_of
+from dlinear.certify.coq.printer import Printer, identifier
+from dlinear.certify.coq.steps import Exporter, Lemma
+from dlinear.certify.trusted import axioms
+from dlinear.certify.trusted.kernel import Fact, formula
+from dlinear.certify.trusted.normal_form import Normaliser
+from dlinear.certify.trusted.terms import CertificateError, Context, parse
+
+NORMS = ("F", "N", "S")
+LEMMAS = ("min_left", "min_right", "max_left", "max_right", "floor_below", "floor_above", "phi_zero")
+DEFAULTS = {"Mat": "mone", "Z": "1%Z", "R": "1"}
+TEMPLATES = (rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace)  # they fill the table
+
+
+def norm_hypotheses() -> list[str]:
+    """What is known of the norms, as hypotheses: the axioms of the kernel and the signs that it takes."""
+    lines = []
+    for norm in NORMS:
+        lines.append(f"Hypothesis {norm}_nonneg : forall X : Mat, 0 <= {norm} X.")
+    lines.append("Hypothesis F_definite : forall X Y : Mat, F (X + (-1)%R *: Y)%M <= 0 -> X = Y.")
+    for name, (kinds, text) in axioms.TEMPLATES.items():
+        if name in LEMMAS:
+            continue
+        sorts = {x: "real" if kind in ("scalar", "nonneg") else kind for x, kind in kinds.items()}
+        context = Context({**sorts, "n": "posint"})
+        printer = Printer(context, Normaliser(context))
+        typed = " ".join(f"({x} : {printer.kind(x)})" for x in kinds)
+        signs = "".join(f"0 <= {x} -> " for x, kind in kinds.items() if kind == "nonneg")
+        head = f"forall {typed}, {signs}" if kinds else ""
+        lines.append(f"Hypothesis {name} : {head}{printer.formula(parse(text))}.")
+    return lines
+
+
+def has_matrices(context: Context) -> bool:
+    """Whether a statement speaks of matrices."""
+    kinds = {kind for _, kind, _ in context.definitions.values()}
+    return bool(
+        "matrix" in context.symbols.values()
+        or context.families
+        or "matrix" in kinds
+        or "n" in context.symbols
+    )
+
+
+def declarations(out: Exporter) -> list[str]:
+    """Variables and definitions of the section."""
+    context, printer = out.kernel.context, out.printer
+    lines = []
+    if has_matrices(context):
+        lines += ["Context {Mat : algebra}.", "Variables F N S : Mat -> R.", *norm_hypotheses()]
+        signs = " | ".join(f"apply {norm}_nonneg" for norm in NORMS)
+        lines.append(f"Ltac extra_sign ::= first [{signs} | apply width_pos | left; apply width_pos].")
+    for name in out.fixed:
+        lines.append(f"Variable {identifier(name)} : {printer.kind(name)}.")
+        if printer.sort(name):
+            lines.append(f"Hypothesis sort_{name} : {printer.sort(name)}.")
+    for name, bound in context.families.items():
+        lines.append(f"Variable {identifier(name)} : Z -> Mat.")
+        if bound is not None:
+            text = printer.number(bound)
+            lines.append(
+                f"Hypothesis {identifier(name)}_bound : forall t : Z, N ({identifier(name)} t) <= {text}."
+            )
+    for name, family in context.products.items():
+        lines.append(f"Definition {identifier(name)} : Z -> Z -> Mat := window {identifier(family)}.")
+    for name, (index, kind, cases) in context.definitions.items():
+        lines += definition(out, name, index, kind, cases)
+    for name, (index, term) in context.sums.items():
+        inside = Printer(context, out.normal, {index: "integer"})
+        body = f"fun {identifier(index)} : Z => {inside.number(term)}"
+        lines.append(f"Definition {identifier(name)} : Z -> R := sumZ ({body}).")
+    return lines
+
+
+def definition(out: Exporter, name: str, index: str, kind: str, cases: Any) -> list[str]:
+    """A definition by cases, and a lemma for each case."""
+    typed, t = "Mat" if kind == "matrix" else "R", identifier(index)
+    if not cases:
+        return [f"Variable {identifier(name)} : Z -> {typed}."]
+    inside = Printer(out.kernel.context, out.normal, {index: "integer"})
+    body = "mzero" if kind == "matrix" else "0"
+    texts = [inside.matrix(term) if kind == "matrix" else inside.number(term) for _, term in cases]
+    for (conditions, _), text in reversed(list(zip(cases, texts, strict=True))):
+        for relation, a, b in reversed(conditions):
+            test = {"<=": "Rle_dec", "<": "Rlt_dec", "==": "Req_EM_T"}[relation]
+            text = f"(if {test} ({inside.number(a)}) ({inside.number(b)}) then {text} else {body})"
+        body = text
+    lines = [f"Definition {identifier(name)} ({t} : Z) : {typed} := {body}."]
+    for case, (conditions, term) in enumerate(cases):
+        text = inside.matrix(term) if kind == "matrix" else inside.number(term)
+        given = "".join(f"{inside.formula(c)} -> " for c in conditions)
+        lines.append(
+            f"Lemma {identifier(name)}_{case} : forall {t} : Z, {given}{identifier(name)} {t} = {text}."
+        )
+        lines.append(f"Proof. intros; unfold {identifier(name)}; cases_of_definition. Qed.")
+    return lines
+
+
+def theorem(out: Exporter, name: str, statement: Mapping[str, Any], goals: list[int]) -> list[str]:
+    """The statement, from the facts that the certificate names as its goals."""
+    plain = [x for x in out.free if x in statement.get("symbols", {})]
+    hypotheses = [formula(text, out.kernel.context) for text in statement.get("hypotheses", [])]
+    conclusions = [formula(text, out.kernel.context) for text in statement["conclusions"]]
+    given = "".join(f"{out.printer.formula(h)} -> " for h in hypotheses)
+    lines = [
+        f"Theorem {name} : {out.binders(plain)}{given}",
+        "  " + " /\\\n  ".join(out.printer.formula(c) for c in conclusions) + ".",
+        "Proof.",
+    ]
+    names = [f"hyp_{i}" for i in range(len(hypotheses))]
+    if plain or names:
+        lines.append(f"intros {' '.join([out.arguments(plain), *names])}.")
+    for symbol in out.free:
+        if symbol not in plain:  # symbols of the proof alone: any value does
+            kind = out.printer.kind(symbol)
+            lines.append(f"pose ({identifier(symbol)} := {DEFAULTS[kind]} : {kind}).")
+            if out.printer.sort(symbol):
+                by = f"(unfold {identifier(symbol)}; lra)"
+                lines.append(f"assert (sort_{symbol} : {out.printer.sort(symbol)}) by {by}.")
+    for symbol in out.free + out.fixed:
+        sort = out.kernel.context.symbols[symbol]
+        if sort in ("posint", "positive"):
+            source = f"pos_{symbol}" if sort == "posint" else f"sort_{symbol}"
+            if sort == "posint":
+                lines.append(f"pose proof (pos_of_one _ sort_{symbol}) as {source}.")
+            lines.append(f"pose proof (le_of_pos _ {source}) as le_{symbol}.")
+    fact = Fact({out.normal.formula(h): h for h in hypotheses}, conclusions[0])
+    for number, (at, conclusion) in enumerate(zip(goals, conclusions, strict=True)):
+        if number < len(conclusions) - 1:
+            lines.append("split.")
+        script = Lemma(["{"])
+        found, tree = out.use(script, at, fact)
+        out.conclude(script, conclusion, [(found, tree, None)])
+        lines += [*script.lines, "}"]
+    return [*lines, "Qed."]
+
+
+def export(name: str, certificate: Mapping[str, Any]) -> str:
+    """Coq text of a certificate with steps.
+
+    Args:
+        name: name of the theorem and of the file.
+        certificate: JSON data with `statement`, `steps` and `goals`.
+
+    Raises:
+        CertificateError: a term or a rule has no counterpart in Coq.
+    """
+    if "steps" not in certificate:
+        raise CertificateError("counterexamples have no export yet")
+    kernel = kernel_of(certificate)
+    out = Exporter(kernel)
+    lines = ["From dlinear Require Import matrices.", "Open Scope R_scope.", "", f"Section {name}."]
+    lines += declarations(out)
+    for at, step in enumerate(certificate["steps"]):
+        lines += ["", out.lemma(at, step)]
+    lines += ["", *theorem(out, name, certificate["statement"], certificate["goals"])]
+    lines += [f"End {name}.", "Set Printing Width 110. Set Printing Depth 500.", f"Check @{name}."]
+    lines += [f"Print Assumptions {name}.", ""]
+    return unused_free("\n".join(lines))
+
+
+def unused_free(text: str) -> str:
+    """The text without hypotheses on norms that no proof names."""
+    lines = text.split("\n")
+    kept = []
+    for line in lines:
+        found = re.match(r"Hypothesis ([FNS]_\w+) :", line)
+        others = (other for other in lines if other is not line)
+        if not found or found[1].endswith("_nonneg") or any(re.search(rf"\b{found[1]}\b", o) for o in others):
+            kept.append(line)
+    return "\n".join(kept)

@@ -1,0 +1,173 @@
+"""Certificates as Coq files: Coq accepts them, and what was changed in a certificate it refuses."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from functools import cache
+
+import pytest
+
+from dlinear.certify import CertificateError, check, coq, registry
+from dlinear.certify.coq import folder as files
+from dlinear.certify.decide import CHECKED
+from dlinear.certify.trusted.kernel import RULES
+from dlinear.certify.trusted.terms import parse
+from dlinear.errors import MissingDependencyError
+from proofs import __main__ as command
+from proofs.__main__ import Knobs
+
+CLAIMS = {c.id: c for claims in registry.discover(command.FOLDER).values() for c in claims}
+needs_coqc = pytest.mark.skipif(shutil.which("coqc") is None, reason="coqc is not installed")
+
+REALS = {
+    "ClassicalDedekindReals.sig_forall_dec",
+    "ClassicalDedekindReals.sig_not_dec",
+    "FunctionalExtensionality.functional_extensionality_dep",
+    "Classical_Prop.classic",
+}
+"""The axioms of Coq's own real numbers."""
+
+
+@cache
+def certificate(name):
+    return CLAIMS[name].prove().certificate
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Compiles the export of a certificate under a name; the prelude once."""
+    place = tmp_path_factory.mktemp("coq")
+    coq.write([], command.PRELUDE, place)
+
+    def run(name, data):
+        (place / f"{name}.v").write_text(coq.export(name, data))
+        [found] = coq.compile_files([name], place)
+        return found
+
+    return run
+
+
+# -- what Coq accepts
+@needs_coqc
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eq_18_repaired", "eq_37"])
+def test_coq_proves_every_step_again(compiled, name):
+    found = compiled(name, certificate(name))
+    assert found.accepted, found.reason
+    assert set(found.axioms) <= REALS
+    assert name in found.line()
+    assert "accepted" in found.line()
+    if name == "eq_37":
+        assert {"F_product_FN", "F_product_NF"} & set(found.hypotheses)
+
+
+# -- what it refuses
+def wrong_coefficient(data):
+    step = next(s for s in data["steps"] if s["rule"] == "linear" and "multipliers" in s)
+    step["multipliers"][0] = f"2*({step['multipliers'][0]})"
+
+
+def wrong_direction(data):
+    step = next(s for s in data["steps"] if s["rule"] == "linear" and "<=" in s["conclusion"])
+    left, right = step["conclusion"].split("<=")
+    step["conclusion"] = f"{right} <= {left}"
+
+
+def wrong_statement(data):
+    left, right = data["statement"]["conclusions"][0].split("<=")
+    data["statement"]["conclusions"][0] = f"{right} <= {left}"
+
+
+def missing_hypothesis(data):
+    del data["statement"]["hypotheses"][0]
+
+
+def missing_premise(data):
+    step = next(s for s in data["steps"] if s["rule"] == "linear" and "multipliers" in s)
+    step["from"].pop()
+    step["multipliers"].pop()
+
+
+TAMPERED = [wrong_coefficient, wrong_direction, wrong_statement, missing_hypothesis, missing_premise]
+
+
+@needs_coqc
+@pytest.mark.slow
+@pytest.mark.parametrize("change", TAMPERED, ids=lambda change: change.__name__)
+def test_coq_refuses_a_certificate_that_was_changed(compiled, change):
+    data = copy.deepcopy(dict(certificate("eq_18_repaired")))
+    change(data)
+    with pytest.raises(CertificateError):
+        check(data)
+    found = compiled(f"changed_{change.__name__}", data)
+    assert not found.accepted
+    assert "Error" in found.reason
+    assert "rejected" in found.line()
+
+
+# -- without coqc
+def test_every_rule_of_the_kernel_has_a_template():
+    from dlinear.certify.coq.steps import RULES as TEMPLATES
+
+    assert set(RULES) - set(TEMPLATES) <= {"ball"}
+
+
+def test_the_statement_stands_in_the_file_as_the_claim_has_it():
+    text = coq.export("eq_18_repaired", certificate("eq_18_repaired"))
+    head = text[text.index("Theorem eq_18_repaired") :].split("Proof.")[0]
+    goal = CLAIMS["eq_18_repaired"].goal
+    assert head.count("->") == len(goal["hypotheses"]) + 3  # three symbols with a sign
+    assert head.count("/\\") == len(goal["conclusions"]) - 1
+    assert text.count("\nLemma step_") == len(certificate("eq_18_repaired")["steps"])
+    assert "Admitted" not in text
+    assert text.count("Proof.") == text.count("Qed.")
+
+
+def test_the_prelude_assumes_nothing():
+    for name in coq.LIBRARY:
+        text = (command.PRELUDE / f"{name}.v").read_text(encoding="utf-8")
+        for word in ("Admitted", "admit", "Axiom", "Parameter", "Conjecture"):
+            assert word not in text.split(), (name, word)
+
+
+def test_norms_enter_as_the_axioms_of_the_kernel():
+    from dlinear.certify.coq.statement import norm_hypotheses
+    from dlinear.certify.trusted import axioms
+
+    lines = norm_hypotheses()
+    named = {line.split()[1] for line in lines}
+    norms = {
+        name for name, (_, text) in axioms.TEMPLATES.items() if set("FNS") & {*map(str, heads(parse(text)))}
+    }
+    assert norms <= named
+    assert named - norms <= {"F_nonneg", "N_nonneg", "S_nonneg", "F_definite"}
+    assert "Hypothesis N_product : forall (X : Mat) (Y : Mat), (N (" in "\n".join(lines)
+
+
+def heads(tree):
+    """Names of the functions of a tree."""
+    if isinstance(tree, tuple):
+        if tree[0] == "call":
+            yield tree[1]
+        for part in tree[1:]:
+            yield from heads(part)
+
+
+def test_without_coqc_one_line_says_what_to_install(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(files.shutil, "which", lambda name: None)
+    with pytest.raises(MissingDependencyError, match="apt-get install coq"):
+        command.main(Knobs(names=("eq_18",), coq=str(tmp_path), compile=True))
+    assert command.main(Knobs(names=("eq_18",), coq=str(tmp_path))) == 0
+    assert "certificates written" in capsys.readouterr().out
+    assert (tmp_path / "eq_18_repaired.v").read_text().startswith("From dlinear Require Import matrices.")
+
+
+@pytest.mark.slow
+def test_a_certificate_is_written_or_named(tmp_path, capsys):
+    chosen = ("eq_9", "eq_17", "eq_45", "lemma_c1")
+    assert command.main(Knobs(names=chosen, coq=str(tmp_path))) == 0
+    said = capsys.readouterr().out
+    for name, claim in CLAIMS.items():
+        if claim.expected in CHECKED and name.startswith(chosen):
+            assert (tmp_path / f"{name}.v").exists() != (f"not exported  {name}:" in said), name
