@@ -71,6 +71,23 @@ Proof.
   simpl; repeat f_equal; lia.
 Qed.
 
+(* Y(a, b) = D(a) + ... + D(b-1) *)
+Fixpoint total_nat {A : algebra} (D : Z -> A) (a : Z) (k : nat) : A :=
+  match k with
+  | O => scale 0 mone
+  | S k => (total_nat D a k + D (a + Z.of_nat k)%Z)%M
+  end.
+Definition total {A : algebra} (D : Z -> A) (a b : Z) : A := total_nat D a (Z.to_nat (b - a)).
+Lemma total_empty {A : algebra} (D : Z -> A) a : total D a a = scale 0 mone.
+Proof. unfold total; now rewrite Z.sub_diag. Qed.
+Lemma total_step {A : algebra} (D : Z -> A) a b : IZR a <= IZR b ->
+  total D a (b + 1) = (total D a b + D b)%M.
+Proof.
+  intros H; apply le_IZR in H; unfold total.
+  replace (Z.to_nat (b + 1 - a)) with (S (Z.to_nat (b - a))) by lia.
+  simpl; repeat f_equal; lia.
+Qed.
+
 (* G(j) = f(0) + ... + f(j-1) *)
 Fixpoint sum_nat (f : Z -> R) (k : nat) : R :=
   match k with O => 0 | S k => sum_nat f k + f (Z.of_nat k) end.

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from dlinear.certify.coq.forms import Forms, atoms, divisor
+from dlinear.certify.coq.forms import Forms, atoms, divisor, whole_power
 from dlinear.certify.coq.printer import Printer, constant
-from dlinear.certify.trusted.normal_form import matrix_mul, transpose
+from dlinear.certify.trusted.normal_form import ONE, matrix_mul, transpose
 from dlinear.certify.trusted.terms import Tree, is_formula
 
 
@@ -74,9 +74,13 @@ class Equations:
                 return
             case ("pow", a, b):
                 self._number(a)
-                if not self.printer.whole(b):
+                if self.printer.whole(b):
+                    self.index(b)
+                else:
                     self._number(b)
                 proof = self._power_proof(a)
+                if self._whole_exponent(tree, a, b, proof):
+                    return
             case ("call", "F" | "N" | "S" as norm, x):
                 self._matrix(x)
                 proof = "apply f_equal; matrix_eq."
@@ -102,11 +106,28 @@ class Equations:
                 proof = "apply f_equal; identity."
             case ("call", "Int", *_):
                 return
-            case ("call", *_):
+            case ("call", _, *args):
+                for a in args:
+                    self.index(a)
                 proof = "f_equal; ring."
             case _:
                 return
         self._add(self.printer.number(tree), self.forms.number(self.normal.scalar(tree)), proof)
+
+    def _whole_exponent(self, tree: Tree, base: Tree, exponent: Tree, proof: str) -> bool:
+        """Enters b ** (a sum that is a constant, such as 0 - 1)."""
+        form = self.normal.scalar(exponent)
+        value = form.get(ONE, Fraction(0))
+        if (
+            not set(form) <= {ONE}
+            or value.denominator != 1
+            or self.normal.sign(self.normal.scalar(base)) != "pos"
+        ):
+            return False
+        text = self.forms.number(self.normal.scalar(base))
+        right = whole_power(f"({text})", int(value), always=True) if value else "1"
+        self._add(self.printer.number(tree), right, proof)
+        return True
 
     def _power_proof(self, base: Tree) -> str:
         """Proof for a symbolic power; of a base that is not known to be positive it is an atom."""
@@ -128,6 +149,17 @@ class Equations:
             proof = "unfold rinv; " + ("" if e == -1 else "rewrite ?pow_inv; ") + "f_equal; identity."
             self._add(self.printer.number(tree), f"({inner}{power})", proof)
 
+    def index(self, tree: Tree) -> None:
+        """Enters the floors in an index, in Z."""
+        match tree:
+            case ("add" | "mul", a, b):
+                self.index(a)
+                self.index(b)
+            case ("call", "floor", a):
+                self._number(a)
+                right = self.forms.index(self.normal.scalar(tree))
+                self._add(self.printer.index(tree), right, "f_equal; identity.")
+
     def _matrix(self, tree: Tree) -> None:
         match tree:
             case ("T", x):
@@ -138,7 +170,9 @@ class Equations:
             case ("mul", a, b):
                 self.visit(a)
                 self.visit(b)
-            case ("call", *_):
+            case ("call", _, *args):
+                for a in args:
+                    self.index(a)
                 [(word, _)] = self.normal.matrix(tree).items()
                 right = f"({self.forms.matrix_atom(word[0][0])})%M"
                 self._add(self.printer.matrix(tree), right, "f_equal; ring.")

@@ -30,15 +30,13 @@ def literal(value: Fraction) -> str:
 
 
 def constant(tree: Tree) -> Fraction | None:
-    """Value of a number that is written without symbols, sums, products and quotients; else None."""
+    """Value of a number that is written without symbols and sums; else None."""
     match tree:
         case ("num", value):
             return Fraction(value)
-        case ("add" | "mul" as kind, a, b):
+        case ("mul", a, b):
             x, y = constant(a), constant(b)
-            if x is None or y is None:
-                return None
-            return x + y if kind == "add" else x * y
+            return None if x is None or y is None else x * y
         case ("pow", a, b):
             x, y = constant(a), constant(b)
             return 1 / x if x and y == -1 else None
@@ -132,7 +130,7 @@ class Printer:
         if name in FUNCTIONS:
             return f"({FUNCTIONS[name]} {' '.join(f'({self.number(a)})' for a in args)})"
         if name == "floor":
-            return f"(IZR (Int_part {self.number(args[0])}))"
+            return f"(IZR (Int_part ({self.number(args[0])})))"
         if name == "phi":
             return f"(phi {args[0][1]} ({self.number(args[1])}))"
         if name == "Int":

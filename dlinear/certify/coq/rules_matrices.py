@@ -53,25 +53,32 @@ def layer_(out: Exporter, script: Lemma, step: Step, fact: Fact) -> None:
 
 @template("window_empty")
 def window_empty_(out: Exporter, script: Lemma, step: Step, fact: Fact) -> None:
-    """W(a, a) = I."""
-    at = out.kernel.term(step["at"])
-    tree: Tree = ("==", ("call", step["product"], at, at), ("sym", "I"))
-    out.conclude(script, fact.formula, [(f"(window_empty _ {out.printer.index(at)})", tree, None)])
+    """W(a, a) = I, Y(a, a) = 0."""
+    at, name = out.kernel.term(step["at"]), step["product"]
+    one: Tree = ("sym", "I")
+    multiplied = name in out.kernel.context.products
+    tree: Tree = ("==", ("call", name, at, at), one if multiplied else ("mul", ZERO, one))
+    lemma = "window_empty" if multiplied else "total_empty"
+    out.conclude(script, fact.formula, [(f"({lemma} _ {out.printer.index(at)})", tree, None)])
 
 
 @template("window_step")
 def window_step_(out: Exporter, script: Lemma, step: Step, fact: Fact) -> None:
-    """W(a, b + 1) = (I + D(b)) W(a, b) for a <= b."""
+    """W(a, b + 1) = (I + D(b)) W(a, b), Y(a, b + 1) = Y(a, b) + D(b), for a <= b."""
     name = step["product"]
-    family = out.kernel.context.products[name]
+    multiplied = name in out.kernel.context.products
+    family = (out.kernel.context.products if multiplied else out.kernel.context.totals)[name]
     start, stop = (out.kernel.term(step[end]) for end in ("start", "stop"))
     known = given(out, *out.premises(script, step, fact))
     sign = condition(out, script, fact, ("<=", start, stop), known)
-    factor: Tree = ("add", ("sym", "I"), ("call", family, stop))
+    layer: Tree = ("call", family, stop)
+    before: Tree = ("call", name, start, stop)
+    value: Tree = ("mul", ("add", ("sym", "I"), layer), before) if multiplied else ("add", before, layer)
     longer: Tree = ("call", name, start, ("add", stop, ONE))
-    tree: Tree = ("==", longer, ("mul", factor, ("call", name, start, stop)))
+    tree: Tree = ("==", longer, value)
     ends = " ".join(out.printer.index(t) for t in (start, stop))
-    text = f"(window_step _ {ends} ltac:(push; exact {sign}))"
+    lemma = "window_step" if multiplied else "total_step"
+    text = f"({lemma} _ {ends} ltac:(push; exact {sign}))"
     out.conclude(script, fact.formula, [(text, tree, None)])
 
 

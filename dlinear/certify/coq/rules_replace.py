@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlinear.certify.coq.equations import Equations
 from dlinear.certify.coq.printer import RELATIONS
 from dlinear.certify.coq.steps import Exporter, Lemma, template
 from dlinear.certify.trusted.kernel import Fact, Step
@@ -27,8 +28,16 @@ def substitute_(out: Exporter, script: Lemma, step: Step, fact: Fact) -> None:
         )
     for number_, (text, value, proof) in enumerate(replacements(out, [tree, fact.formula], old, new)):
         script.lines.append(f"assert (put_{number_} : {text} = {value}).")
-        if proof == "whole":
-            script.lines.append("{ rewrite <- whole; ring. }")
+        if proof[0] == "whole":
+            equations = Equations(out.printer, [], script.name("eq"))
+            equations.index(proof[1])
+            equations.index(old)
+            script.lines += [
+                "{",
+                f"transitivity ({out.printer.index(old)}); [|exact whole].",
+                *equations.lines,
+            ]
+            script.lines.append(f"{equations.rewriting()} ring. }}")
         else:
             script.lines.append("{")
             u: Tree = proof
@@ -58,13 +67,14 @@ def replacements(out: Exporter, trees: list[Tree], old: Tree, new: Tree) -> list
                 if matrix:
                     found.setdefault(out.printer.matrix(t), (out.printer.matrix(new), t))
                 elif integer:
-                    found.setdefault(out.printer.index(t), (out.printer.index(new), "whole"))
+                    found.setdefault(out.printer.index(t), (out.printer.index(new), ("whole", t)))
                 else:
                     found.setdefault(out.printer.number(t), (out.printer.number(new), t))
                 return
         indexed = t[0] == "call" and (
             t[1] in out.kernel.context.families
             or t[1] in out.kernel.context.products
+            or t[1] in out.kernel.context.totals
             or t[1] in out.kernel.context.definitions
             or t[1] in out.kernel.context.sums
         )
@@ -75,5 +85,6 @@ def replacements(out: Exporter, trees: list[Tree], old: Tree, new: Tree) -> list
 
     for tree in trees:
         visit(tree, False)
-    order = sorted(found, key=len, reverse=True)
+    # numbers first: an index such as m stands in IZR m too; then outer terms before inner ones
+    order = sorted(found, key=lambda text: (found[text][1][0] == "whole", -len(text)))
     return [(text, *found[text]) for text in order]

@@ -70,15 +70,26 @@ def declarations(out: Exporter) -> list[str]:
             lines.append(
                 f"Hypothesis {identifier(name)}_bound : forall t : Z, N ({identifier(name)} t) <= {text}."
             )
-    for name, family in context.products.items():
-        lines.append(f"Definition {identifier(name)} : Z -> Z -> Mat := window {identifier(family)}.")
+    lines += windows(context, set(context.families))
     for name, (index, kind, cases) in context.definitions.items():
         lines += definition(out, name, index, kind, cases)
+        lines += windows(context, {name})
     for name, (index, term) in context.sums.items():
         inside = Printer(context, out.normal, {index: "integer"})
         body = f"fun {identifier(index)} : Z => {inside.number(term)}"
         lines.append(f"Definition {identifier(name)} : Z -> R := sumZ ({body}).")
     return lines
+
+
+def windows(context: Context, bases: set[str]) -> list[str]:
+    """Products and totals over what is declared."""
+    tables = (("window", context.products), ("total", context.totals))
+    return [
+        f"Definition {identifier(name)} : Z -> Z -> Mat := {kind} {identifier(base)}."
+        for kind, table in tables
+        for name, base in table.items()
+        if base in bases
+    ]
 
 
 def definition(out: Exporter, name: str, index: str, kind: str, cases: Any) -> list[str]:
