@@ -57,15 +57,8 @@ def near_terms(p: Proof, rule: Rule, depth: int) -> int:
     bound = surrogates.gap_norm(p, rule, depth, upper)
     if rule != PLAIN:
         return surrogates.squared(p, f"a**(T-1-k)*({rule.size('T-k', 'k')})", bound)
-    near = lemmas.at(p, lemmas.near_identity(p, upper), "t+h", "k")
-    near = p.substitute(depth, near, "N(W(t+h, T) - I) <= a**k - 1", reverse=True)
-    back = p.linear("t == T - h - k", {depth: "-1"})
-    near = p.substitute(back, near, "N(W(T-k, T) - I) <= a**k - 1")
-    turned = p.axiom("N_negative", "W(T-k, T) - I")
-    bound = p.linear(
-        "F(gh(t) - gT(t)) <= a**(T-1-k)*(a**k - 1)*r",
-        {bound: "1", turned: "a**(T-1-k)*r", near: "a**(T-1-k)*r"},
-    )
+    near = surrogates.near_identity(p, depth, upper)
+    bound = p.linear("F(gh(t) - gT(t)) <= a**(T-1-k)*(a**k - 1)*r", {bound: "1", near: "a**(T-1-k)*r"})
     more = lemmas.raise_to(p, p.linear("1 <= a", {p.assume(lemmas.UPPER): "-1"}), "1", "a", "k")
     sign = p.linear("0 <= a**(T-1-k)*(a**k - 1)*r", {more: "a**(T-1-k)*r"})
     return surrogates.squared(p, "a**(T-1-k)*(a**k - 1)*r", bound, sign)
@@ -103,20 +96,8 @@ def bounds(p: Proof, rule: Rule) -> tuple[int, int, int]:
 
 def cubic(p: Proof) -> tuple[int, int]:
     """kappa^2 <= CLOSED*CUBES <= CLOSED*(1 - h/T)**3."""
-    rate = p.assume(lemmas.UPPER)
-    grown = lemmas.growth(p)
-    whole, part = (p.instantiate(grown, k0=x) for x in ("T", "k"))
-    loss = p.linear(
-        "1 - a**(-k) <= c*k/T", {part: "a**(-k)*exp(-c*k/T)", lemmas.exponential(p, "-c*k/T"): "1"}
-    )
-    more = p.linear("1 <= a", {rate: "-1"})
+    first, sign, _ = surrogates.first_order(p)
     size = "exp(c)*c/T*k"
-    first = p.linear(
-        f"a**(T-1-k)*(a**k - 1) <= {size}",
-        {loss: "a**(T-1)", more: "a**(T-1)*c*k/T", whole: "c*k/T"},
-    )
-    sign = lemmas.raise_to(p, more, "1", "a", "k")
-    sign = p.linear("0 <= a**(T-1-k)*(a**k - 1)", {sign: "a**(T-1-k)"})
     both = p.product(first, sign, f"0 <= ({size} - a**(T-1-k)*(a**k - 1))*(a**(T-1-k)*(a**k - 1))")
     square = p.linear(f"(a**(T-1-k)*(a**k - 1))**2 <= ({size})**2", {first: size, both: "1"})
     square = p.instantiate(square, k="j + 1")
@@ -126,12 +107,8 @@ def cubic(p: Proof) -> tuple[int, int]:
     base = p.linear(sums.replace("j", "0"), {p.sum_empty("K"): "1"})
     found = p.instantiate(p.induction("j", sums, base, step), j="m")
     exact = p.linear(f"K(m)/{FLOOR} <= {CLOSED}*{CUBES}", {found: f"1/{FLOOR}"})
-    grow = "m*(m+1)*(2*m+1) <= 6*m**3"
-    steps = p.linear(grow.replace("m", "(j+1)"), {p.assume(grow.replace("m", "j")): "1"})
-    cubes = p.induction("j", grow.replace("m", "j"), p.linear(grow.replace("m", "0")), steps)
-    last = p.linear(
-        f"{CLOSED}*{CUBES} <= {CLOSED}*(m/T)**3", {p.instantiate(cubes, j="m"): f"{CLOSED}/(6*T**3)"}
-    )
+    cubes = surrogates.squares_below_cube(p)
+    last = p.linear(f"{CLOSED}*{CUBES} <= {CLOSED}*(m/T)**3", {cubes: f"{CLOSED}/(6*T**3)"})
     short = p.linear("m == T - h", {p.assume("T == h + m"): "-1"})
     return exact, p.substitute(short, last, f"{CLOSED}*{CUBES} <= {CLOSED}*(1 - h/T)**3")
 

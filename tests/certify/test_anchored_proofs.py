@@ -156,3 +156,62 @@ def test_the_scalar_part_of_theorem_e2_counts_pairs_as_the_library_does():
         for q in range(1, 6):
             values = {"T": 1, "c": 0, "a": 1, "q": q, "k": k, "m": 0}
             assert number(Model(context, values, ()), conclusion) == bounds.anchored.pair_count(k, q)
+
+
+def test_theorem_f1_is_the_schedule_of_the_library():
+    """Every T < 15, h and k: ends, lengths of windows and products, counted from the library's own ends."""
+    end = parse(CLAIMS["theorem_f1_windows"].goal["conclusions"][2].split(" <= ")[0])
+    for depth in range(1, 15):
+        for horizon in range(1, depth + 1):
+            for stride in range(1, depth + 2):
+                ends = dlinear.HorizonRule(stride=stride).ends(depth, horizon, np.arange(depth))
+                for t in range(depth - horizon + 1):
+                    values = {"T": depth, "h": horizon, "k": stride, "t": t, "i": 0}
+                    context = read_context(CLAIMS["theorem_f1_windows"].goal)
+                    assert Model(context, values, ()).number(end) == ends[t]
+                whole = horizon + stride - 1
+                lengths = [int(s - np.flatnonzero(ends == s)[0]) for s in np.unique(ends)]
+                assert max(lengths) == min(whole, depth)
+                g = max(0, -(-(depth - whole) // stride))
+                first = depth - whole - (g - 1) * stride
+                calls = g * whole + horizon + first - 1 if g else depth
+                assert sum(lengths) == calls
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("kind", ["plain", "anchored"])
+def test_theorem_g5_holds_for_the_gradients_of_the_library(kind, seed):
+    name = f"theorem_g5_{kind}"
+    _, values, layers, phi = model(name, seed, t=0, h=1)
+    rule = dlinear.HorizonRule(anchored=kind == "anchored")
+    for t in range(values["T"] - 1):
+        found, *_ = model(name, seed, t=t, h=1)
+        holds(found, name)
+        stated = np.array(found.matrix(parse(f"gh({t})")), dtype=float)
+        mine = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, 1, rule)[t]
+        np.testing.assert_allclose(mine, stated, rtol=1e-12, atol=1e-13)
+        found, *_ = model("theorem_g5_tail", seed, t=t, h=values["T"])
+        holds(found, "theorem_g5_tail")
+
+
+def test_theorem_g6_holds_and_is_met():
+    """Its radius is that of Theorem A's constant; the hypotheses hold in some of the cases."""
+    met = 0
+    for seed in range(24):
+        values = case(seed)[0]
+        depth, horizon, width = values["T"], values["h"], values["n"]
+        c, r, m = float(values["c"]), float(values["r"]), values["m"]
+        kappa = (
+            c
+            * np.exp(c)
+            * np.sqrt(m * (m + 1) * (2 * m + 1) / 6 / depth**3)
+            / float(values["b"]) ** (depth - 1)
+        )
+        size = (np.sqrt(width) * np.exp(c) + r) / r
+        assert (kappa * size) ** 2 == pytest.approx(bounds.theorem_a(depth, horizon, c, width, r), rel=1e-12)
+        larger = Fraction(int(1000 * kappa) + 1, 1000)
+        found, *_ = model("theorem_g6", seed, kap=larger)
+        if all(found.decide(parse(text)) is True for text in CLAIMS["theorem_g6"].goal["hypotheses"]):
+            met += 1
+            holds(found, "theorem_g6")
+    assert met >= 4

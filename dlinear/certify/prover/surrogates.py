@@ -309,3 +309,35 @@ def descent(p: Proof, most: int, least: int) -> tuple[int, int]:
     whole = p.instantiate(p.induction("j", claimed, base, step), j="T")
     along = p.linear("(1 - e)*TT(T) <= HT(T)", {whole: "1/(2*e)", shift: "1/(2*e)"})
     return shift, along
+
+
+def near_identity(p: Proof, depth: int, upper: int) -> int:
+    """N(I - W(T-k, T)) <= a**k - 1, given the facts T == t + h + k and `lemmas.upper`."""
+    near = lemmas.at(p, lemmas.near_identity(p, upper), "t+h", "k")
+    near = p.substitute(depth, near, "N(W(t+h, T) - I) <= a**k - 1", reverse=True)
+    back = p.linear("t == T - h - k", {depth: "-1"})
+    near = p.substitute(back, near, "N(W(T-k, T) - I) <= a**k - 1")
+    return p.linear("N(I - W(T-k, T)) <= a**k - 1", {near: "1", p.axiom("N_negative", "W(T-k, T) - I"): "1"})
+
+
+def first_order(p: Proof) -> tuple[int, int, int]:
+    """a**(T-1-k)*(a**k - 1) <= exp(c)*c/T*k, that it is not negative, and a**T <= exp(c)."""
+    grown = lemmas.growth(p)
+    whole, part = (p.instantiate(grown, k0=x) for x in ("T", "k"))
+    loss = p.linear(
+        "1 - a**(-k) <= c*k/T", {part: "a**(-k)*exp(-c*k/T)", lemmas.exponential(p, "-c*k/T"): "1"}
+    )
+    more = p.linear("1 <= a", {p.assume(lemmas.UPPER): "-1"})
+    first = p.linear(
+        "a**(T-1-k)*(a**k - 1) <= exp(c)*c/T*k",
+        {loss: "a**(T-1)", more: "a**(T-1)*c*k/T", whole: "c*k/T"},
+    )
+    sign = lemmas.raise_to(p, more, "1", "a", "k")
+    return first, p.linear("0 <= a**(T-1-k)*(a**k - 1)", {sign: "a**(T-1-k)"}), whole
+
+
+def squares_below_cube(p: Proof) -> int:
+    """m*(m+1)*(2*m+1) <= 6*m**3."""
+    grow = "{0}*({0}+1)*(2*{0}+1) <= 6*{0}**3"
+    step = p.linear(grow.format("(j+1)"), {p.assume(grow.format("j")): "1"})
+    return p.instantiate(p.induction("j", grow.format("j"), p.linear(grow.format("0")), step), j="m")
