@@ -215,3 +215,34 @@ def test_theorem_g6_holds_and_is_met():
             met += 1
             holds(found, "theorem_g6")
     assert met >= 4
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_theorem_g1_describes_a_step_of_the_library(seed):
+    """Its new layers are those of a step along the library's gradient, and its bounds hold for it."""
+    values, layers, phi = case(seed)
+    scale = Fraction(1, 16)
+    c, depth = values["c"] * scale, values["T"]
+    layers = [scaled(scale, layer) for layer in layers]
+    phi = add(window(layers, 0, depth), add(phi, scaled(Fraction(-1), window(case(seed)[1], 0, depth))))
+    a, b, r = 1 + c / depth, 1 - c / depth, values["r"]
+    kappa = Fraction(int(1000 * np.sqrt(bounds.theorem_e1(depth, values["h"], float(c)))) + 1, 1000)
+    eta = (
+        (1 - kappa) * b ** (2 * (depth - 1)) / depth / (a ** (4 * (depth - 1)) + 3 * a ** (3 * depth - 4) * r)
+    )
+    given = {**values, "c": c, "a": a, "b": b, "kap": kappa, "eta": eta, "t": 0}
+    context = read_context(CLAIMS["theorem_g1_step"].goal)
+    numbers = {name: str(value) for name, value in given.items() if name in context.symbols}
+    family = {str(t): text(layer) for t, layer in enumerate(layers)}
+    found = Model(context, {**numbers, "Phi": text(phi), "D": family}, ())
+    holds(found, "theorem_g1_step")
+    start = np.array(layers, dtype=float)
+    rule = dlinear.HorizonRule(anchored=True)
+    target = np.array(phi, dtype=float)
+    gradients = dlinear.horizon_gradients(dlinear.DenseNetwork(start), target, values["h"], rule)
+    moved = np.eye(values["n"])
+    for deviation in start - float(eta) * gradients:
+        moved = moved + deviation @ moved
+    new = float(np.linalg.norm(moved - target))
+    assert number(found, "F(Wn(0, T) - Phi)") == pytest.approx(new, rel=1e-12)
+    assert new <= (1 - float(eta * (1 - kappa) * depth * b ** (2 * (depth - 1))) / 2) * float(r)

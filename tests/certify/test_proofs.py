@@ -187,7 +187,9 @@ ROWS = {
     "Theorem E1": ("theorem_e1 theorem_e1_descent theorem_e_surrogate_anchored theorem_e_surrogate_value"),
     "Theorem E2": "theorem_e2_anchored theorem_e2_value theorem_e2_scalar",
     "Theorem F": "theorem_f1_windows theorem_f1_count",
-    "Theorem G": "theorem_g5_plain theorem_g5_anchored theorem_g5_tail theorem_g6",
+    "Theorem G": (
+        "theorem_g1_step theorem_g1_path theorem_g5_plain theorem_g5_anchored theorem_g5_tail theorem_g6"
+    ),
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
 }

@@ -58,6 +58,7 @@ LINKS = {
     "theorem_c8_exponent": "E J(u^tau)",
     "theorem_c8_one_step": "descent inequality",
     "theorem_c8_repaired": "total expectation",
+    "theorem_g1_path": "induction over i",
 }
 
 
