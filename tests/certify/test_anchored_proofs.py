@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -246,3 +248,24 @@ def test_theorem_g1_describes_a_step_of_the_library(seed):
     new = float(np.linalg.norm(moved - target))
     assert number(found, "F(Wn(0, T) - Phi)") == pytest.approx(new, rel=1e-12)
     assert new <= (1 - float(eta * (1 - kappa) * depth * b ** (2 * (depth - 1))) / 2) * float(r)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_paths_of_highway_are_those_of_their_definition(order, seed):
+    """e_j sums ordered products of j layers, and the bound holds; K = T - 1 is back-propagation."""
+    name = f"highway_{order}"
+    found, values, layers, phi = model(name, seed)
+    holds(found, name)
+    depth, width = values["T"], values["n"]
+    for s in range(depth + 1):
+        for j in range(1, order + 1):
+            total = np.zeros((width, width))
+            for chosen in itertools.combinations(range(s, depth), j):
+                total += functools.reduce(lambda x, t: layers[t] @ x, chosen, np.eye(width))
+            stated = np.array(found.matrix(parse(f"Y{j}({s}, T)")), dtype=float)
+            np.testing.assert_allclose(stated, total, rtol=1e-12, atol=1e-14)
+    if order >= depth - values["h"]:
+        exact = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, depth)
+        stated = np.array(found.matrix(parse("gh(0)")), dtype=float)
+        np.testing.assert_allclose(stated, exact[0], rtol=1e-12, atol=1e-13)

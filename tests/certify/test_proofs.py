@@ -190,6 +190,7 @@ ROWS = {
     "Theorem G": (
         "theorem_g1_step theorem_g1_path theorem_g5_plain theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),
+    "highway": "highway_1 highway_2 highway_3 highway_narrow",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
 }
