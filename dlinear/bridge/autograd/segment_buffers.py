@@ -28,6 +28,7 @@ class SegmentBuffers:
 
     def __init__(self, segment: Sequence[Block]) -> None:
         self._before: dict[nn.Module, dict[str, Tensor]] = {}
+        self._version: dict[nn.Module, dict[str, tuple[Tensor, int]]] = {}
         self._passes = 0
         for module in modules_among(segment):
             for part in module.modules():
@@ -35,7 +36,7 @@ class SegmentBuffers:
         self._loose = [(t, t._version, _small(t)) for t in loose_tensors(segment)]
 
     def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """For the first pass, and for the second."""
+        """For the first pass, and for the second; there may be more of the second."""
         return self._first_pass(), self._second_pass()
 
     def check(self, name: str) -> None:
@@ -54,10 +55,26 @@ class SegmentBuffers:
                     "(register_buffer)"
                 )
 
+    def forget_unchanged(self) -> bool:
+        """Drop the copies of modules that the first pass has left as they were; whether any is left."""
+        for module, before in list(self._before.items()):
+            if not any(self._changed(module, name, value) for name, value in before.items()):
+                del self._before[module], self._version[module]
+        self._loose = []
+        return bool(self._before)
+
+    def _changed(self, module: nn.Module, name: str, before: Tensor) -> bool:
+        now = module._buffers.get(name)
+        kept, version = self._version[module][name]
+        if now is not kept or now._version != version:
+            return True
+        return _is_small(now) and _differs(now, before)
+
     def _keep(self, module: nn.Module) -> None:
         if module.training and module not in self._before:
-            own = module._buffers.items()
-            self._before[module] = {name: b.clone() for name, b in own if b is not None}
+            own = {name: b for name, b in module._buffers.items() if b is not None}
+            self._before[module] = {name: b.clone() for name, b in own.items()}
+            self._version[module] = {name: (b, b._version) for name, b in own.items()}
 
     @contextlib.contextmanager
     def _first_pass(self) -> Iterator[None]:
@@ -84,7 +101,7 @@ class SegmentBuffers:
             for name, value in buffers.items()
         ]
         for buffers, name, _, value in now:
-            buffers[name] = value
+            buffers[name] = value.clone()  # a third pass begins where the second did
         try:
             yield
         finally:
@@ -94,7 +111,11 @@ class SegmentBuffers:
 
 def _small(tensor: Tensor) -> Tensor | None:
     """A copy to compare with: batch norm writes its statistics without counting it as a write."""
-    return tensor.clone() if tensor.layout == torch.strided and tensor.numel() <= SMALL else None
+    return tensor.clone() if _is_small(tensor) else None
+
+
+def _is_small(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.numel() <= SMALL
 
 
 def _differs(now: Tensor, before: Tensor) -> bool:

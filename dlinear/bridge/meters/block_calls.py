@@ -85,6 +85,7 @@ class _Counted(nn.Module):
     def __init__(self, block: Block, tally: _Tally) -> None:
         super().__init__()
         self.block, self.tally = block, tally
+        self.skip = getattr(block, "skip", True)  # what methods may ask a block
 
     def forward(self, state: Any) -> Any:
         self.tally.forwards += 1

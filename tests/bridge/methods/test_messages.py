@@ -24,7 +24,9 @@ from dlinear.bridge.methods.accumulation import accumulated_backward
 from dlinear.bridge.methods.checkpointing import checkpointed_backward
 from dlinear.bridge.methods.forward_gradient import forward_gradient
 from dlinear.bridge.methods.loco import loco
+from dlinear.bridge.methods.reconstruct import reconstructed_backward
 from dlinear.bridge.methods.registry import register
+from dlinear.bridge.methods.revolve import revolve_backward
 from dlinear.errors import DlinearError, DomainError, HorizonError, ShapeError
 
 NUMBERS = {
@@ -32,6 +34,8 @@ NUMBERS = {
     "parts": (accumulated_backward, "expected an integer >= 1"),
     "segments": (checkpointed_backward, f"expected an integer in 1..{DEPTH}"),
     "stages": (loco, f"expected an integer in 2..{DEPTH}"),
+    "states": (revolve_backward, "expected an integer >= 1"),
+    "steps": (reconstructed_backward, "expected an integer >= 1"),
 }
 NO_NUMBERS = (2.5, 2.0, "2", True, 0, -1, [2], np.float64(2), float("nan"), 1j)
 STEPS = {
@@ -64,7 +68,7 @@ def net():
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_parts_are_integers(name, value, net):
     run, words = NUMBERS[name]
-    if value == 10**30 and name in ("tangents", "parts"):
+    if value == 10**30 and name in ("tangents", "parts", "states", "steps"):
         return  # a number, if one for the patient
     x, loss_fn = batch()
     refused(DomainError, f"{name} is {value!r}; {words}", run, net[:-1], x, loss_fn, net[-1], **{name: value})

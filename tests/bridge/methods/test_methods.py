@@ -38,6 +38,9 @@ EVERY = (
     "forward",
     "forward-2",
     "greedy",
+    "revolve-2",
+    "reconstruct-2",
+    "highway-1",
 )
 
 
@@ -554,7 +557,7 @@ def test_a_name_is_data(name):
     assert one.name == name
     assert one.description
     assert "\n" not in one.description
-    assert one.exact == name.startswith(("backprop", "checkpoint", "accumulate", "combined"))
+    assert one.exact == name.startswith(("backprop", "checkpoint", "accumulate", "combined", "revolve"))
     again = pickle.loads(pickle.dumps(one))  # as processes hand it on
     assert (again.name, again.cost(DEPTH)) == (one.name, one.cost(DEPTH))
     assert any(name == known or name.startswith(known.removesuffix("N")) for known in NAMES)

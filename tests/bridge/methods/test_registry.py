@@ -44,11 +44,14 @@ def as_before(monkeypatch):
 def test_the_names_of_the_package():
     assert [
         *("accumulate-N", "backprop", "checkpoint", "checkpoint-N", "combined-N"),
-        *("forward", "forward-N", "greedy", "horizon-N", "loco-N"),
+        *("forward", "forward-N", "greedy", "highway-N", "horizon-N", "loco-N"),
+        *("reconstruct-N", "revolve-N"),
     ] == names()
     assert tuple(names()) == NAMES
-    order = ("backprop", "checkpoint", "accumulate", "combined", "horizon", "loco", "forward", "greedy")
-    assert tuple(family.name for family in families()) == order
+    assert [family.name for family in families()] == [
+        *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
+        *("horizon", "loco", "forward", "highway", "greedy"),
+    ]
 
 
 def test_every_family_makes_what_it_promises():
@@ -124,7 +127,7 @@ def test_the_nearest_name_is_named(name, meant):
 
 @pytest.mark.parametrize("name", ["magic", "", None, 3, 2.5, b"greedy", ["greedy"], "x" * 5000])
 def test_a_name_that_is_near_to_none_lists_all(name):
-    with pytest.raises(DomainError, match=r"loco-N$") as caught:
+    with pytest.raises(DomainError, match=r"revolve-N$") as caught:
         method(name)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 300
