@@ -192,11 +192,11 @@ def _overlapping(state: Any) -> list[Tensor]:
     some = tensors(state)
     if len(some) < 2:
         return []
-    places = [_storage(tensor) for tensor in some]
+    places = [storage_of(tensor) for tensor in some]
     return [tensor for tensor, place in zip(some, places, strict=True) if place and places.count(place) > 1]
 
 
-def _storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
     """Where a tensor's numbers are; 0 for a kind that has no such place (sparse, meta)."""
     try:
         return tensor.untyped_storage().data_ptr()

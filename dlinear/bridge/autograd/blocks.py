@@ -143,11 +143,12 @@ def check_callable(name: str, function: object, expected: str = "a module or a f
 def called(block: Block) -> Callable[[Any], Any]:
     """The block as a function of one state: a tuple is spread if the block asks for two arguments or more."""
     return lambda state: (
-        block(*state) if isinstance(state, tuple) and _asks_for_several(block) else block(state)
+        block(*state) if isinstance(state, tuple) and asks_for_several(block) else block(state)
     )
 
 
-def _asks_for_several(block: Block) -> bool:
+def asks_for_several(block: Block) -> bool:
+    """Whether a tuple is spread over the arguments of a block."""
     try:
         parameters = inspect.signature(getattr(block, "forward", block)).parameters.values()
     except (TypeError, ValueError):  # a builtin without a signature

@@ -21,7 +21,7 @@ from torch import Tensor
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
-from dlinear.bridge.autograd.blocks import Block, called
+from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.ends import copied, versions
 from dlinear.bridge.autograd.isolation import generators, set_generators
 from dlinear.bridge.autograd.segment_buffers import SegmentBuffers
@@ -68,12 +68,10 @@ class Replay:
         for t in range(start, stop):
             before = versions(state)
             with self._as_the_first_time(t) as done:
-                output = called(self.blocks[t])(block_graph.cut(state, follow=True)[0])
+                output = run_block(self.blocks[t], state, follow=True, t=t)[0]
                 done.append(output)
             self._writes[t] = versions(state) != before
-            state = block_graph.cut(output, follow=False)[0]
-            del output
-            done.clear()
+            state = output
         return state
 
     def record(self, t: int, state: Any, follow: bool, keep: bool = False) -> tuple[Any, BlockGraph]:
@@ -83,7 +81,6 @@ class Replay:
         with self._as_the_first_time(t) as done:
             output, graph = run_block(self.blocks[t], state, follow, t)
             done.append(output)
-        done.clear()
         return output, graph
 
     def check(self) -> None:

@@ -37,3 +37,9 @@ def _same_form(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.dtype == b.dtype and a.shape == b.shape
     return type(a) is type(b)
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether a tensor of one state lies in the memory of a tensor of the other."""
+    ours, theirs = ({block_graph.storage_of(t) for t in block_graph.tensors(some)} - {0} for some in (a, b))
+    return bool(ours & theirs)

@@ -27,6 +27,7 @@ from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
+    NOTHING_TRAINED,
     Block,
     LossFunction,
     Readout,
@@ -92,7 +93,7 @@ def highway_backward(
         signals = _sweep(graphs, residual, follows, [signal], passed, total)
     total.add_inputs(x, signals[-1])
     if not total.gradients:
-        raise DomainError("no gradient reaches a trainable tensor: all blocks are frozen, or detach")
+        raise DomainError(NOTHING_TRAINED)
     accumulate(total.gradients)
     return loss.reshape(())
 

@@ -4,6 +4,12 @@ Horizon 1 trains each block on a local loss, horizon T is back-propagation. A wi
 one forward pass: after x(s) is known, its loss is taken back through the h blocks before it to block s - h,
 whose graph is then freed. At most h blocks' activations are alive, and (T - h + 1) h block vector-Jacobian
 products are done (`dlinear.costs`).
+
+Anchored, the gradient r at x(T) is found first, by a pass that stores nothing, and handed to x(s) in place of
+the gradient of L(x(s)): no readout of inner states is needed, the angle does not get worse as the loss falls
+(Theorem E1), and readout and loss learn from the loss at x(T) alone. Blocks run twice, in the second pass
+with the dropout masks of the first, and update running statistics once (`autograd.replay`). A block is taken
+as x + f(x); one that changes the form of the state, or says `skip = False`, passes r on exactly.
 """
 
 from __future__ import annotations
@@ -13,12 +19,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph, reentrant
-from dlinear.bridge.autograd.block_graph import BlockGraph
-from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
     NOTHING_TRAINED,
     Block,
@@ -31,18 +36,19 @@ from dlinear.bridge.autograd.blocks import (
     end_of,
     given,
 )
-from dlinear.bridge.autograd.ends import Ends
+from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
 from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.autograd.ranks import Group, average
+from dlinear.bridge.autograd.signals import Anchored, OwnLosses, Signals
 from dlinear.bridge.autograd.step import fill
+from dlinear.bridge.autograd.window import Targets, Window
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
 from dlinear.checks import as_horizon
+from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.errors import DomainError
 from dlinear.theory import costs
 from dlinear.theory.decay_law import DecayConstants, decay_law
-
-Targets = Sequence[range]
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,9 @@ def horizon_backward(
     loss_fn: LossFunction,
     horizon: int,
     readout: Readout | None = None,
+    anchored: bool = False,
+    stride: int = 1,
+    runs: int = 0,
     *,
     process_group: Group = None,
     grad_scaler: Any = None,
@@ -76,7 +85,7 @@ def horizon_backward(
     (27')). Gradients add to `.grad` as in `backward()`, once at the end, so that an error leaves them as they
     were. A parameter that several blocks share receives the sum of theirs; what produced x (if x requires a
     gradient) is trained with block 0; trainable parameters of `readout` and `loss_fn` receive the sum over
-    the T - h + 1 losses that are taken, at s = h, ..., T.
+    the losses that are taken, the T - h + 1 at s = h, ..., T without a stride.
 
     Backward hooks of a block's modules are called as in one ordinary pass, once, with the gradients that its
     `.grad` is made of; gradients that pass through it to earlier blocks are not shown to them. Hooks on
@@ -93,6 +102,11 @@ def horizon_backward(
         readout: maps x(s), s = h..T, to where the loss lives: a shared head, a head for each s, pooling, a
             fixed projection. Without it all x(s) must have the same shape, unless h = T. Readout and loss may
             write into their argument: x(s) is then copied for them.
+        anchored: hand the gradient at x(T) to the ends of the windows (see above).
+        stride: k; the ends are T, T - k, T - 2 k, ... alone, and block t takes the first at or after t + h:
+            at most h + k - 1 blocks are kept. h = 1 gives stages of k blocks that do not overlap.
+        runs: q > 0: q runs of mean blocks stand for those after x(s) (Theorem E2, `autograd.coarse_tail`);
+            the loss is L after them, read out as at T, or r is pulled back through them.
         process_group: "world" or a group of torch.distributed: gradients and loss are averaged over its
             processes, once, before `.grad` is touched; "none": each process by itself. Where several run it
             has to be said, unless DistributedDataParallel is around everything that is trained.
@@ -105,10 +119,13 @@ def horizon_backward(
         HorizonError: h is not an integer in 1..T.
         ShapeError: no block, states of different shapes without a readout, or a loss that is not a scalar.
         DomainError: gradients are switched off, the loss has none, nothing is trained, a block does what
-            would give wrong gradients (the message names it), or it is not said whether to average.
+            would give wrong gradients (the message names it), or it is not said whether to average; no such
+            anchored, stride or runs, blocks that cannot be averaged or do not repeat themselves.
         DistributedError: a step failed on another process, or it trains other parameters.
     """
-    return fill(partial(_fill, horizon=horizon), blocks, x, loss_fn, readout, process_group, grad_scaler)
+    rule = HorizonRule(anchored, runs, stride)
+    run = partial(_fill, horizon=horizon, rule=rule)
+    return fill(run, blocks, x, loss_fn, readout, process_group, grad_scaler)
 
 
 def _fill(
@@ -117,8 +134,9 @@ def _fill(
     loss_fn: LossFunction,
     readout: Readout | None,
     horizon: int,
+    rule: HorizonRule,
 ) -> Tensor:
-    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout))
+    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout, rule))
 
 
 def filled(step: PassResult) -> Tensor:
@@ -139,33 +157,55 @@ def horizon_gradients(
     loss_fn: LossFunction,
     horizon: int,
     readout: Readout | None = None,
+    anchored: bool = False,
+    stride: int = 1,
+    runs: int = 0,
     *,
     process_group: Group = None,
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
+    rule = HorizonRule(anchored, runs, stride)
     stack = checked_stack(blocks, x, loss_fn, readout)
 
     def compute() -> tuple[Tensor, Gradients]:
-        step = _pass(stack, x, loss_fn, horizon, readout)
+        step = _pass(stack, x, loss_fn, horizon, readout, rule)
         return step.loss, step.gradients
 
     return average(compute, stack, x, loss_fn, readout, process_group)
 
 
 def _pass(
-    stack: list[Block], x: Any, loss_fn: LossFunction, horizon: int, readout: Readout | None
+    stack: list[Block],
+    x: Any,
+    loss_fn: LossFunction,
+    horizon: int,
+    readout: Readout | None,
+    rule: HorizonRule,
 ) -> PassResult:
-    targets = horizon_targets(len(stack), horizon)
+    check_gradients_are_on()
+    targets = horizon_targets(len(stack), horizon, rule)
     if len(targets[-1]) == len(stack):
         return whole(stack, x, loss_fn, readout)
-    return sweep(stack, x, loss_fn, targets, readout)
+    ends = [s for s, receivers in enumerate(targets, start=1) if receivers]
+    tail = CoarseTail(stack, rule.runs, ends[0]) if rule.runs else None
+    if not rule.anchored:
+        return _sweep(stack, x, targets, OwnLosses(stack, loss_fn, readout, tail))
+    signals = Anchored(stack, x, loss_fn, readout, ends, tail)
+    step = _sweep(stack, x, targets, signals)
+    signals.replay.check()
+    signals.direct.add(step.gradients, step.gradients.values())
+    return PassResult(step.loss, signals.direct.gradients, step.vjps)
 
 
-def horizon_targets(depth: int, horizon: int) -> list[range]:
-    """Which blocks receive grad L(x(s)), for s = 1..T: s - h, and at s = T the last h."""
-    h = as_horizon(horizon, depth)
-    inner = [range(s - h, s - h + 1) if s >= h else range(0) for s in range(1, depth)]
-    return [*inner, range(depth - h, depth)]
+def horizon_targets(depth: int, horizon: int, rule: HorizonRule = PLAIN) -> list[range]:
+    """Which blocks receive the signal at x(s), for s = 1..T.
+
+    The ends s are T, T - k, T - 2 k, ... for a stride k; a block takes the first of them at or after t + h.
+    With k = 1 block s - h receives the one at s < T, and the last h the one at T.
+    """
+    ends = rule.ends(depth, as_horizon(horizon, depth), np.arange(depth))
+    first = np.searchsorted(ends, np.arange(1, depth + 2)).tolist()
+    return [range(first[s - 1], first[s]) for s in range(1, depth + 1)]
 
 
 def sweep(
@@ -180,20 +220,25 @@ def sweep(
         ShapeError, DomainError: as `horizon_backward`.
     """
     check_gradients_are_on()
-    depth, window = len(blocks), _Window(blocks, x, targets)
-    ends = Ends(depth, loss_fn, readout)
-    loss, state = torch.empty(0), x
+    return _sweep(blocks, x, targets, OwnLosses(blocks, loss_fn, readout))
+
+
+def _sweep(blocks: Sequence[Block], x: Any, targets: Targets, signals: Signals) -> PassResult:
+    """Run the blocks once; what is injected at each x(s) goes back to its receivers."""
+    depth, window, state = len(blocks), Window(blocks, x, targets), x
     for s in range(1, depth + 1):
-        state, graph = run_block(blocks[s - 1], state, window.follows(s - 1), s - 1)
+        state, graph = signals.run(s - 1, state, window.follows(s - 1))
         window.push(graph)
         del graph  # the window alone holds it
         if targets[s - 1] or s == depth:
-            loss, end, state = ends.at(state, s, follow=bool(window.receivers(s)))
-            with block_graph.plain_precision(loss.device):
-                window.pull(s, end, loss)
-            del end
+            injected = signals.at(state, s, follow=bool(window.receivers(s)))
+            state = injected.state
+            window.total.add_direct(injected.leaves, injected.found, targets[s - 1])
+            with block_graph.plain_precision(signals.loss.device):
+                window.pull(s, injected.signal)
+            del injected
         window.release(s)
-    return PassResult(loss.reshape(()), window.total.gradients, window.vjps)
+    return PassResult(signals.loss.reshape(()), window.total.gradients, window.vjps)
 
 
 def whole(
@@ -220,65 +265,6 @@ def whole(
     total.add(graph.leaves, found)
     total.add_inputs(x, signal)
     return PassResult(loss.reshape(()), total.gradients, depth)
-
-
-class _Window:
-    """The graphs of the blocks that wait for a loss, and the way back through them."""
-
-    def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets) -> None:
-        self.x, self.targets, self.total, self.vjps = x, targets, GradientSum(blocks), 0
-        self.reach = [0] * len(blocks)  # the last s whose loss a block receives
-        for s, receivers in enumerate(targets, start=1):
-            for t in receivers:
-                self.reach[t] = s
-        self.graphs: dict[int, BlockGraph] = {}
-        self.trained: list[bool] = []
-        self.oldest = 0  # the first block that waits for a loss
-
-    def follows(self, t: int) -> bool:
-        """Whether gradients have to pass through block t to what is before it."""
-        return self.oldest < t if t else any(tensor.requires_grad for tensor in block_graph.tensors(self.x))
-
-    def push(self, graph: BlockGraph) -> None:
-        """Keep the graph of the next block."""
-        t = len(self.trained)
-        self.trained.append(bool(graph.leaves) or (t == 0 and self.follows(0)))
-        if graph.live:
-            self.graphs[t] = graph
-
-    def receivers(self, s: int) -> list[int]:
-        """The blocks with something to train that receive the gradient of the loss at s."""
-        return [t for t in self.targets[s - 1] if self.trained[t] and t in self.graphs]
-
-    def pull(self, s: int, end: BlockGraph, loss: Tensor) -> None:
-        """Take the loss at s back to its receivers."""
-        receivers = self.receivers(s)
-        signal, found = end.vjp([torch.ones_like(loss)], end.leaves, through=bool(receivers))
-        self.total.add_direct(end.leaves, found, self.targets[s - 1])
-        waiting = self._waiting(s)
-        for t in range(s - 1, receivers[0] - 1 if receivers else s - 1, -1):
-            if t not in self.graphs:  # a block that cuts the graph
-                break
-            graph = self.graphs[t]
-            leaves = graph.leaves if t in receivers else ()
-            hooks = t in self.targets[s - 1]
-            signal, found = graph.vjp(signal, leaves, through=t == 0 or t > receivers[0], hooks=hooks)
-            self.vjps += 1
-            self.total.add(leaves, found)
-            if t < waiting:
-                del self.graphs[t], graph
-            if t == 0:
-                self.total.add_inputs(self.x, signal)
-
-    def _waiting(self, s: int) -> int:
-        """The first block that waits for a loss after s; s if none does."""
-        return next((t for t in range(self.oldest, s) if self.trained[t] and self.reach[t] > s), s)
-
-    def release(self, s: int) -> None:
-        """Free what no later loss needs."""
-        before, self.oldest = self.oldest, self._waiting(s)
-        for t in range(before, self.oldest):
-            self.graphs.pop(t, None)
 
 
 def _method(number: int | None) -> Method:

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.blocks import (
+    NOTHING_TRAINED,
     Block,
     LossFunction,
     Readout,
@@ -99,7 +100,7 @@ def reconstructed_backward(
     if bool(torch.isfinite(loss)):
         inversion.check(report)
     if not total.gradients:
-        raise DomainError("no gradient reaches a trainable tensor: all blocks are frozen, or detach")
+        raise DomainError(NOTHING_TRAINED)
     accumulate(total.gradients)
     return loss
 

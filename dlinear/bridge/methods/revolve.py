@@ -16,6 +16,7 @@ from torch import Tensor
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
 from dlinear.bridge.autograd.blocks import (
+    NOTHING_TRAINED,
     Block,
     LossFunction,
     Readout,
@@ -23,8 +24,10 @@ from dlinear.bridge.autograd.blocks import (
     check_gradients_are_on,
     end_of,
 )
+from dlinear.bridge.autograd.ends import copied
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
 from dlinear.bridge.autograd.replay import Replay
+from dlinear.bridge.autograd.states import share_memory
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, no_angle, powers_of_two
 from dlinear.bridge.methods.revolve_schedule import block_runs, first_part
@@ -69,7 +72,7 @@ def revolve_backward(
     loss = reversal.run(states)
     reversal.replay.check()
     if not reversal.total.gradients:
-        raise DomainError("no gradient reaches a trainable tensor: all blocks are frozen, or detach")
+        raise DomainError(NOTHING_TRAINED)
     accumulate(reversal.total.gradients)
     return loss
 
@@ -102,6 +105,8 @@ class _Reversal:
     def _reverse(self, start: int, stop: int) -> None:
         """Run the blocks start, ..., stop - 1 with their graphs, and take the gradient back through them."""
         state, graphs = self.kept.pop(start), list[BlockGraph]()
+        if share_memory(state, list(self.kept.values())):  # a view of a state that is still needed
+            state = copied(state)
         for t in range(start, stop):
             state, graph = self.replay.record(t, state, self._follows(t))
             graphs.append(graph)

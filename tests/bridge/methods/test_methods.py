@@ -41,6 +41,9 @@ EVERY = (
     "revolve-2",
     "reconstruct-2",
     "highway-1",
+    "anchored-2",
+    "stages-2",
+    "anchored-stages-3",
 )
 
 

@@ -43,14 +43,22 @@ def as_before(monkeypatch):
 
 def test_the_names_of_the_package():
     assert [
-        *("accumulate-N", "backprop", "checkpoint", "checkpoint-N", "combined-N"),
+        *(
+            "accumulate-N",
+            "anchored-N",
+            "anchored-stages-N",
+            "backprop",
+            "checkpoint",
+            "checkpoint-N",
+            "combined-N",
+        ),
         *("forward", "forward-N", "greedy", "highway-N", "horizon-N", "loco-N"),
-        *("reconstruct-N", "revolve-N"),
+        *("reconstruct-N", "revolve-N", "stages-N"),
     ] == names()
     assert tuple(names()) == NAMES
     assert [family.name for family in families()] == [
         *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
-        *("horizon", "loco", "forward", "highway", "greedy"),
+        *("horizon", "anchored", "stages", "anchored-stages", "loco", "forward", "highway", "greedy"),
     ]
 
 
@@ -71,13 +79,13 @@ def test_every_family_makes_what_it_promises():
 
 
 def test_a_family_from_elsewhere_with_a_name_of_several_words():
-    register(Family("anchored-stages", maker("anchored-stages"), least=2))
-    assert set(names()) == {*NAMES, "anchored-stages-N"}
-    assert families()[-1].name == "anchored-stages"
-    one = method("anchored-stages-4")
-    assert (one.name, one.family, one.number) == ("anchored-stages-4", "anchored-stages", 4)
-    for name in ("anchored-stages", "anchored-stages-1", "anchored-stages-04", "anchored-4"):
-        with pytest.raises(DomainError, match=f"method '{name}': allowed are .*anchored-stages-N"):
+    register(Family("damped-stages", maker("damped-stages"), least=2))
+    assert set(names()) == {*NAMES, "damped-stages-N"}
+    assert families()[-1].name == "damped-stages"
+    one = method("damped-stages-4")
+    assert (one.name, one.family, one.number) == ("damped-stages-4", "damped-stages", 4)
+    for name in ("damped-stages", "damped-stages-1", "damped-stages-04", "damped-4"):
+        with pytest.raises(DomainError, match=f"method '{name}': allowed are .*damped-stages-N"):
             method(name)
     register(Family("dfa2", maker("dfa2"), least=None, bare=True, place=5))
     assert method("dfa2").family == "dfa2"
@@ -127,7 +135,7 @@ def test_the_nearest_name_is_named(name, meant):
 
 @pytest.mark.parametrize("name", ["magic", "", None, 3, 2.5, b"greedy", ["greedy"], "x" * 5000])
 def test_a_name_that_is_near_to_none_lists_all(name):
-    with pytest.raises(DomainError, match=r"revolve-N$") as caught:
+    with pytest.raises(DomainError, match=r"stages-N$") as caught:
         method(name)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 300
