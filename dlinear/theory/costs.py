@@ -13,6 +13,7 @@ import numpy as np
 from dlinear.checks import (
     POSITIVE,
     as_depth,
+    as_integer,
     as_integral,
     as_real,
     elementwise,
@@ -219,3 +220,27 @@ def block_vjps(depth: Any, horizon: Any) -> Any:
     depth = as_depth(depth)
     horizon = as_integral("horizon", horizon, 1, depth, HorizonError)
     return (depth - horizon) * horizon + horizon
+
+
+def strided_vjps(depth: int, horizon: int, stride: int) -> int:
+    """Block vector-Jacobian products of a strided horizon, Theorem F1: the sum of s - t over its windows.
+
+    Ends s = T, T - k, ...; block t belongs to the first end at or after t + h, and one chain from an end down
+    to its first block gives the gradients of all its blocks. Stride 1: `block_vjps`.
+
+    Args:
+        depth: T >= 1.
+        horizon: h in 1..T.
+        stride: k >= 1.
+
+    Raises:
+        DomainError, HorizonError: an argument outside its domain.
+    """
+    depth, stride = as_depth(depth), as_integer("stride", stride)
+    horizon = as_integer("horizon", horizon, 1, depth, HorizonError)
+    peak = min(depth, horizon + stride - 1)  # M = h + k - 1 blocks, the longest chain
+    if depth <= peak:
+        return int(depth)
+    ends = -(-(depth - peak) // stride)  # g ends below T
+    first = depth - peak - (ends - 1) * stride  # r blocks belong to the lowest of them
+    return int(ends * peak + horizon + first - 1)  # the chain of T and of g - 1 ends is M long

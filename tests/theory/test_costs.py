@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -228,3 +229,21 @@ def test_bad_input_says_what_was_received_and_allowed(call, error, message):
     with pytest.raises(error, match=message) as caught:
         call()
     assert "allowed" in str(caught.value)
+
+
+def test_strided_calls_are_counted_window_by_window():
+    """Theorem F1 by its definition, for every T < 14, h and k; stride 1 is the plain horizon."""
+    for depth, stride in itertools.product(range(1, 14), range(1, 16)):
+        for horizon in range(1, depth + 1):
+            first = {}  # the first block of each end
+            for t in range(depth):
+                end = min(s for s in range(depth, 0, -stride) if s >= min(t + horizon, depth))
+                first[end] = min(t, first.get(end, t))
+                assert end - t <= horizon + stride - 1
+            counted = sum(end - t for end, t in first.items())
+            assert costs.strided_vjps(depth, horizon, stride) == counted, (depth, horizon, stride)
+        assert costs.strided_vjps(depth, 1, 1) == costs.block_vjps(depth, 1)
+    with pytest.raises(DomainError):
+        costs.strided_vjps(5, 1, 0)
+    with pytest.raises(HorizonError):
+        costs.strided_vjps(5, 6, 1)
