@@ -188,3 +188,8 @@ def test_families_are_names_without_their_number_and_the_whole_horizon_is_the_re
     assert found["checkpoint-8"] == "checkpoint"
     assert found["backprop"] == comparison.REFERENCE
     assert found.get("horizon-64", comparison.REFERENCE) == comparison.REFERENCE
+
+
+def test_a_record_that_does_not_say_whether_its_method_is_exact_asks_for_a_new_run():
+    with pytest.raises(RecordError, match="the record of backprop does not say whether it is exact"):
+        comparison.entries([one for one in made() if one.knobs["method"] == "backprop"])

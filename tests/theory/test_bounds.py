@@ -719,3 +719,15 @@ def test_the_anchored_bounds_fall_with_the_horizon_to_zero():
         assert (np.diff(found) <= 0).all()
         assert found[0] > found[-2]
         assert found[-1] == 0
+
+
+def test_the_closed_forms_take_an_array_of_c_and_the_sums_one_number():
+    several = np.array([0.3, 0.7])
+    for found, one in (
+        (bounds.theorem_e1_closed(20, 5, several), lambda c: bounds.theorem_e1_closed(20, 5, c)),
+        (bounds.theorem_e2_closed(20, 5, several, 2), lambda c: bounds.theorem_e2_closed(20, 5, c, 2)),
+    ):
+        assert found.tolist() == pytest.approx([one(0.3), one(0.7)], rel=1e-14)
+    for refused in (lambda: bounds.theorem_e1(20, 5, several), lambda: bounds.theorem_e2(20, 5, several, 2)):
+        with pytest.raises(DomainError, match="c is an array of 2: allowed is one number"):
+            refused()
