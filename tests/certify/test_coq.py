@@ -62,6 +62,17 @@ def test_coq_proves_every_step_again(compiled, name):
         assert {"F_product_FN", "F_product_NF"} & set(found.hypotheses)
 
 
+@needs_coqc
+@pytest.mark.slow
+def test_coq_accepts_a_counterexample_and_no_other_values(compiled):
+    data = copy.deepcopy(dict(certificate("eq_9_printed")))
+    assert compiled("eq_9_printed", data).accepted
+    data["refutation"]["values"]["t"] = 1  # min(t + h - 1, T) = 2 = T - 1
+    found = compiled("eq_9_changed", data)
+    assert not found.accepted
+    assert "Error" in found.reason
+
+
 # -- what it refuses
 def wrong_coefficient(data):
     step = next(s for s in data["steps"] if s["rule"] == "linear" and "multipliers" in s)

@@ -23,6 +23,16 @@ def identifier(name: str) -> str:
     return f"{name}_" if name in RESERVED else name
 
 
+def ending(name: str) -> list[str]:
+    """What a file asks at its end: the theorem in full, and what it rests on."""
+    return [
+        "Set Printing Width 110. Set Printing Depth 500.",
+        f"Check @{name}.",
+        f"Print Assumptions {name}.",
+        "",
+    ]
+
+
 def literal(value: Fraction) -> str:
     """A rational number."""
     top = str(value.numerator) if value >= 0 else f"({value.numerator})"

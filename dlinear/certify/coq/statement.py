@@ -8,12 +8,13 @@ from typing import Any
 
 from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
 from dlinear.certify.coq.flow import kernel_of
-from dlinear.certify.coq.printer import Printer, identifier
+from dlinear.certify.coq.printer import Printer, ending, identifier
+from dlinear.certify.coq.refute import refuted
 from dlinear.certify.coq.steps import Exporter, Lemma
 from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.kernel import Fact, formula
 from dlinear.certify.trusted.normal_form import Normaliser
-from dlinear.certify.trusted.terms import CertificateError, Context, parse
+from dlinear.certify.trusted.terms import Context, parse
 
 NORMS = ("F", "N", "S")
 LEMMAS = ("min_left", "min_right", "max_left", "max_right", "floor_below", "floor_above", "phi_zero")
@@ -166,7 +167,7 @@ def export(name: str, certificate: Mapping[str, Any]) -> str:
         CertificateError: a term or a rule has no counterpart in Coq.
     """
     if "steps" not in certificate:
-        raise CertificateError("counterexamples have no export yet")
+        return refuted(name, certificate)
     kernel = kernel_of(certificate)
     out = Exporter(kernel)
     lines = ["From dlinear Require Import matrices.", "Open Scope R_scope.", "", f"Section {name}."]
@@ -174,8 +175,7 @@ def export(name: str, certificate: Mapping[str, Any]) -> str:
     for at, step in enumerate(certificate["steps"]):
         lines += ["", out.lemma(at, step)]
     lines += ["", *theorem(out, name, certificate["statement"], certificate["goals"])]
-    lines += [f"End {name}.", "Set Printing Width 110. Set Printing Depth 500.", f"Check @{name}."]
-    lines += [f"Print Assumptions {name}.", ""]
+    lines += [f"End {name}.", *ending(name)]
     return unused_free("\n".join(lines))
 
 

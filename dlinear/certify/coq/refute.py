@@ -1,0 +1,106 @@
+"""A counterexample as a Coq file: the statement is false, shown at the values of the certificate.
+
+The theorem is the negation of the statement, which is quantified over all that it speaks of; definitions and
+sums are local functions. The values are put in, and each hypothesis and the violated conclusion are then
+closed facts, by `evaluate`: powers and sums are unfolded, floors and roots replaced by the values that are
+written here, and what is left is linear arithmetic or interval arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from math import isqrt
+from typing import Any
+
+from dlinear.certify.coq.printer import Printer, ending, identifier, literal
+from dlinear.certify.trusted.arithmetic import rational
+from dlinear.certify.trusted.context import read_context
+from dlinear.certify.trusted.evaluation import Model
+from dlinear.certify.trusted.kernel import formula
+from dlinear.certify.trusted.normal_form import Normaliser
+from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, children
+
+
+def refuted(name: str, certificate: Mapping[str, Any]) -> str:
+    """Coq text of a certificate with a refutation.
+
+    Raises:
+        CertificateError: the statement has no counterpart in Coq.
+    """
+    statement, data = certificate["statement"], certificate["refutation"]
+    context = read_context(statement)
+    if context.families or "matrix" in context.symbols.values():
+        raise CertificateError("counterexamples with matrices have no counterpart in Coq")
+    printer = Printer(context, Normaliser(context))
+    model = Model(context, data["values"], statement.get("exists", []))
+    names = [x for x in context.symbols if x not in statement.get("exists", [])]
+    given = [formula(text, context) for text in statement.get("hypotheses", [])]
+    violated = formula(statement["conclusions"][data["fails"]], context)
+    opened = statement.get("exists", [])
+    head = f"exists {' '.join(f'({identifier(x)} : {printer.kind(x)})' for x in opened)}, " if opened else ""
+    sorts = [printer.sort(x) for x in names if printer.sort(x)]
+    typed = " ".join(f"({identifier(x)} : {printer.kind(x)})" for x in names)
+    lines = ["From dlinear Require Import evaluation.", "Open Scope R_scope.", ""]
+    lines.append(f"Theorem {name} : ~ ({head}")
+    lines.append(f"  forall {typed}," if names else "")
+    lines += [f"  {text} ->" for text in sorts]
+    lines += local_functions(context, printer)
+    lines += [f"  {printer.formula(tree)} ->" for tree in given]
+    lines += [f"  {printer.formula(violated)}).", "Proof."]
+    lines.append(f"intros {''.join(f'[{identifier(x)} ' for x in opened)}claim{']' * len(opened)}.")
+    values = " ".join(value(context, x, data["values"][x]) for x in names)
+    holes = " ".join("_" for _ in (*sorts, *given))
+    lines.append(f"unshelve refine (_ (claim {values} {holes}));")
+    lines.append("  cbv zeta beta; cbv zeta beta in claim; clear claim.")
+    lines += [f"all: {known(model, [*given, violated])}evaluate.", "Qed."]
+    return "\n".join([*lines, *ending(name)])
+
+
+def value(context: Context, name: str, data: Any) -> str:
+    """The value of a symbol."""
+    text = literal(rational(data))
+    return f"({text})%Z" if context.symbols[name] in INTEGER_SORTS else f"({text})"
+
+
+def local_functions(context: Context, printer: Printer) -> list[str]:
+    """Definitions without cases, and sums, as local functions."""
+    lines = []
+    for name, (index, _, cases) in context.definitions.items():
+        if len(cases) != 1 or cases[0][0]:
+            raise CertificateError(f"the definition {name} has cases: no counterpart in Coq")
+        inside = Printer(context, printer.normal, {index: "integer"})
+        body = f"fun {identifier(index)} : Z => {inside.number(cases[0][1])}"
+        lines.append(f"  let {identifier(name)} := {body} in")
+    for name, (index, term) in context.sums.items():
+        inside = Printer(context, printer.normal, {index: "integer"})
+        body = f"fun {identifier(index)} : Z => {inside.number(term)}"
+        lines.append(f"  let {identifier(name)} := sumZ ({body}) in")
+    return lines
+
+
+def known(model: Model, trees: list[Tree]) -> str:
+    """Tactics that put in the floors and rational roots of formulas at the values of a model."""
+    floors, roots = set(), set()
+    for tree in trees:
+        for part in parts(tree):
+            if part[:2] not in (("call", "floor"), ("call", "sqrt")):
+                continue
+            inside = model.number(part[2])
+            if isinstance(inside, Fraction) and part[1] == "floor":
+                floors.add(f"({inside.numerator // inside.denominator})%Z")
+            elif isinstance(inside, Fraction):
+                roots.add(literal(Fraction(isqrt(inside.numerator), isqrt(inside.denominator))))
+    text = ""
+    for head, lemma, values in (("Int_part", "floor_is", floors), ("sqrt", "root_is", roots)):
+        if values:
+            first = " | ".join(f"rewrite ({lemma} x {v}) by evaluate" for v in sorted(values))
+            text += f"repeat match goal with |- context [{head} ?x] => first [{first}] end; "
+    return text
+
+
+def parts(tree: Tree) -> Iterator[Tree]:
+    """All parts of a tree."""
+    yield tree
+    for child in children(tree):
+        yield from parts(child)
