@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, shown
 from dlinear.errors import DomainError
 
 Sampling = Literal["average", "start", "middle", "end"]
@@ -57,9 +57,9 @@ class HorizonRule:
             raise DomainError(f"anchored is {self.anchored!r}; expected True or False")
         for name, low, high in (("runs", 0, None), ("stride", 1, None), ("degree", 1, 2)):
             object.__setattr__(self, name, as_integer(name, getattr(self, name), low, high))
-        if self.sampling not in get_args(Sampling):
+        if not isinstance(self.sampling, str) or self.sampling not in get_args(Sampling):
             raise DomainError(
-                f"sampling is {self.sampling!r}; expected one of {', '.join(get_args(Sampling))}"
+                f"sampling is {shown(self.sampling)}; expected one of {', '.join(get_args(Sampling))}"
             )
         number = isinstance(self.shrink, int | float | np.floating) and not isinstance(self.shrink, bool)
         if not number or not math.isfinite(self.shrink):

@@ -98,6 +98,6 @@ def _one_line(box: str) -> str:
         return f"{option} must be one of {', '.join(names)}; received {value!r:.60}{meant}"
     if wrong := re.fullmatch(r"Error parsing (--\S+): (.*)", text):
         kind = next((line.removeprefix(wrong[1]).strip() for line in lines if line.startswith(wrong[1])), "")
-        value = re.search(r"\[?'.*'\]?$", wrong[2])
+        value = re.search(r"\[?'.*'\]?$", wrong[2].partition(" Got errors")[0].rstrip("."))
         return f"{wrong[1]} takes {kind or 'another type'}; received {value[0] if value else wrong[2]:.100}"
     return text or "the command line cannot be read"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
 
@@ -28,6 +28,7 @@ CellResult = Computed | Exception  # or what the cell raised
 CellResults = Generator[tuple[str, CellResult], None, None]  # with the cells' keys, as they arrive
 
 
+@runtime_checkable
 class Gatherer(Protocol):
     """Computes cells somewhere else."""
 

@@ -39,6 +39,9 @@ def below(high: float) -> Constraint:
     return Constraint(lambda value: 0 < value < high, f"more than 0 and less than {high:g}")
 
 
+WORKERS = Constraint(lambda value: value is None or value >= 0, "0 or more")
+
+
 FINITE = Constraint(math.isfinite, "finite")
 
 
@@ -70,8 +73,9 @@ def check(knobs: Any, **rules: Constraint) -> None:
         items = value if isinstance(value, tuple) else (value,)
         if not items or len(set(items)) < len(items):
             raise DomainError(f"{option} must hold one value or more, each once; received {list(items)}")
-        if name in rules and not all(map(rules[name].holds, items)):
-            raise DomainError(f"{option} must be {rules[name].words}; received {value}")
+        rule = {"workers": WORKERS, **rules}.get(name)
+        if rule is not None and not all(map(rule.holds, items)):
+            raise DomainError(f"{option} must be {rule.words}; received {value}")
 
 
 def filled(knobs: Knobs, values: Mapping[str, Any]) -> Knobs:

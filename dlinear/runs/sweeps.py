@@ -134,7 +134,7 @@ def _check(cells: object, compute: object, workers: object, executor: object) ->
         raise DomainError(f"cells must be a sequence of dataclasses or mappings, not {shown(cells, 60)}")
     if not callable(compute):
         raise DomainError(f"compute must be a function of a cell, not {shown(compute, 60)}")
-    if executor is not None and not isinstance(executor, Executor) and not hasattr(executor, "gather"):
+    if executor is not None and not isinstance(executor, Executor | Gatherer):
         raise DomainError(f"executor must be an Executor or a Cluster, not {shown(executor, 60)}")
     if workers is None:
         return None

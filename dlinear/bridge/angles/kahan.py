@@ -59,6 +59,8 @@ def _pairs(a: Vector, b: Vector) -> list[tuple[Tensor, Tensor]]:
         right = [b[key] if key in b else torch.zeros_like(a[key]) for key in keys]
     if [u.shape for u in left] != [v.shape for v in right]:
         raise ShapeError("two gradients of different shapes received; expected those of one model")
+    if [u.is_complex() for u in left] != [v.is_complex() for v in right]:
+        raise ShapeError("a complex and a real gradient received; expected those of one model")
     return [(_wide(u), _wide(v)) for u, v in zip(left, right, strict=True)]
 
 

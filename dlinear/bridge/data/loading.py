@@ -97,6 +97,7 @@ def load(
     for key, value, least in (("samples", samples, 1), ("test_samples", test_samples, 1), ("seed", seed, 0)):
         if value is not None or key == "seed":
             as_integer(key, value, least)
+    as_integer("width", width)
     if name in SAMPLES:
         return _synthetic(name, samples or SAMPLES[name], test_samples or TEST_SAMPLES, seed, width, dtype)
     data = datasets.load(name, folder, download)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dlinear.checks import shown
 from dlinear.errors import DlinearError, DomainError, ShapeError
 
 __all__ = ["Supervised"]
@@ -27,10 +28,20 @@ class Supervised:
             with `reduction="sum"`. `CrossEntropyLoss` and `NLLLoss` may leave out targets (`ignore_index`)
             and weigh classes; any other criterion is taken to give each sample the same weight.
         target: (N, ...), one entry per sample.
+
+    Raises:
+        DomainError: a criterion that is no function.
+        ShapeError: a target that is no tensor.
     """
 
     criterion: Callable[[Tensor, Tensor], Tensor]
     target: Tensor
+
+    def __post_init__(self) -> None:
+        if not callable(self.criterion) or isinstance(self.criterion, type):
+            raise DomainError(f"criterion is {shown(self.criterion)}; expected a function or a loss of torch")
+        if not isinstance(self.target, Tensor):
+            raise ShapeError(f"target is {shown(self.target)}; expected a tensor, one entry per sample")
 
     def __call__(self, prediction: Tensor) -> Tensor:
         """The loss of the whole batch, a scalar.

@@ -314,6 +314,8 @@ def fit_memory(horizons: Any, memory: Any) -> MemoryFit:
     h, m = (np.atleast_1d(as_floats(name, values, "a sequence of real numbers")) for name, values in pairs)
     if h.shape != m.shape or h.ndim != 1 or not (np.isfinite(h) & np.isfinite(m)).all():
         raise DomainError(f"{h.size} horizons and {m.size} sizes received; expected as many, all finite")
+    if m.min() < 0:
+        raise DomainError(f"memory holds {m.min():g}; expected bytes >= 0")
     if len(np.unique(h)) < 3:
         raise DomainError(f"{len(np.unique(h))} different horizons received; a line needs at least 3")
     centred = h - h.mean()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dlinear.checks import as_flag, as_integer, shown
 from dlinear.errors import DomainError
 
 __all__ = ["StepTime", "step_times"]
@@ -57,13 +58,19 @@ def step_times(
         clock: seconds.
 
     Raises:
-        DomainError: no such reference, or fewer than one round.
+        DomainError: no steps by name, no such reference, or fewer than one round.
     """
-    if reference not in steps:
-        raise DomainError(f"reference {reference!r}: allowed are {', '.join(steps) or 'none, no step given'}")
-    if rounds < 1 or warm_up < 0:
-        raise DomainError(f"{rounds} rounds after {warm_up}: allowed are >= 1 rounds after >= 0")
-    names = list(steps)
+    if not isinstance(steps, Mapping) or not all(map(callable, steps.values())):
+        raise DomainError(f"steps is {shown(steps)}; expected functions by name")
+    if not isinstance(reference, str) or reference not in steps:
+        allowed = ", ".join(map(str, steps)) or "none, no step given"
+        raise DomainError(f"reference {shown(reference, 60)}: allowed are {allowed}")
+    try:
+        rounds, warm_up = as_integer("rounds", rounds), as_integer("warm_up", warm_up, 0)
+    except DomainError:
+        given = f"{shown(rounds, 40)} rounds after warm_up = {shown(warm_up, 40)}"
+        raise DomainError(f"{given}: allowed are >= 1 rounds after >= 0") from None
+    progress, names = as_flag("progress", progress), list(steps)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for k in tqdm(range(-warm_up, rounds), desc="timing", disable=None if progress else True):
         for i in range(len(names)):

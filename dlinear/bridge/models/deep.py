@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from dlinear.bridge.models.readouts import ReadoutKind, check_readout, vector_readout
 from dlinear.bridge.models.seeding import EMBEDDING, PATH, semi_orthogonal
 from dlinear.bridge.models.stack import Stack, TaskShape
+from dlinear.checks import as_integer, shown
 from dlinear.errors import DomainError, ShapeError
 from dlinear.networks.deterministic import SmoothNetwork
 from dlinear.networks.ensembles import GaussianNetwork, MixedNetwork, random_scale
@@ -163,8 +164,9 @@ def deep(
         ("layers", layers, ("smooth", "rough", "mixed")),
         ("scale", scale, ("1/T", "1/sqrt(T)")),
     ):
-        if value not in allowed:
-            raise DomainError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        if not isinstance(value, str) or value not in allowed:
+            raise DomainError(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}")
+    width = as_integer("width", width)
     if layers == "rough" and path is not None:
         raise DomainError("rough layers have no path: leave it None, or choose layers 'mixed'")
     network = _network(depth, width, layers, scale, sigma, path or FourierPath(width, seed), seed)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.models.seeding import READOUT, semi_orthogonal
+from dlinear.checks import shown
 from dlinear.errors import DomainError, HorizonError, ShapeError
 
 ReadoutKind = Literal["fixed", "shared", "exits"]
@@ -27,8 +28,8 @@ READOUTS = ("fixed", "shared", "exits")
 
 def check_readout(readout: object) -> None:
     """Raise `DomainError` unless it is one of the three names."""
-    if readout not in READOUTS:
-        raise DomainError(f"readout must be one of {', '.join(READOUTS)}, not {readout!r}")
+    if not isinstance(readout, str) or readout not in READOUTS:
+        raise DomainError(f"readout must be one of {', '.join(READOUTS)}, not {shown(readout)}")
 
 
 class Fixed(nn.Module):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from dlinear.checks import as_integer
-from dlinear.errors import ShapeError
+from dlinear.checks import as_integer, shown
+from dlinear.errors import DomainError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class TaskShape:
     outputs: int
 
     def __post_init__(self) -> None:
-        if not self.inputs:
-            raise ShapeError("inputs is empty; expected the size of each axis of a sample")
+        if not isinstance(self.inputs, tuple | list) or not self.inputs:
+            given = "empty" if isinstance(self.inputs, tuple | list) else shown(self.inputs)
+            raise ShapeError(f"inputs is {given}; expected the size of each axis of a sample")
         for size in self.inputs:
             as_integer("a size of inputs", size, error=ShapeError)
         as_integer("outputs", self.outputs, error=ShapeError)
@@ -47,14 +48,25 @@ class Stack(nn.Module):
     Args:
         blocks: the blocks in their order; a fixed input map is part of the first.
         readout: see above; it may have parameters.
+
+    Raises:
+        DomainError: blocks or a readout that are no modules.
+        ShapeError: no block.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], readout: nn.Module) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.readout = readout
-        if not len(self.blocks):
+        listed = list(blocks) if isinstance(blocks, Iterable) and not isinstance(blocks, Mapping) else None
+        if listed is None or not all(isinstance(block, nn.Module) for block in listed):
+            raise DomainError(f"blocks is {shown(blocks)}; expected a sequence of modules")
+        if not isinstance(readout, nn.Module):
+            raise DomainError(
+                f"readout is {shown(readout)}; expected a module that is called as readout(z, s)"
+            )
+        if not listed:
             raise ShapeError("a stack needs at least one block; received none")
+        self.blocks = nn.ModuleList(listed)
+        self.readout = readout
 
     @property
     def depth(self) -> int:

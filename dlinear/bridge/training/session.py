@@ -22,6 +22,7 @@ from dlinear.bridge.training.evaluation import Score, evaluate, precision
 from dlinear.bridge.training.interrupts import Interrupts
 from dlinear.bridge.training.run_folder import RunFolder
 from dlinear.bridge.training.settings import Training, device_of
+from dlinear.checks import shown
 from dlinear.errors import DomainError, ShapeError
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -56,6 +57,16 @@ class Progress:
     seconds: float
     rate: float
     last: float
+
+
+def _as_loss(found: Any) -> float:
+    """What a method returned, as a number; it may be NaN or infinite."""
+    value = found.detach().cpu() if isinstance(found, Tensor) else found
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return float(value)
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return float(value)
+    raise DomainError(f"the method returned {shown(found)}; expected the loss, a tensor of one number")
 
 
 def next_rate(rate: float, loss: float, last: float, decay: float) -> float:
@@ -206,7 +217,8 @@ class Session:
             group["lr"] = at.rate
         self.optimizer.zero_grad(set_to_none=True)
         with precision(self.training.autocast, self.device):
-            loss = float(self.method(stack.blocks, x, Supervised(self.criterion, target), stack.readout))
+            found = self.method(stack.blocks, x, Supervised(self.criterion, target), stack.readout)
+        loss = _as_loss(found)
         if math.isfinite(loss):  # otherwise the weights are left as they are
             self.optimizer.step()
         at.total += loss * len(x)

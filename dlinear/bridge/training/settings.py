@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
 
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, shown
 from dlinear.errors import DomainError
 
 Optimizer = Literal["sgd", "adam"]
@@ -71,7 +71,10 @@ class Training:
         for name, choice in {"optimizer": Optimizer, "loss": Loss, "autocast": Autocast}.items():
             allowed = get_args(choice)
             _require(
-                name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}", getattr(self, name)
+                name,
+                isinstance(getattr(self, name), str) and getattr(self, name) in allowed,
+                f"one of {', '.join(allowed)}",
+                getattr(self, name),
             )
         known = isinstance(self.device, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", self.device)
         _require("device", bool(known), "auto, cpu, cuda or cuda:N", self.device)
@@ -79,11 +82,11 @@ class Training:
 
 def _require(name: str, holds: bool, allowed: str, value: Any) -> None:
     if not holds:
-        raise DomainError(f"{name} must be {allowed}; received {value!r:.80}")
+        raise DomainError(f"{name} must be {allowed}; received {shown(value)}")
 
 
 def _positive(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+    return type(value) in (int, float) and 0 < value <= sys.float_info.max
 
 
 def device_of(name: str) -> torch.device:

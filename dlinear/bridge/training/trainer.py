@@ -30,7 +30,7 @@ from dlinear.bridge.training.metrics import Run
 from dlinear.bridge.training.run_folder import CHECKPOINT, METRICS, RunFolder
 from dlinear.bridge.training.session import Probe, Session, next_rate
 from dlinear.bridge.training.settings import SETTINGS, Setting, Training, setting
-from dlinear.checks import as_integer, shown
+from dlinear.checks import as_flag, as_integer, shown
 from dlinear.errors import DomainError
 from dlinear.optional import needed
 from dlinear.runs import records
@@ -92,6 +92,12 @@ def train(
             finished is kept.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
+    progress = as_flag("progress", progress)
+    if probe is not None and not callable(probe):
+        raise DomainError(f"probe is {shown(probe)}; expected a function (epoch, stack, split), or None")
+    named = isinstance(identity, Mapping) and all(isinstance(name, str) for name in identity)
+    if identity is not None and not named:
+        raise DomainError(f"identity is {shown(identity)}; expected JSON values by name, or None")
     files = RunFolder(None if folder is None else _as_path(folder), every)
     session = Session(stack, split, method, Training() if training is None else training, files)
     epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)

@@ -1,0 +1,94 @@
+"""Command lines that make no sense: the module, the words, and what the one line about them says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import runpy
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+from unittest import mock
+
+
+class Command(NamedTuple):
+    """A command line that is refused.
+
+    Attributes:
+        module: as after `python -m`.
+        words: after that.
+        says: part of the line on stderr.
+        status: exit status.
+    """
+
+    module: str
+    words: str
+    says: str
+    status: int = 2
+
+
+def run(module: str, words: Sequence[str]) -> tuple[int, str]:
+    """Exit status of `python -m module words`, here, and its stderr (stdout where that is empty)."""
+    said, told = io.StringIO(), io.StringIO()
+    status: object = 0
+    with (
+        mock.patch.object(sys, "argv", [module, *words]),
+        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(told),
+    ):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            status = end.code
+    return status if isinstance(status, int) else 1, said.getvalue() or told.getvalue()
+
+
+SWEEPING = ("autograd_error", "bridge_memory", "bridge_slopes", "bridge_tradeoff", "cubic_decay")
+SWEEPING += ("oscillating_limit", "rough_layers", "theorem_a")
+
+ANY_SIM = [  # words, what is said
+    ("--qqq", "unknown option --qqq"),
+    ("extra", "unexpected word 'extra'"),
+    ("--seeds x", "--seeds"),
+    ("--workers -1", "--workers must be 0 or more; received -1"),
+    ("--workers two", "--workers takes {None}|INT; received ['two']"),
+]
+LAUNCHED = [
+    ("--shard 3/2", "shard must be i/N with 1 <= i <= N, for example 1/8, not '3/2'"),
+    ("--shard 0/0", "shard"),
+    ("--scheduler tcp://127.0.0.1:1 --workers 2", "--workers counts processes here"),
+]
+COMMANDS = [
+    *(Command(f"sims.{name}", words, says) for name in SWEEPING[:5] for words, says in ANY_SIM),
+    *(Command("sims.cubic_decay", words, says) for words, says in LAUNCHED),
+    Command("sims", "cubic_deca", "unknown simulation 'cubic_deca'"),
+    Command("sims", "3", "unknown simulation '3'"),
+    Command("sims.cubic_decay", "--sigma 0", "--sigma must be finite and more than 0"),
+    Command("sims.cubic_decay", "--sigma nan", "--sigma must be"),
+    Command("sims.cubic_decay", "--depths 0", "--depths must be"),
+    Command("sims.cubic_decay", "--depths 1e3", "--depths"),
+    Command("sims.cubic_decay", "--data digit", "--data must be one of digits"),
+    Command("sims.cubic_decay", "--width 65", "width 65"),
+    Command("sims.cubic_decay", "--data mnist --data-folder missing", "mnist not found in missing"),
+    Command("sims.rough_layers", "--depths 5", "--depths must be 10 or more"),
+    Command("sims.theorem_a", "--c 300", "--c must be more than 0 and less than 300"),
+    Command("sims.theorem_a", "--c -1", "--c must be"),
+    Command("sims.oscillating_limit", "--w 0", "--w must be finite and not 0"),
+    Command("sims.autograd_error", "--widths 0", "--widths must be 1 or more"),
+    Command("sims.bridge_slopes", "--method magic", "method 'magic'"),
+    Command("sims.bridge_slopes", "--combinations sine", "--combinations holds 'sine'"),
+    Command("sims.bridge_tradeoff", "--methods horizon-0", "horizon-0"),
+    Command("sims.large_depth", "--sigma 0", "--sigma must be"),
+    Command("sims.large_depth", "--depth -5", "--depth"),
+    Command("sims.large_depth", "--memory -5", "--memory"),
+    Command("sims.large_depth", "--timeout nan", "--timeout"),
+    Command("proofs", "theorem_z", "theorem_z"),
+    Command("proofs", "--check", "--check without a file"),
+    Command("proofs", "--check missing.json", "missing.json", 1),
+    Command("proofs", "--docs theorem_a", "--docs with theorem_a"),
+    Command("paper_figs", "deca", "unknown figure 'deca'"),
+    Command("paper_figs", "decay --run last", "--run must be one of latest, default; received 'last'"),
+    Command("paper_figs", "decay --results missing", "missing", 1),
+    Command("benchmarks.faults", "--flips 0", "--flips must be 1 or more"),
+    Command("benchmarks.large_depth", "--parts nothing", "--parts must be one of"),
+]
