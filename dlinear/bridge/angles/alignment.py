@@ -31,11 +31,15 @@ from dlinear.bridge.autograd.blocks import (
     check_gradients_are_on,
     checked_stack,
 )
+from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.ends import Ends, copied
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.ranks import Group, alone
+from dlinear.bridge.autograd.signals import read_after
+from dlinear.bridge.autograd.states import is_residual
 from dlinear.checks import as_choice, as_horizons
 from dlinear.engine.angle import AlignmentProfile, InnerProducts, profile_of
+from dlinear.engine.rule import HorizonRule
 from dlinear.errors import NonFiniteError
 
 
@@ -46,6 +50,9 @@ def alignment(
     horizons: object,
     readout: Readout | None = None,
     *,
+    anchored: bool = False,
+    stride: int = 1,
+    runs: int = 0,
     undefined: Literal["raise", "nan"] = "raise",
     process_group: Group = None,
 ) -> AlignmentProfile:
@@ -58,6 +65,7 @@ def alignment(
     Args:
         blocks, x, loss_fn, readout: as for `horizon_backward`.
         horizons: integers in 1..T, any order; or "all": each of 1..T-1.
+        anchored, stride, runs: which rule gives g_h, as for `horizon_backward`.
         undefined: what to do where g_T or g_h is zero, as in `dlinear.alignment`.
         process_group: where several processes of torch.distributed run, "none" says that the angle is of
             this one's batch and nothing is averaged; there is no other choice.
@@ -67,6 +75,7 @@ def alignment(
         HorizonError, ShapeError, DomainError, NonFiniteError: see the message.
     """
     as_choice("undefined", undefined, ("raise", "nan"))
+    rule = HorizonRule(anchored, runs, stride)
     check_gradients_are_on()
     stack = checked_stack(blocks, x, loss_fn, readout)
     depth = len(stack)
@@ -74,7 +83,7 @@ def alignment(
     asked = as_horizons(range(1, depth) if every else horizons, depth)
     short = {int(h) for h in asked if h < depth}
     with alone("alignment", process_group, stack, readout, loss_fn), isolated((*stack, readout, loss_fn), x):
-        table = _Table(stack, x, loss_fn, readout, short)
+        table = _Table(stack, x, loss_fn, readout, short, rule)
     sums = {depth - h: table.sums(h) for h in {int(h) for h in asked}}
     return profile_of(depth, asked, sums, table.eps, undefined)
 
@@ -90,12 +99,24 @@ class _Table:
     """
 
     def __init__(
-        self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None, horizons: set[int]
+        self,
+        stack: list[Block],
+        x: Any,
+        loss_fn: LossFunction,
+        readout: Readout | None,
+        horizons: set[int],
+        rule: HorizonRule,
     ) -> None:
-        self.depth, self.horizons = len(stack), sorted(horizons)
+        self.depth, self.horizons, self.rule = len(stack), sorted(horizons), rule
+        least = min(horizons, default=self.depth)
+        self.ends = {s for s in range(self.depth - rule.stride, 0, -rule.stride) if s >= least}  # below T
+        self.residual: list[bool] = []
+        first = min(self.ends, default=self.depth)  # no window sees the blocks from here on
+        self.tail = CoarseTail(stack, rule.runs, first) if rule.runs and first < self.depth else None
         self.square = dict.fromkeys(self.horizons, 0.0)
         self.cross = dict.fromkeys(self.horizons, 0.0)
         self.graphs: list[BlockGraph] = []
+        self.states: dict[int, Any] = {}  # x(s) that a rollout starts from
         self.device = torch.device("cpu")
         local = self._forward(stack, x, loss_fn, readout)
         counts = Counter(leaf for graph in self.graphs for leaf in graph.leaves)
@@ -124,15 +145,20 @@ class _Table:
     def _forward(
         self, stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None
     ) -> dict[int, Signal]:
-        """Run the blocks once; r(s) = grad L(x(s)) where a horizon needs it, and at T."""
+        """Run the blocks once; r(s) = grad L(x(s)), or L(S(x(s))), where a horizon needs it, and at T."""
         local: dict[int, Signal] = {}
-        ends, state, live = Ends(self.depth, loss_fn, readout), copied(x), False  # blocks may write into x
-        least = min(self.horizons, default=self.depth)
+        state, live = copied(x), False  # blocks may write into x
+        own = not self.rule.anchored
+        ends = Ends(self.depth, loss_fn, read_after(self.tail, readout) if own and self.tail else readout)
         for s in range(1, self.depth + 1):
-            state, graph = run_block(stack[s - 1], state, live, s - 1)
+            before = state
+            state, graph = run_block(stack[s - 1], before, live, s - 1)
             self.graphs.append(graph)
+            self.residual.append(is_residual(stack[s - 1], before, state))
             live = live or graph.live
-            if s >= least or s == self.depth:
+            if s in self.ends and not own and self.tail:
+                self.states[s] = copied(state)
+            if s == self.depth or (s in self.ends and own):
                 loss, end, state = ends.at(state, s, follow=live)
                 self.device = loss.device
                 with block_graph.plain_precision(loss.device):
@@ -140,21 +166,42 @@ class _Table:
         return local
 
     def _true_gradient(self, local: dict[int, Signal]) -> dict[int, Signal]:
-        """g_T by back-propagation of v(T) = r(T); r(s) - v(s) at every s < T of `local`."""
-        signal = local.pop(self.depth)
+        """g_T by back-propagation of v(T) = r(T); r(s) - v(s) at every s < T where a horizon needs it."""
+        signal = handed = local.pop(self.depth)
         differences = {}
         for k in range(self.depth - 1, -1, -1):
             signal, found = self.graphs[k].vjp(signal, self.graphs[k].leaves, through=k > 0)
             for leaf, g in zip(self.graphs[k].leaves, map(_dense, found), strict=True):
                 if g is not None:
                     self.true[leaf] = self.true[leaf] + g if leaf in self.true else g
-            if k in local:
-                differences[k] = [_minus(r, v) for r, v in zip(local.pop(k), signal, strict=True)]
+            if self.rule.anchored and k and not self.residual[k]:
+                handed, _ = self.graphs[k].vjp(handed, (), through=True)
+            if k in self.ends:
+                given = self._from_the_end(k, handed) if self.rule.anchored else local.pop(k)
+                differences[k] = [_minus(r, v) for r, v in zip(given, signal, strict=True)]
         return differences
 
+    def _from_the_end(self, s: int, handed: Signal) -> Signal:
+        """S'(x(s))^T r, r being what the blocks that are not residual have made of the gradient at x(T)."""
+        if self.tail is None:
+            return handed
+        tail = self.tail
+        _, graph = block_graph.run(
+            lambda z: tail(z, s), self.states.pop(s), True, f"the rollout from s = {s}"
+        )
+        return graph.vjp(handed, (), through=True)[0]
+
+    def _receivers(self, s: int) -> dict[int, list[int]]:
+        """The blocks whose window ends at s < T, and for which horizons: s - k < t + h <= s."""
+        found: dict[int, list[int]] = {}
+        for h in self.horizons:
+            for t in range(max(0, s - h - self.rule.stride + 1), s - h + 1):
+                found.setdefault(t, []).append(h)
+        return found
+
     def _pull(self, s: int, difference: Signal) -> None:
-        """delta of the blocks t = s - h: back-propagate r(s) - v(s) to them."""
-        receivers = {s - h: h for h in self.horizons if h <= s}
+        """delta of the blocks whose window ends at s: back-propagate r(s) - v(s) to them."""
+        receivers = self._receivers(s)
         scale = max((float(d.abs().max()) for d in difference if d is not None and d.numel()), default=0.0)
         if not scale or not receivers:
             return
@@ -166,12 +213,12 @@ class _Table:
             for leaf, delta in zip(leaves, map(_dense, found), strict=True):
                 if delta is None:
                     continue
-                h = receivers[k]
-                if leaf in self.shared:
-                    part = scale * _wide(delta)
-                    self.parts[h, leaf] = self.parts[h, leaf] + part if (h, leaf) in self.parts else part
-                else:
-                    self._add(h, leaf, delta, scale)
+                for h in receivers[k]:
+                    if leaf in self.shared:
+                        part = scale * _wide(delta)
+                        self.parts[h, leaf] = self.parts[h, leaf] + part if (h, leaf) in self.parts else part
+                    else:
+                        self._add(h, leaf, delta, scale)
 
     def _add(self, h: int, leaf: Tensor, delta: Tensor, scale: float) -> None:
         self.square[h] += scale * scale * _dot(delta, delta)

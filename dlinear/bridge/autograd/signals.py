@@ -70,7 +70,7 @@ class OwnLosses:
         tail: CoarseTail | None = None,
     ) -> None:
         self.blocks, self.loss = blocks, torch.empty(0)
-        self._ends = Ends(len(blocks), loss_fn, readout if tail is None else _after(tail, readout))
+        self._ends = Ends(len(blocks), loss_fn, readout if tail is None else read_after(tail, readout))
 
     def run(self, t: int, state: Any, follow: bool) -> tuple[Any, BlockGraph]:
         """Block t runs for the first and only time."""
@@ -84,7 +84,7 @@ class OwnLosses:
         return Injected(state, signal, end.leaves, found)
 
 
-def _after(tail: CoarseTail, readout: Readout | None) -> Callable[[Any, int], Any]:
+def read_after(tail: CoarseTail, readout: Readout | None) -> Callable[[Any, int], Any]:
     """The readout at T of the state after the coarse tail."""
 
     def after(z: Any, s: int) -> Any:

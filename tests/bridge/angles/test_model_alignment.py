@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from stacks import MIXED, Pair, Residual, batch, grads, slow, squares, stack_of
 from torch import nn
 
 import dlinear
+from dlinear import HorizonRule
 from dlinear.bridge import alignment, horizon_gradients
 from dlinear.errors import DomainError, HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
 
@@ -183,3 +185,68 @@ def test_errors(change, error, said):
     }
     with pytest.raises(error, match=said):
         alignment(**{**words, **change})
+
+
+RULES = list(itertools.product((False, True), (1, 2, 3, 40), (0, 1, 3, 50)))  # anchored, stride, runs
+
+
+@pytest.mark.parametrize("depth", [2, 6, 9])
+def test_every_rule_of_linear_stacks_meets_the_engine(depth):
+    rng = np.random.default_rng(depth)
+    deviations, phi = rng.normal(size=(depth, 3, 3)) / depth, rng.normal(size=(3, 3))
+    net = dlinear.DenseNetwork(deviations)
+    blocks = nn.ModuleList(Linear(one, torch.float64) for one in deviations)
+    x, horizons = torch.eye(3, dtype=torch.float64), range(1, depth + 1)
+
+    def loss_fn(z):
+        return ((z.T - torch.from_numpy(phi)) ** 2).sum() / 2
+
+    for anchored, stride, runs in RULES:
+        want = dlinear.alignment(net, phi, horizons, rule=HorizonRule(anchored, runs, stride))
+        got = alignment(blocks, x, loss_fn, horizons, anchored=anchored, stride=stride, runs=runs)
+        for name in ("sin2", "cos", "norm_ratio"):
+            apart = np.abs(getattr(got, name) - getattr(want, name)).max()
+            assert apart < 1e-12, (name, anchored, stride, runs)
+
+
+@pytest.mark.parametrize("rule", [(True, 1, 0), (True, 3, 0), (False, 2, 0)], ids=str)
+def test_rules_of_stacks_that_change_the_shape_are_those_of_the_step(rule):
+    """Blocks with and without skip connections, one twice, and one that writes into its input."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        twice = Residual()
+        body = [Residual(), nn.Linear(3, 5), nn.Linear(5, 3), twice, twice, nn.ReLU(inplace=True), Residual()]
+        blocks = nn.ModuleList(body).double()
+        heads = nn.ModuleList(nn.Linear(5 if s == 2 else 3, 2) for s in range(1, 8)).double()
+    x, loss_fn = batch(0), squares(batch(1, 2))
+
+    def readout(z, s):
+        return heads[s - 1](z)
+
+    anchored, stride, runs = rule
+    knobs = {"anchored": anchored, "stride": stride, "runs": runs}
+    profile = alignment(blocks, x.clone(), loss_fn, range(1, 8), readout, **knobs)
+    own = list(blocks.parameters())
+    _, true = horizon_gradients(blocks, x.clone(), loss_fn, 7, readout)
+    for i, h in enumerate(range(1, 8)):
+        _, found = horizon_gradients(blocks, x.clone(), loss_fn, h, readout, **knobs)
+        sin2, cos, _ = slow_angle({p: found[p] for p in own}, {p: true[p] for p in own})
+        assert profile.sin2[i] == pytest.approx(sin2, rel=1e-8, abs=1e-13)
+        assert profile.cos[i] == pytest.approx(cos, rel=1e-12)
+    assert all(p.grad is None for p in blocks.parameters())
+
+
+def test_anchored_the_angle_keeps_its_digits_in_float32_at_a_small_error():
+    """||R|| = 1e-4: plain is blind there, anchored is not, and float32 has the digits of float64."""
+    profiles = {}
+    for dtype in (torch.float32, torch.float64):
+        net = [Linear(one, dtype) for one in 0.02 * np.random.default_rng(0).normal(size=(8, 4, 4))]
+        x = torch.eye(4, dtype=dtype)
+        with torch.no_grad():
+            target = nn.Sequential(*net)(x) + 1e-4 * torch.diag(torch.arange(1.0, 5.0)).to(dtype)
+        for anchored in (True, False):
+            profile = alignment(net, x, squares(target), [1, 4], anchored=anchored)
+            profiles[anchored, dtype] = profile.sin2
+    assert profiles[True, torch.float32] == pytest.approx(profiles[True, torch.float64], rel=0.02)
+    assert profiles[True, torch.float64].max() < 0.05
+    assert profiles[False, torch.float64].min() > 0.5
