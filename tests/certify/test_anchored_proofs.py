@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
+import sympy
 
 import dlinear
 from dlinear.certify import registry
@@ -269,3 +273,70 @@ def test_the_paths_of_highway_are_those_of_their_definition(order, seed):
         exact = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, depth)
         stated = np.array(found.matrix(parse("gh(0)")), dtype=float)
         np.testing.assert_allclose(stated, exact[0], rtol=1e-12, atol=1e-13)
+
+
+def horizon_flow(depth, horizon):
+    """K of the flow near the identity, D' = -(K D + const)."""
+    return np.array([[float(j < min(t + horizon, depth)) for j in range(depth)] for t in range(depth)])
+
+
+def test_theorem_g4_counts_modes_at_any_depth():
+    """The formula of the claim against the coefficients of det(x - K), exact, beyond the depths proved."""
+    proof = sys.modules["_proof_theorem_g4"]
+    x = sympy.Symbol("x")
+    for depth in range(1, 9):
+        for horizon in range(1, depth + 1):
+            flow = sympy.Matrix(horizon_flow(depth, horizon).astype(int))
+            stated = sympy.sympify(proof.modes(depth, horizon))
+            assert sympy.expand(flow.charpoly(x).as_expr() - stated) == 0
+            rest = sympy.Poly(stated, x)
+            zeros = min(power for (power,) in rest.monoms())
+            assert depth - zeros == -(-depth // horizon)
+
+
+def test_theorem_g4_plateau_and_ringing_are_flows_of_all_layers():
+    """Against the matrix exponential of the flow of all states, e = 1 + sums of D, D(0) = 0."""
+    for depth, horizon in ((4, 2), (7, 4), (9, 6), (5, 5), (6, 1), (3, 1)):
+        flow = horizon_flow(depth, horizon)
+        grown = np.block([[-flow, -np.ones((depth, 1))], [np.zeros((1, depth + 1))]])
+        m = depth - horizon
+        root = np.sqrt(depth**2 - 2 * m * (m + 1) + 0j)
+        fast, slow = (depth + root) / 2, (depth - root) / 2
+        for tau in (0.1, 0.7, 3.0):
+            layers = scipy.linalg.expm(tau * grown)[:depth, depth]
+            end = 1 + layers.sum()
+            if m <= horizon:
+                stated = (1 + slow / root) * np.exp(-fast * tau) - slow / root * np.exp(-slow * tau)
+                assert end == pytest.approx(stated.real, abs=1e-12)
+            if horizon == 1:
+                states = 1 + np.cumsum(layers)
+                for s in range(1, depth + 1):
+                    stated = np.exp(-tau) * scipy.special.eval_laguerre(s - 1, tau)
+                    assert states[s - 1] == pytest.approx(stated, abs=1e-12)
+
+
+@pytest.mark.parametrize("target", [0.4, 2.0])
+def test_the_flows_of_g2_and_g3_go_as_stated(target):
+    """Euler steps of the library's gradients, one eigenvalue, from the identity."""
+    depth = 6
+    for horizon in range(1, depth):
+        rate, step = depth * min(1.0, target**2), 4e-3
+        layers, size = np.zeros((depth, 1, 1)), abs(1 - target)
+        for count in range(1, 200):
+            net = dlinear.DenseNetwork(layers)
+            layers = layers - step * dlinear.horizon_gradients(
+                net, np.array([[target]]), horizon, dlinear.HorizonRule(anchored=True)
+            )
+            gap = np.prod(1 + layers) - target
+            assert gap * (1 - target) > 0
+            assert abs(gap) <= size * np.exp(-rate * step * count) * (1 + 2e-2)
+            assert ((layers * (target - 1)) >= 0).all()
+        layers, crossed = np.zeros((depth, 1, 1)), False
+        for _ in range(4000):
+            crossed = (np.prod(1 + layers) - target) * (1 - target) < 0
+            if crossed:
+                break
+            gradient = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), np.array([[target]]), horizon)
+            assert (gradient * (target - 1) <= 1e-12).all()
+            layers = layers - 5 * step * gradient
+        assert crossed

@@ -188,7 +188,9 @@ ROWS = {
     "Theorem E2": "theorem_e2_anchored theorem_e2_value theorem_e2_scalar",
     "Theorem F": "theorem_f1_windows theorem_f1_count",
     "Theorem G": (
-        "theorem_g1_step theorem_g1_path theorem_g5_plain theorem_g5_anchored theorem_g5_tail theorem_g6"
+        "theorem_g1_step theorem_g1_path theorem_g2_above theorem_g2_below theorem_g3 "
+        "theorem_g4_modes theorem_g4_plateau theorem_g4_ringing theorem_g5_plain "
+        "theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),
     "highway": "highway_1 highway_2 highway_3 highway_narrow",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),

@@ -59,6 +59,11 @@ LINKS = {
     "theorem_c8_one_step": "descent inequality",
     "theorem_c8_repaired": "total expectation",
     "theorem_g1_path": "induction over i",
+    "theorem_g2_above": "Gronwall",
+    "theorem_g2_below": "Gronwall",
+    "theorem_g3": "leaves every bound",
+    "theorem_g4_plateau": "solution is unique",
+    "theorem_g4_ringing": "solution is unique",
 }
 
 
