@@ -41,6 +41,8 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
                 middle = len(m) // 2
                 plotting.predicted(axes, m, mean[middle] * (m / m[middle]) ** 7, None, colour)
         axes.set(xscale="log", yscale="log", xlabel="shortfall $m=T-h$", ylabel=r"$\sin^2\theta_h$")
+        axes.set_xticks([], minor=True)
+        axes.set_xticks(m[::2], labels=[str(one) for one in m[::2]])
         found = ", ".join(f"{orders[number]:.2f}" for number in (0, 1, 2))
         words = f"Orders {found}: plain, averages over the unseen layers, and their next term"
         plotting.verdict(figure, f"{words} ($T={data['depth'].item()}$)", run.changed)

@@ -2,6 +2,7 @@
 
     python -m sims.anchored_angle                        # seconds
     python -m sims.anchored_angle --depth 200 --seeds 20
+    python -m sims.anchored_angle --near 0.1 --until 1e-6 --workers 1
 
 A network of T layers, smooth in depth, is trained by gradient descent with back-propagation until the end
 error ||R||, R = P_T - Phi, has fallen to --until. On the way the angle of four horizon rules is measured:

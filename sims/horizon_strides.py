@@ -2,6 +2,7 @@
 
     python -m sims.horizon_strides                       # seconds
     python -m sims.horizon_strides --depth 1000 --memories 10 100 500
+    python -m sims.horizon_strides --width 8 --seeds 4 --workers 1
 
 A stride k takes losses at s = T, T - k, ... only; with h = M - k + 1 the memory is M blocks for every k. From
 k = 1 (the plain horizon) to k = M (stages that do not overlap) the work falls from about M block calls for

@@ -2,6 +2,7 @@
 
     python -m sims.rollout_orders                        # under a minute
     python -m sims.rollout_orders --depth 100000 --seeds 20
+    python -m sims.rollout_orders --width 8 --seeds 4 --workers 1
 
 A rule that lets q averages stand for the unseen layers misses terms of second order only: order 5 in place of
 3, without one more visible layer. With the next term of each run (degree 2) it is 7. On independent Gaussian
