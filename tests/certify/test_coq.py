@@ -10,7 +10,9 @@ import pytest
 
 from dlinear.certify import CertificateError, check, coq, registry
 from dlinear.certify.coq import folder as files
+from dlinear.certify.coq import norms
 from dlinear.certify.decide import CHECKED
+from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.kernel import RULES
 from dlinear.certify.trusted.terms import parse
 from dlinear.errors import MissingDependencyError
@@ -60,6 +62,7 @@ def test_coq_proves_every_step_again(compiled, name):
     assert "accepted" in found.line()
     if name == "eq_37":
         assert {"F_product_FN", "F_product_NF"} & set(found.hypotheses)
+        assert "eq_37_real" in found.output  # for real matrices nothing is assumed of norms
 
 
 @needs_coqc
@@ -132,7 +135,7 @@ def test_the_statement_stands_in_the_file_as_the_claim_has_it():
     assert head.count("/\\") == len(goal["conclusions"]) - 1
     assert text.count("\nLemma step_") == len(certificate("eq_18_repaired")["steps"])
     assert "Admitted" not in text
-    assert text.count("Proof.") == text.count("Qed.")
+    assert text.count("\nProof") == text.count("\nQed.")
 
 
 def test_the_prelude_assumes_nothing():
@@ -143,17 +146,19 @@ def test_the_prelude_assumes_nothing():
 
 
 def test_norms_enter_as_the_axioms_of_the_kernel():
-    from dlinear.certify.coq.statement import norm_hypotheses
-    from dlinear.certify.trusted import axioms
+    named = norms.norm_hypotheses()
+    spoken = {name for name, (_, text) in axioms.TEMPLATES.items() if set("FNS") & set(heads(parse(text)))}
+    assert set(named) - spoken == {"F_nonneg", "N_nonneg", "S_nonneg", "F_definite"}
+    assert spoken <= set(named)
+    assert named["N_product"].startswith("forall (X : Mat) (Y : Mat), (N (")
+    assert set(norms.LEMMAS) == set(axioms.TEMPLATES) - spoken
 
-    lines = norm_hypotheses()
-    named = {line.split()[1] for line in lines}
-    norms = {
-        name for name, (_, text) in axioms.TEMPLATES.items() if set("FNS") & {*map(str, heads(parse(text)))}
-    }
-    assert norms <= named
-    assert named - norms <= {"F_nonneg", "N_nonneg", "S_nonneg", "F_definite"}
-    assert "Hypothesis N_product : forall (X : Mat) (Y : Mat), (N (" in "\n".join(lines)
+
+def test_each_is_a_lemma_for_real_matrices():
+    text = (command.PRELUDE / "real_matrices.v").read_text(encoding="utf-8")
+    assert set(norms.REAL) == set(norms.norm_hypotheses())
+    for name in norms.REAL.values():
+        assert f"\nLemma {name} " in text, name
 
 
 def heads(tree):

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlinear.certify.claims import Claim
+from dlinear.certify.coq.norms import REAL
 from dlinear.certify.coq.statement import export
 from dlinear.certify.decide import CHECKED
 from dlinear.certify.trusted.terms import CertificateError
 from dlinear.errors import MissingDependencyError
 from dlinear.storage import write_text
 
-LIBRARY = ("numbers", "matrices", "evaluation")
+LIBRARY = ("numbers", "matrices", "evaluation", "real_matrices")
 """The files of the prelude, in the order in which they are compiled."""
 COMMAND = ("-w", "-ambiguous-paths", "-Q", ".", "dlinear")
 LIMIT = 900.0  # seconds for one file
@@ -35,6 +36,7 @@ class Compiled:
         axioms: what `Print Assumptions` lists: axioms of Coq's real numbers, never the theory's.
         hypotheses: what the section assumes of the norms.
         reason: the first error, in one line, or "".
+        output: all that `coqc` printed.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Compiled:
     axioms: tuple[str, ...] = ()
     hypotheses: tuple[str, ...] = ()
     reason: str = ""
+    output: str = ""
 
     def line(self) -> str:
         """One line for the terminal."""
@@ -136,5 +139,5 @@ def _compile(command: str, name: str, folder: Path) -> Compiled:
     listed = output[output.rfind("Axioms:") :] if "Axioms:" in output else ""
     axioms = tuple(re.findall(r"^([A-Za-z_][\w.]*)(?= *:|$)", listed.removeprefix("Axioms:"), re.MULTILINE))
     text = (folder / f"{name}.v").read_text(encoding="utf-8")
-    hypotheses = tuple(re.findall(r"^Hypothesis ([FNS]_\w+) :", text, re.MULTILINE))
-    return Compiled(name, True, seconds, axioms, hypotheses)
+    hypotheses = tuple(name for name in REAL if f"\nHypothesis {name} :" in text)
+    return Compiled(name, True, seconds, axioms, hypotheses, output=output)

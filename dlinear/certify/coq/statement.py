@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
 from dlinear.certify.coq.flow import kernel_of
+from dlinear.certify.coq.norms import NORMS, instance, needed
 from dlinear.certify.coq.printer import Printer, ending, identifier
 from dlinear.certify.coq.refute import refuted
 from dlinear.certify.coq.steps import Exporter, Lemma
-from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.kernel import Fact, formula
-from dlinear.certify.trusted.normal_form import Normaliser
-from dlinear.certify.trusted.terms import Context, parse
+from dlinear.certify.trusted.terms import Context
 
-NORMS = ("F", "N", "S")
-LEMMAS = ("min_left", "min_right", "max_left", "max_right", "floor_below", "floor_above", "phi_zero")
 DEFAULTS = {"Mat": "mone", "Z": "1%Z", "R": "1"}
 TEMPLATES = (rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace)  # they fill the table
-
-
-def norm_hypotheses() -> list[str]:
-    """What is known of the norms, as hypotheses: the axioms of the kernel and the signs that it takes."""
-    lines = []
-    for norm in NORMS:
-        lines.append(f"Hypothesis {norm}_nonneg : forall X : Mat, 0 <= {norm} X.")
-    lines.append("Hypothesis F_definite : forall X Y : Mat, F (X + (-1)%R *: Y)%M <= 0 -> X = Y.")
-    for name, (kinds, text) in axioms.TEMPLATES.items():
-        if name in LEMMAS:
-            continue
-        sorts = {x: "real" if kind in ("scalar", "nonneg") else kind for x, kind in kinds.items()}
-        context = Context({**sorts, "n": "posint"})
-        printer = Printer(context, Normaliser(context))
-        typed = " ".join(f"({x} : {printer.kind(x)})" for x in kinds)
-        signs = "".join(f"0 <= {x} -> " for x, kind in kinds.items() if kind == "nonneg")
-        head = f"forall {typed}, {signs}" if kinds else ""
-        lines.append(f"Hypothesis {name} : {head}{printer.formula(parse(text))}.")
-    return lines
 
 
 def has_matrices(context: Context) -> bool:
@@ -52,12 +29,13 @@ def has_matrices(context: Context) -> bool:
     )
 
 
-def declarations(out: Exporter) -> list[str]:
-    """Variables and definitions of the section."""
+def declarations(out: Exporter, given: Mapping[str, str]) -> list[str]:
+    """Variables and definitions of the section; `given` is assumed of the norms."""
     context, printer = out.kernel.context, out.printer
     lines = []
     if has_matrices(context):
-        lines += ["Context {Mat : algebra}.", "Variables F N S : Mat -> R.", *norm_hypotheses()]
+        lines += ["Context {Mat : algebra}.", "Variables F N S : Mat -> R."]
+        lines += [f"Hypothesis {name} : {text}." for name, text in given.items()]
         signs = " | ".join(f"apply {norm}_nonneg" for norm in NORMS)
         lines.append(f"Ltac extra_sign ::= first [{signs} | apply width_pos | left; apply width_pos].")
     for name in out.fixed:
@@ -126,7 +104,7 @@ def theorem(out: Exporter, name: str, statement: Mapping[str, Any], goals: list[
     lines = [
         f"Theorem {name} : {out.binders(plain)}{given}",
         "  " + " /\\\n  ".join(out.printer.formula(c) for c in conclusions) + ".",
-        "Proof.",
+        "Proof using All.",
     ]
     names = [f"hyp_{i}" for i in range(len(hypotheses))]
     if plain or names:
@@ -170,22 +148,14 @@ def export(name: str, certificate: Mapping[str, Any]) -> str:
         return refuted(name, certificate)
     kernel = kernel_of(certificate)
     out = Exporter(kernel)
-    lines = ["From dlinear Require Import matrices.", "Open Scope R_scope.", "", f"Section {name}."]
-    lines += declarations(out)
-    for at, step in enumerate(certificate["steps"]):
-        lines += ["", out.lemma(at, step)]
-    lines += ["", *theorem(out, name, certificate["statement"], certificate["goals"])]
-    lines += [f"End {name}.", *ending(name)]
-    return unused_free("\n".join(lines))
-
-
-def unused_free(text: str) -> str:
-    """The text without hypotheses on norms that no proof names."""
-    lines = text.split("\n")
-    kept = []
-    for line in lines:
-        found = re.match(r"Hypothesis ([FNS]_\w+) :", line)
-        others = (other for other in lines if other is not line)
-        if not found or found[1].endswith("_nonneg") or any(re.search(rf"\b{found[1]}\b", o) for o in others):
-            kept.append(line)
-    return "\n".join(kept)
+    matrices = has_matrices(kernel.context)
+    steps = [out.lemma(at, step) for at, step in enumerate(certificate["steps"])]
+    proof = theorem(out, name, certificate["statement"], certificate["goals"])
+    given = needed("\n".join([*steps, *proof])) if matrices else {}
+    library = "real_matrices" if matrices else "matrices"
+    lines = [f"From dlinear Require Import {library}.", "Open Scope R_scope.", "", f"Section {name}."]
+    lines += declarations(out, given)
+    for lemma in steps:
+        lines += ["", lemma]
+    lines += ["", *proof, f"End {name}.", *ending(name)]
+    return "\n".join([*lines, *(instance(name, given) if matrices else [])])
