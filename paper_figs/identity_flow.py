@@ -19,7 +19,7 @@ NEEDS = "python -m sims.identity_flow"
 def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/identity_flow: end errors along the flow and Theorem G4's closed laws."""
     run, data = collection.load_run(Path(results) / "identity_flow", which)
-    depth = int(data["depth"].max())
+    depth = data["depth"].values.max()
     data = data.sel(depth=depth)
 
     def curve(part: str, *names: str) -> tuple[Any, ...]:
@@ -33,7 +33,7 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         plotting.measured(top, tau[::6], error[::6], "$h=1$", 0)
         plotting.predicted(top, tau, law, r"$e^{-\tau}L_{T-1}(\tau)$", 0)
         top.plot(tau, bessel, ":", color="black", label=r"$J_0(2\sqrt{T\tau})$", zorder=1)
-        top.axhline(0, color="black", linewidth=0.4)
+        top.axhline(0, color="black", linewidth=0.4, linestyle=":")
         top.set(ylabel="$R/R(0)$", xlabel=r"$\tau$")
         tau, error, law = curve("plateau", "error", "law")
         plotting.measured(bottom, tau[1::3], np.abs(error[1::3]), "$h=2T/3$", 1)

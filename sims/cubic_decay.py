@@ -22,6 +22,7 @@ import numpy as np
 import dlinear
 from dlinear import report
 from dlinear.analysis import profiles, statistics
+from dlinear.networks import cosine_path
 from dlinear.runs import script, sweeps
 from dlinear.runs.knobs import FRACTION, POSITIVE, PROFILE, ProfileCell, Target, at_least, cell_from, check
 from dlinear.runs.launch import Launch
@@ -65,13 +66,8 @@ class Cell(ProfileCell):
 
 def smooth_path(width: int, seed: int) -> Callable[[Any], np.ndarray]:
     """A(s) = A_0 cos s + A_1 s with entries of variance 1/n; s a number or an array."""
-    a0, a1 = np.random.default_rng([seed, width]).normal(scale=width**-0.5, size=(2, width, width))
-
-    def path(s: Any) -> np.ndarray:
-        position = np.asarray(s, dtype=float)[..., None, None]
-        return a0 * np.cos(position) + a1 * position
-
-    return path
+    rng = np.random.default_rng([seed, width])
+    return cosine_path(*rng.normal(scale=width**-0.5, size=(2, width, width)))
 
 
 def build(cell: Cell, phi: np.ndarray) -> tuple[dlinear.Network, limits.DecayConstants]:

@@ -19,8 +19,9 @@ import numpy as np
 import dlinear
 from dlinear import report
 from dlinear.analysis import statistics
+from dlinear.networks import cosine_path
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import at_least, below, cell_from, check
+from dlinear.runs.knobs import Narrow, at_least, below, cell_from, check
 from dlinear.runs.launch import LocalRun
 from dlinear.theory import costs
 
@@ -31,11 +32,10 @@ TOY = "--depth 60 --width 2 --memories 4 20 --seeds 2"  # a second, for the test
 
 
 @dataclass(frozen=True)
-class Knobs(LocalRun):
+class Knobs(Narrow, LocalRun):
     """What to run."""
 
     depth: int = 400  # T, layers; deep enough for the law of large T
-    width: int = 4  # n, rows of a layer; a few, the law does not depend on it
     memories: tuple[int, ...] = (8, 32, 128)  # M, blocks that a step may hold; from few to a third of T
     seeds: int = 10  # networks of each kind, each with a target; enough for an interval
 
@@ -61,12 +61,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
     """sin^2 and block calls of each stride, at h = M - k + 1."""
     rng = np.random.default_rng([cell.seed, cell.width])
     a0, a1, gap = rng.normal(scale=0.5 * cell.width**-0.5, size=(3, cell.width, cell.width))
-
-    def path(s: Any) -> np.ndarray:
-        position = np.asarray(s, dtype=float)[..., None, None]
-        found: np.ndarray = a0 * np.cos(position) + a1 * position
-        return found
-
+    path = cosine_path(a0, a1)
     net: dlinear.Network = dlinear.SmoothNetwork(path, depth=cell.depth, vectorized=True)
     if cell.layers == "gaussian":
         net = dlinear.GaussianNetwork(cell.depth, cell.width, seed=cell.seed)

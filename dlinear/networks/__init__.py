@@ -1,6 +1,6 @@
 """Deep linear networks, layer by layer: arrays in memory, deterministic, or random from a seed."""
 
-from dlinear.networks.deterministic import ConstantNetwork, DenseNetwork, SmoothNetwork
+from dlinear.networks.deterministic import ConstantNetwork, DenseNetwork, SmoothNetwork, cosine_path
 from dlinear.networks.ensembles import GaussianNetwork, MixedNetwork, OrthogonalNetwork
 from dlinear.networks.protocol import Network
 
@@ -12,4 +12,5 @@ __all__ = [
     "Network",
     "OrthogonalNetwork",
     "SmoothNetwork",
+    "cosine_path",
 ]

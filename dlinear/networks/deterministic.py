@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,21 @@ from dlinear.networks.protocol import (
     path_width,
     set_frozen,
 )
+
+
+def cosine_path(a0: np.ndarray, a1: np.ndarray) -> Callable[[Any], np.ndarray]:
+    """A(s) = A_0 cos s + A_1 s, a path that is smooth in depth; s a number or an array.
+
+    Args:
+        a0, a1: (n, n).
+    """
+
+    def path(s: Any) -> np.ndarray:
+        position = np.asarray(s, dtype=float)[..., None, None]
+        found: np.ndarray = a0 * np.cos(position) + a1 * position
+        return found
+
+    return path
 
 
 class DenseNetwork:

@@ -139,6 +139,13 @@ class Target(Source):
 
 
 @dataclass(frozen=True)
+class Narrow:
+    """The width of networks whose law does not depend on it."""
+
+    width: int = 4  # n, rows of a layer; a few are fast, and the laws do not depend on it
+
+
+@dataclass(frozen=True)
 class ProfileCell:
     """What names the profile of one network against one target; a sim's own cell adds its other knobs.
 

@@ -264,7 +264,7 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
         ("autograd_error", "--widths 0", "--widths must be 1 or more"),
         ("bridge_slopes", "--combinations sine", "--combinations holds 'sine'; allowed are identity-smooth,"),
         ("bridge_slopes", "--depths 10", "--depths must be 20 or more"),
-        ("bridge_slopes", "--method magic", "method 'magic': allowed are accumulate-N, backprop"),
+        ("bridge_slopes", "--method magic", "method 'magic': allowed are accumulate-N, anchored-N"),
     ],
 )
 def test_a_knob_that_makes_no_sense_is_refused_before_any_work(name, words, said, tmp_path):

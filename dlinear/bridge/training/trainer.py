@@ -93,15 +93,12 @@ def train(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
     progress = as_flag("progress", progress)
-    if probe is not None and not callable(probe):
-        raise DomainError(f"probe is {shown(probe)}; expected a function (epoch, stack, split), or None")
-    named = isinstance(identity, Mapping) and all(isinstance(name, str) for name in identity)
-    if identity is not None and not named:
-        raise DomainError(f"identity is {shown(identity)}; expected JSON values by name, or None")
+    _check_extras(probe, identity)
     files = RunFolder(None if folder is None else _as_path(folder), every)
     session = Session(stack, split, method, Training() if training is None else training, files)
-    epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)
-    key = _key(session, epochs, identity)
+    key = _key(
+        session, None if probe is None else "all" if probe_at is None else _as_epochs(probe_at), identity
+    )
     with (
         alone("train", process_group),
         session.interrupts,
@@ -115,6 +112,14 @@ def train(
             session.leave()
             raise
     return metrics.run_of(session.rows)
+
+
+def _check_extras(probe: object, identity: object) -> None:
+    if probe is not None and not callable(probe):
+        raise DomainError(f"probe is {shown(probe)}; expected a function (epoch, stack, split), or None")
+    named = isinstance(identity, Mapping) and all(isinstance(name, str) for name in identity)
+    if identity is not None and not named:
+        raise DomainError(f"identity is {shown(identity)}; expected JSON values by name, or None")
 
 
 def _finish(session: Session, probe: Probe | None, probe_at: Collection[int] | None, progress: bool) -> None:

@@ -65,8 +65,7 @@ def _window(p: Proof, upper: int, left: str, length: str, side: int) -> int:
 
 def moved(p: Proof, upper: int, size: int) -> int:
     """N(Wn(0, j) - W(0, j)) <= z**j - a**j for j <= T, given `gradient_size`."""
-    inside, rate, move = p.assume("j + 1 <= T"), p.assume(lemmas.UPPER), p.assume(MOVE)
-    grown = p.assume(GROWN)
+    inside, rate, move, grown = map(p.assume, ("j + 1 <= T", lemmas.UPPER, MOVE, GROWN))
     own = p.cut(p.instantiate(size, t="j"), inside)
     layer, gap = p.definition("Dn", "j"), "(Wn(0, j) - W(0, j))"
     factor = p.axiom("N_triangle", "I + D(j)", "-(eta*gh(j))")
@@ -142,8 +141,7 @@ def second_order(p: Proof, upper: int, size: int) -> int:
             p.window_empty("W", "j"): (f"{after}*(I + D(j))", "I"),
         },
     )
-    form = "W(j, T)*Wn(0, j) - W(0, T) + eta*X(0, j)"
-    rest = f"eta*({after}*gh(j)*{gap})"
+    form, rest = "W(j, T)*Wn(0, j) - W(0, T) + eta*X(0, j)", f"eta*({after}*gh(j)*{gap})"
     shape = p.matrix(
         f"{form.replace('j', '(j+1)')} == {form} - {rest}",
         {
