@@ -143,6 +143,15 @@ def both_cases(given, at="1"):
     return p.finish(p.linear("1 <= 0", {facts[0]: "-1", facts[1]: "1"}))
 
 
+def test_an_equation_of_matrices_shows_nothing_about_cases():
+    """Only equations of numbers are used, although this one would do."""
+    cases = [(["A == E(0)"], "N(A)"), (["A == E(0)"], "N(E(0))")]
+    with pytest.raises(CertificateError, match="one value"):
+        read_context(goal(cases=cases, families={"E": None}))
+    numbers = [(["x == c"], "x**2"), (["x == c"], "c**2")]
+    read_context(goal(cases=numbers))
+
+
 def test_overlapping_cases_proved_that_one_is_at_most_zero(monkeypatch):
     wrong = goal(cases=[(("t <= 1",), "0"), (("1 <= t",), "-1")])
     with pytest.raises(CertificateError, match="not shown"):
