@@ -33,6 +33,17 @@ def ending(name: str) -> list[str]:
     ]
 
 
+def has_matrices(context: Context) -> bool:
+    """Whether a statement speaks of matrices."""
+    kinds = {kind for _, kind, _ in context.definitions.values()}
+    return bool(
+        "matrix" in context.symbols.values()
+        or context.families
+        or "matrix" in kinds
+        or "n" in context.symbols
+    )
+
+
 def literal(value: Fraction) -> str:
     """A rational number."""
     top = str(value.numerator) if value >= 0 else f"({value.numerator})"

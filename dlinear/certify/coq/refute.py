@@ -8,18 +8,25 @@ written here, and what is left is linear arithmetic or interval arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import isqrt
 from typing import Any
 
-from dlinear.certify.coq.printer import Printer, ending, identifier, literal
+from dlinear.certify.coq.printer import Printer, ending, has_matrices, identifier, literal
 from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
 from dlinear.certify.trusted.kernel import formula
 from dlinear.certify.trusted.normal_form import Normaliser
-from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree, children
+from dlinear.certify.trusted.terms import (
+    INTEGER_SORTS,
+    MATRIX_FUNCTIONS,
+    CertificateError,
+    Context,
+    Tree,
+    children,
+)
 
 
 def refuted(name: str, certificate: Mapping[str, Any]) -> str:
@@ -30,43 +37,81 @@ def refuted(name: str, certificate: Mapping[str, Any]) -> str:
     """
     statement, data = certificate["statement"], certificate["refutation"]
     context = read_context(statement)
-    if context.families or "matrix" in context.symbols.values():
-        raise CertificateError("counterexamples with matrices have no counterpart in Coq")
-    printer = Printer(context, Normaliser(context))
-    model = Model(context, data["values"], statement.get("exists", []))
-    names = [x for x in context.symbols if x not in statement.get("exists", [])]
     given = [formula(text, context) for text in statement.get("hypotheses", [])]
     violated = formula(statement["conclusions"][data["fails"]], context)
     opened = statement.get("exists", [])
+    model = Model(context, data["values"], opened)
+    single = has_matrices(context)
+    if single and model.width != 1:
+        raise CertificateError("counterexamples with matrices wider than 1 have no counterpart in Coq")
+    printer = Printer(context, Normaliser(context))
+    names = [x for x in context.symbols if x not in opened and x != "n"]
     head = f"exists {' '.join(f'({identifier(x)} : {printer.kind(x)})' for x in opened)}, " if opened else ""
     sorts = [printer.sort(x) for x in names if printer.sort(x)]
-    typed = " ".join(f"({identifier(x)} : {printer.kind(x)})" for x in names)
-    lines = ["From dlinear Require Import evaluation.", "Open Scope R_scope.", ""]
+    bounds = [
+        f"(forall t : Z, N ({identifier(name)} t) <= {printer.number(bound)})"
+        for name, bound in context.families.items()
+        if bound is not None
+    ]
+    typed = " ".join(
+        [f"({identifier(x)} : {printer.kind(x)})" for x in names]
+        + [f"({identifier(x)} : Z -> Mat)" for x in context.families]
+    )
+    lines = [
+        f"From dlinear Require Import {'single' if single else 'evaluation'}.",
+        "Open Scope R_scope.",
+        "",
+    ]
     lines.append(f"Theorem {name} : ~ ({head}")
-    lines.append(f"  forall {typed}," if names else "")
-    lines += [f"  {text} ->" for text in sorts]
-    lines += local_functions(context, printer)
+    lines += SIZE if single else []
+    lines.append(f"  forall {typed}," if typed else "")
+    lines += [f"  {text} ->" for text in [*sorts, *bounds]]
+    lines += local_functions(context, printer, [*given, violated])
     lines += [f"  {printer.formula(tree)} ->" for tree in given]
     lines += [f"  {printer.formula(violated)}).", "Proof."]
     lines.append(f"intros {''.join(f'[{identifier(x)} ' for x in opened)}claim{']' * len(opened)}.")
-    values = " ".join(value(context, x, data["values"][x]) for x in names)
-    holes = " ".join("_" for _ in (*sorts, *given))
-    lines.append(f"unshelve refine (_ (claim {values} {holes}));")
+    values = ["0%nat"] if single else []
+    values += [value(context, x, data["values"][x]) for x in names]
+    values += [layers(model.layers[x]) for x in context.families]
+    holes = " ".join("_" for _ in (*sorts, *bounds, *given))
+    lines.append(f"unshelve refine (_ (claim {' '.join(values)} {holes}));")
     lines.append("  cbv zeta beta; cbv zeta beta in claim; clear claim.")
-    lines += [f"all: {known(model, [*given, violated])}evaluate.", "Qed."]
+    tactic = "evaluate_single" if single else "evaluate"
+    lines += [f"all: {known(model, [*given, violated])}{tactic}.", "Qed."]
     return "\n".join([*lines, *ending(name)])
+
+
+SIZE = [
+    "  forall k : nat, let Mat := reals k in",
+    "  let F := frob k in let N := spec k in let S := least k in",
+]
 
 
 def value(context: Context, name: str, data: Any) -> str:
     """The value of a symbol."""
+    if context.symbols[name] == "matrix":
+        return f"(single {literal(rational(data[0][0]))})"
     text = literal(rational(data))
     return f"({text})%Z" if context.symbols[name] in INTEGER_SORTS else f"({text})"
 
 
-def local_functions(context: Context, printer: Printer) -> list[str]:
-    """Definitions without cases, and sums, as local functions."""
+def layers(table: Mapping[int, Any]) -> str:
+    """Layers of width 1, zero where none is given."""
+    text = "0"
+    for at, rows in sorted(table.items(), reverse=True):
+        text = f"if Z.eqb t {at} then {literal(rows[0][0])} else {text}"
+    return f"(fun t : Z => single ({text}))"
+
+
+def local_functions(context: Context, printer: Printer, trees: Sequence[Tree]) -> list[str]:
+    """Windows, definitions without cases, and sums, as local functions, as far as formulas name them."""
+    used = {part[1] for tree in trees for part in parts(tree) if part[0] == "call"}
     lines = []
+    for name, base in context.products.items():
+        lines.append(f"  let {identifier(name)} := window {identifier(base)} in")
     for name, (index, _, cases) in context.definitions.items():
+        if name not in used:
+            continue
         if len(cases) != 1 or cases[0][0]:
             raise CertificateError(f"the definition {name} has cases: no counterpart in Coq")
         inside = Printer(context, printer.normal, {index: "integer"})
@@ -86,7 +131,7 @@ def known(model: Model, trees: list[Tree]) -> str:
         for part in parts(tree):
             if part[:2] not in (("call", "floor"), ("call", "sqrt")):
                 continue
-            inside = model.number(part[2])
+            inside = model.number(part[2]) if not speaks_of_norms(part) else None
             if isinstance(inside, Fraction) and part[1] == "floor":
                 floors.add(f"({inside.numerator // inside.denominator})%Z")
             elif isinstance(inside, Fraction):
@@ -97,6 +142,13 @@ def known(model: Model, trees: list[Tree]) -> str:
             first = " | ".join(f"rewrite ({lemma} x {v}) by evaluate" for v in sorted(values))
             text += f"repeat match goal with |- context [{head} ?x] => first [{first}] end; "
     return text
+
+
+def speaks_of_norms(tree: Tree) -> bool:
+    """Whether the value of a term rests on norms or on the width, which Coq evaluates itself."""
+    return any(
+        (part[0] == "call" and part[1] in MATRIX_FUNCTIONS) or part == ("sym", "n") for part in parts(tree)
+    )
 
 
 def parts(tree: Tree) -> Iterator[Tree]:

@@ -8,7 +8,7 @@ from typing import Any
 from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
 from dlinear.certify.coq.flow import kernel_of
 from dlinear.certify.coq.norms import NORMS, instance, needed
-from dlinear.certify.coq.printer import Printer, ending, identifier
+from dlinear.certify.coq.printer import Printer, ending, has_matrices, identifier
 from dlinear.certify.coq.refute import refuted
 from dlinear.certify.coq.steps import Exporter, Lemma
 from dlinear.certify.trusted.kernel import Fact, formula
@@ -16,17 +16,6 @@ from dlinear.certify.trusted.terms import Context
 
 DEFAULTS = {"Mat": "mone", "Z": "1%Z", "R": "1"}
 TEMPLATES = (rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace)  # they fill the table
-
-
-def has_matrices(context: Context) -> bool:
-    """Whether a statement speaks of matrices."""
-    kinds = {kind for _, kind, _ in context.definitions.values()}
-    return bool(
-        "matrix" in context.symbols.values()
-        or context.families
-        or "matrix" in kinds
-        or "n" in context.symbols
-    )
 
 
 def declarations(out: Exporter, given: Mapping[str, str]) -> list[str]:
