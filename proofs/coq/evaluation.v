@@ -31,7 +31,13 @@ Ltac order_of_numbers :=
   | |- context [Rmin ?a ?b] => unfold Rmin at 1; destruct (Rle_dec a b)
   | |- context [Rmax ?a ?b] => unfold Rmax at 1; destruct (Rle_dec a b)
   end.
+Ltac exp_of_zero :=
+  try match goal with
+  | |- context [exp ?x] =>
+      replace (exp x) with 1 by (symmetry; transitivity (exp 0); [apply f_equal; field | apply exp_0])
+  end.
 Ltac number_fact :=
+  exp_of_zero;
   rewrite ?exp_0, ?Rmult_0_r, ?Rmult_0_l; push;
   first
   [ lra

@@ -68,6 +68,7 @@ def test_coq_proves_every_step_again(compiled, name):
 @needs_coqc
 @pytest.mark.slow
 def test_coq_accepts_a_counterexample_and_no_other_values(compiled):
+    assert compiled("fixed_points_shorter", certificate("fixed_points_shorter")).accepted  # 2 x 2 matrices
     data = copy.deepcopy(dict(certificate("eq_9_printed")))
     assert compiled("eq_9_printed", data).accepted
     data["refutation"]["values"]["t"] = 1  # min(t + h - 1, T) = 2 = T - 1

@@ -18,7 +18,7 @@ from dlinear.certify.trusted.terms import CertificateError
 from dlinear.errors import MissingDependencyError
 from dlinear.storage import write_text
 
-LIBRARY = ("numbers", "matrices", "evaluation", "real_matrices", "single")
+LIBRARY = ("numbers", "matrices", "evaluation", "real_matrices", "single", "pairs")
 """The files of the prelude, in the order in which they are compiled."""
 COMMAND = ("-w", "-ambiguous-paths", "-Q", ".", "dlinear")
 LIMIT = 900.0  # seconds for one file

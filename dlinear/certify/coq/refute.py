@@ -41,9 +41,10 @@ def refuted(name: str, certificate: Mapping[str, Any]) -> str:
     violated = formula(statement["conclusions"][data["fails"]], context)
     opened = statement.get("exists", [])
     model = Model(context, data["values"], opened)
-    single = has_matrices(context)
-    if single and model.width != 1:
-        raise CertificateError("counterexamples with matrices wider than 1 have no counterpart in Coq")
+    width = int(model.width or 0) if has_matrices(context) else 0
+    if width not in TACTICS:
+        raise CertificateError("counterexamples with matrices wider than 2 have no counterpart in Coq")
+    library, tactic = TACTICS[width]
     printer = Printer(context, Normaliser(context))
     names = [x for x in context.symbols if x not in opened and x != "n"]
     head = f"exists {' '.join(f'({identifier(x)} : {printer.kind(x)})' for x in opened)}, " if opened else ""
@@ -58,29 +59,34 @@ def refuted(name: str, certificate: Mapping[str, Any]) -> str:
         + [f"({identifier(x)} : Z -> Mat)" for x in context.families]
     )
     lines = [
-        f"From dlinear Require Import {'single' if single else 'evaluation'}.",
+        f"From dlinear Require Import {library}.",
         "Open Scope R_scope.",
         "",
     ]
     lines.append(f"Theorem {name} : ~ ({head}")
-    lines += SIZE if single else []
+    lines += SIZE if width else []
     lines.append(f"  forall {typed}," if typed else "")
     lines += [f"  {text} ->" for text in [*sorts, *bounds]]
     lines += local_functions(context, printer, [*given, violated])
     lines += [f"  {printer.formula(tree)} ->" for tree in given]
     lines += [f"  {printer.formula(violated)}).", "Proof."]
     lines.append(f"intros {''.join(f'[{identifier(x)} ' for x in opened)}claim{']' * len(opened)}.")
-    values = ["0%nat"] if single else []
+    values = [f"{width - 1}%nat"] if width else []
     values += [value(context, x, data["values"][x]) for x in names]
-    values += [layers(model.layers[x]) for x in context.families]
+    values += [layers(model.layers[x], width) for x in context.families]
     holes = " ".join("_" for _ in (*sorts, *bounds, *given))
     lines.append(f"unshelve refine (_ (claim {' '.join(values)} {holes}));")
     lines.append("  cbv zeta beta; cbv zeta beta in claim; clear claim.")
-    tactic = "evaluate_single" if single else "evaluate"
     lines += [f"all: {known(model, [*given, violated])}{tactic}.", "Qed."]
     return "\n".join([*lines, *ending(name)])
 
 
+TACTICS = {
+    0: ("evaluation", "evaluate"),
+    1: ("single", "evaluate_single"),
+    2: ("pairs", "evaluate_pair"),
+}
+"""Width of the matrices, 0 without any -> file of the prelude and the tactic for closed facts."""
 SIZE = [
     "  forall k : nat, let Mat := reals k in",
     "  let F := frob k in let N := spec k in let S := least k in",
@@ -90,17 +96,27 @@ SIZE = [
 def value(context: Context, name: str, data: Any) -> str:
     """The value of a symbol."""
     if context.symbols[name] == "matrix":
-        return f"(single {literal(rational(data[0][0]))})"
+        return explicit([[rational(entry) for entry in row] for row in data])
     text = literal(rational(data))
     return f"({text})%Z" if context.symbols[name] in INTEGER_SORTS else f"({text})"
 
 
-def layers(table: Mapping[int, Any]) -> str:
-    """Layers of width 1, zero where none is given."""
-    text = "0"
-    for at, rows in sorted(table.items(), reverse=True):
-        text = f"if Z.eqb t {at} then {literal(rows[0][0])} else {text}"
-    return f"(fun t : Z => single ({text}))"
+def explicit(rows: Sequence[Sequence[Fraction]]) -> str:
+    """A matrix of width 1 or 2."""
+    entries = " ".join(literal(entry) for row in rows for entry in row)
+    return f"({'single' if len(rows) == 1 else 'pair'} {entries})"
+
+
+def layers(table: Mapping[int, Any], width: int) -> str:
+    """Layers by their index, zero where none is given; entry by entry."""
+    entries = []
+    for row in range(width):
+        for column in range(width):
+            text = "0"
+            for at, rows in sorted(table.items(), reverse=True):
+                text = f"if Z.eqb t {at} then {literal(rows[row][column])} else {text}"
+            entries.append(f"({text})")
+    return f"(fun t : Z => {'single' if width == 1 else 'pair'} {' '.join(entries)})"
 
 
 def local_functions(context: Context, printer: Printer, trees: Sequence[Tree]) -> list[str]:
