@@ -68,7 +68,6 @@ def test_coq_proves_every_step_again(compiled, name):
 @needs_coqc
 @pytest.mark.slow
 def test_coq_accepts_a_counterexample_and_no_other_values(compiled):
-    assert compiled("fixed_points_shorter", certificate("fixed_points_shorter")).accepted  # 2 x 2 matrices
     data = copy.deepcopy(dict(certificate("eq_9_printed")))
     assert compiled("eq_9_printed", data).accepted
     data["refutation"]["values"]["t"] = 1  # min(t + h - 1, T) = 2 = T - 1
@@ -137,6 +136,12 @@ def test_the_statement_stands_in_the_file_as_the_claim_has_it():
     assert text.count("\nLemma step_") == len(certificate("eq_18_repaired")["steps"])
     assert "Admitted" not in text
     assert text.count("\nProof") == text.count("\nQed.")
+
+
+def test_a_file_is_compiled_after_what_it_needs(tmp_path):
+    coq.write([CLAIMS["eq_18_repaired"], CLAIMS["fixed_points_shorter"]], command.PRELUDE, tmp_path)
+    assert files.libraries("eq_18_repaired", tmp_path) == ["numbers", "matrices"]
+    assert files.libraries("fixed_points_shorter", tmp_path) == list(coq.LIBRARY)
 
 
 def test_the_prelude_assumes_nothing():

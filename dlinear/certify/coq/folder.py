@@ -96,22 +96,38 @@ def coqc() -> str:
 
 
 def compile_files(names: Iterable[str], folder: Path) -> Iterator[Compiled]:
-    """Compiles the prelude where it is newer, then each file; the whole output goes to NAME.log.
+    """Compiles what each file needs of the prelude, then the file; the whole output goes to NAME.log.
 
     Raises:
         MissingDependencyError: there is no `coqc`, or the libraries of the prelude are not installed.
     """
     command = coqc()
-    stale = False
-    for name in LIBRARY:
-        made = folder / f"{name}.vo"
-        stale = stale or not made.exists() or made.stat().st_mtime <= (folder / f"{name}.v").stat().st_mtime
-        if stale:
-            found = _compile(command, name, folder)
-            if not found.accepted:
-                raise MissingDependencyError(f"coqc does not accept {name}.v ({found.reason}); {HINT}")
+    made: set[str] = set()
     for name in names:
+        for part in libraries(name, folder):
+            if part in made:
+                continue
+            made.add(part)
+            found = None if _fresh(part, folder) else _compile(command, part, folder)
+            if found is not None and not found.accepted:
+                raise MissingDependencyError(f"coqc does not accept {part}.v ({found.reason}); {HINT}")
         yield _compile(command, name, folder)
+
+
+def libraries(name: str, folder: Path) -> list[str]:
+    """The files of the prelude that a file needs, in the order in which they are compiled."""
+    text = (folder / f"{name}.v").read_text(encoding="utf-8")
+    needed: set[str] = set()
+    for part in re.findall(r"^From dlinear Require (?:Import|Export) (\w+)\.", text, re.MULTILINE):
+        needed |= {part, *libraries(part, folder)}
+    return [part for part in LIBRARY if part in needed]
+
+
+def _fresh(part: str, folder: Path) -> bool:
+    """Whether a file of the prelude is compiled, after it and all that it needs were written."""
+    made = folder / f"{part}.vo"
+    sources = [folder / f"{name}.v" for name in (part, *libraries(part, folder))]
+    return made.exists() and all(made.stat().st_mtime > source.stat().st_mtime for source in sources)
 
 
 def _compile(command: str, name: str, folder: Path) -> Compiled:
