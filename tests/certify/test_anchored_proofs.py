@@ -19,7 +19,7 @@ from dlinear.certify.trusted.arithmetic import add, identity, product, scaled
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
 from dlinear.certify.trusted.terms import parse
-from dlinear.theory import bounds
+from dlinear.theory import bounds, limits
 from proofs import __main__ as command
 
 CLAIMS = {claim.id: claim for claims in registry.discover(command.FOLDER).values() for claim in claims}
@@ -340,3 +340,21 @@ def test_the_flows_of_g2_and_g3_go_as_stated(target):
             assert (gradient * (target - 1) <= 1e-12).all()
             layers = layers - 5 * step * gradient
         assert crossed
+
+
+def test_the_laws_of_the_rows_are_those_of_the_library():
+    """What the rows are measured against, where the library has the same law."""
+    proof = sys.modules["_proof_rule_laws"]
+    rng = np.random.default_rng(0)
+    a, phi = rng.normal(size=(2, 3, 3)) / 2
+    limit = limits.depth_limit(lambda s: a * (1 + s), phi)
+    at = proof.SHORTFALLS
+    for rule in (*proof.ANCHORED, *proof.STRIDES, *(r for r in proof.SAMPLED if r.sampling == "average")):
+        mine = limits.smooth_law(limit, 100, 100 - at, rule.anchored, rule.runs, rule.stride)
+        np.testing.assert_allclose(proof.law(limit, a, rule, 100), mine, rtol=1e-12)
+    plain = proof.law(limit, a, dlinear.HorizonRule(anchored=True), 100)
+    cubic = limits.anchored_constant(lambda s: a * (1 + s), phi)
+    np.testing.assert_allclose(plain, limits.decay_law(0.0, cubic, at, 100), rtol=1e-8)
+    start = proof.weights(dlinear.HorizonRule(runs=2, sampling="start"), 0.1)[:3]
+    np.testing.assert_allclose(start, [0.0, 0.0, 0.01 * (1 + 1)])
+    assert proof.weights(dlinear.HorizonRule(stride=2), 0.1)[:4] == pytest.approx([0.0, 0.02, 0.02, 0.04])

@@ -62,6 +62,17 @@ SLOW = {
     "lemma_c5_series",
     "lemma_c5_bound_below",
     "lemma_c5_bound_above",
+    "theorem_e1_nonlinear",
+    "theorem_e1_smooth",
+    "theorem_e3",
+    "theorem_e4_averaged",
+    "theorem_e4_sampled",
+    "theorem_f2_rough",
+    "theorem_g1_step",
+    "theorem_e2_anchored",
+    "theorem_e2_value",
+    "highway_2",
+    "highway_3",
 }  # a second or more each
 EACH = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CLAIMS]
 
@@ -185,13 +196,16 @@ ROWS = {
     "Theorem D": "theorem_d_smooth theorem_d_rough",
     "(D2), (D3)": "theorem_e_identity_value theorem_e_identity_anchored",
     "Theorem E1": ("theorem_e1 theorem_e1_descent theorem_e_surrogate_anchored theorem_e_surrogate_value"),
+    "Theorem E1, laws": "theorem_e1_smooth theorem_e1_nonlinear",
+    "Theorem E3, E4": "theorem_e3 theorem_e4_averaged theorem_e4_sampled",
     "Theorem E2": "theorem_e2_anchored theorem_e2_value theorem_e2_scalar",
-    "Theorem F": "theorem_f1_windows theorem_f1_count",
+    "Theorem F": "theorem_f1_windows theorem_f1_count theorem_f2_smooth theorem_f2_rough theorem_f3",
     "Theorem G": (
         "theorem_g1_step theorem_g1_path theorem_g2_above theorem_g2_below theorem_g3 "
         "theorem_g4_modes theorem_g4_plateau theorem_g4_ringing theorem_g5_plain "
         "theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),
+    "Theorem H": "theorem_h1 theorem_h2 theorem_h3 theorem_g4_kernel",
     "highway": "highway_1 highway_2 highway_3 highway_narrow",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
