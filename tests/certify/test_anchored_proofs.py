@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import sys
 from fractions import Fraction
 
@@ -358,3 +359,14 @@ def test_the_laws_of_the_rows_are_those_of_the_library():
     start = proof.weights(dlinear.HorizonRule(runs=2, sampling="start"), 0.1)[:3]
     np.testing.assert_allclose(start, [0.0, 0.0, 0.01 * (1 + 1)])
     assert proof.weights(dlinear.HorizonRule(stride=2), 0.1)[:4] == pytest.approx([0.0, 0.02, 0.02, 0.04])
+
+
+def test_the_page_names_rows_that_exist_and_says_how_they_stand():
+    """Every row of the page is registered; the supported ones stand where it says supported."""
+    page = (command.ROOT / "docs" / "anchored.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:theorem|highway)_\w+)`", page))
+    mine = {name for name in CLAIMS if re.match(r"theorem_[e-h]\d?(_|\b)|highway_", name)}
+    assert named <= set(CLAIMS)
+    assert mine - named <= {"highway_narrow", "theorem_g5_tail"}
+    for name in named:
+        assert CLAIMS[name].expected in ("proved", "supported"), name
