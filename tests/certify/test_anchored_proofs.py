@@ -109,6 +109,7 @@ def test_the_identities_hold_for_the_rules_of_the_library(kind, seed):
         np.testing.assert_allclose(mine[t], stated, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_theorem_e1_states_the_bounds_of_the_library(seed):
     found, values, layers, phi = model("theorem_e1", seed)
@@ -165,6 +166,7 @@ def test_the_scalar_part_of_theorem_e2_counts_pairs_as_the_library_does():
             assert number(Model(context, values, ()), conclusion) == bounds.anchored.pair_count(k, q)
 
 
+@pytest.mark.slow
 def test_theorem_f1_is_the_schedule_of_the_library():
     """Every T < 15, h and k: ends, lengths of windows and products, counted from the library's own ends."""
     end = parse(CLAIMS["theorem_f1_windows"].goal["conclusions"][2].split(" <= ")[0])
@@ -201,6 +203,7 @@ def test_theorem_g5_holds_for_the_gradients_of_the_library(kind, seed):
         holds(found, "theorem_g5_tail")
 
 
+@pytest.mark.slow
 def test_theorem_g6_holds_and_is_met():
     """Its radius is that of Theorem A's constant; the hypotheses hold in some of the cases."""
     met = 0
