@@ -7,9 +7,11 @@
     python -m sims.bridge_tradeoff --plugins my_methods --methods my-rule-3  # methods of yours beside them
 
 Every method trains the same model from scratch: back-propagation, checkpointing, micro-batches
-(accumulation), horizons from 1 to T, LoCo with 3 and 5 stages, forward gradients, greedy local losses with a
-head after each block; and micro-batches that are checkpointed ("combined"), exact at less memory than either
-(recursive checkpointing would go to about log T blocks). What is measured, and how it is made fair:
+(accumulation), horizons from 1 to T, anchored horizons and stages, LoCo with 3 and 5 stages, Highway
+backpropagation, forward gradients, greedy local losses with a head after each block; micro-batches that are
+checkpointed ("combined"), exact at less memory than either, optimal recursive checkpointing ("revolve"), and
+reconstructed states, left out with a line where the model cannot be inverted. What is measured, and how it is
+made fair:
 
 - memory: peak bytes of the activations of one step (`meters.step_memory`), over back-propagation's;
 - time: seconds of a step over those of a step of back-propagation beside it, the median of interleaved rounds
@@ -164,6 +166,8 @@ def main(knobs: Knobs) -> int:
     place = f"{knobs.results}/{NAME}/runs" if knobs.keep else None
     compute = functools.partial(tradeoff.compute, place=place, plugins=knobs.plugins or (), **source)
     plan, stages, depth = tradeoff.plan_of(knobs, split), Stages(NAME, knobs, compute), knobs.depth or 1
+    for name, why in plan.refused.items():
+        print(f"{name} is left out, it refuses the model: {why}")
     measured = stages.gather(plan.meters(), alone=True)
     tuned = stages.gather(plan.tuning(measured)) if measured else []
     runs = stages.gather(plan.training(measured, tuned)) if tuned else []

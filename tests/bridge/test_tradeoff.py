@@ -341,3 +341,19 @@ def test_one_thread_is_given_back():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_method_that_refuses_the_model_is_left_out(sim, monkeypatch):
+    """Reconstructed states need blocks that contract: tried on the first batch, named with the reason."""
+    knobs = sim.settled(tyro.cli(sim.Knobs, args=TOY.split()))
+    split = load("digits", samples=50, test_samples=30)
+    plan = tradeoff.plan_of(knobs, split)
+    assert not plan.refused
+    assert {"reconstruct-1", "reconstruct-2", "revolve-2", "anchored-1", "stages-4", "highway-1"} <= set(
+        plan.methods
+    )
+    monkeypatch.setattr("dlinear.bridge.methods.reconstruct.LOST", 0.0)
+    less = tradeoff.plan_of(knobs, split)
+    assert set(less.refused) == {"reconstruct-1", "reconstruct-2"}
+    assert [name for name in plan.methods if name not in less.refused] == list(less.methods)
+    assert all("is lost: reconstructed with a relative error of" in why for why in less.refused.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, powers_of_two
+from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.bridge.methods.horizon import horizon_backward
 from dlinear.checks import as_horizon
 
@@ -66,11 +66,11 @@ def _predicted(horizon: int, stride: int, anchored: bool, depth: int) -> Predict
 
 
 def _windows(depth: int, batch: int) -> Sequence[int]:
-    return [h for h in (1, 4) if h < depth]
+    return [h for h in (1, 4) if h == 1 or 2 * h <= depth]
 
 
 def _stages(depth: int, batch: int) -> Sequence[int]:
-    return [k for k in powers_of_two(depth) if k in (4, 8)] or [1]
+    return [k for k in (4, 8) if k < depth]
 
 
 FAMILIES = (

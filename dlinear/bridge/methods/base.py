@@ -114,6 +114,7 @@ class Family:
         place: where comparisons and figures list it, in increasing order; ties by name.
         series: the label under which figures draw it; its name by default.
         option: the knob of `sims.bridge_tradeoff` that replaces `compared`, where there is one.
+        tried: whether a method of it may refuse a model: a comparison then tries it first, and leaves it out.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Family:
     place: int = 1000
     series: str = ""
     option: str | None = None
+    tried: bool = False
 
     @property
     def label(self) -> str:

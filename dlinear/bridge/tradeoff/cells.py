@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,14 @@ from dlinear.bridge.data.loading import LoadedSplit
 from dlinear.bridge.data.loading import load as load_data
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.methods import method
-from dlinear.bridge.methods.registry import load
+from dlinear.bridge.methods.registry import family_of, load
 from dlinear.bridge.models import Stack, model
 from dlinear.bridge.side_by_side import MethodProbe
 from dlinear.bridge.tradeoff.plan import TUNING, Plan, method_names
 from dlinear.bridge.training import batching
 from dlinear.bridge.training.settings import Training, device_of
 from dlinear.bridge.training.trainer import train
+from dlinear.errors import DomainError
 from dlinear.runs import records, sweeps
 from dlinear.runs.knobs import cell_from
 
@@ -63,15 +64,31 @@ def plan_of(knobs: Any, split: LoadedSplit) -> Plan:
         own = {"part": part, "method": method, "seed": seed, "rate": rate, "steps": steps, unused: 0}
         return cell_from(Cell, knobs, digest=split.digest, **own)
 
+    refused = {name: why for name in method_names(knobs) if (why := _refusal(cell, name, split))}
     return Plan(
-        method_names(knobs),
+        [name for name in method_names(knobs) if name not in refused],
         knobs.rates,
         knobs.seeds,
         knobs.epochs,
         _steps_in(split, knobs.batch),
         knobs.train_exact,
         cell,
+        refused,
     )
+
+
+def _refusal(cell: Callable[..., Cell], name: str, split: LoadedSplit) -> str:
+    """Why a method that is to be tried first refuses the model; "" if it does not."""
+    family = family_of(name)
+    if family is None or not family.tried:
+        return ""
+    meters: Cell = cell("meters", name, TUNING, 0.0, 0)
+    try:
+        with torch.random.fork_rng():
+            _probe(meters, split, _build(meters, split, TUNING)).gradient()
+    except DomainError as error:
+        return str(error)
+    return ""
 
 
 def _steps_in(split: LoadedSplit, batch: int) -> int:

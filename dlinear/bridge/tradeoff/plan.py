@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlinear.analysis import comparison
@@ -45,6 +45,7 @@ class Plan:
         steps: of an epoch.
         train_exact: train also what has back-propagation's gradient.
         cell: (part, method, seed, rate, steps) -> a cell; parts are meters, tune, epochs and time.
+        refused: methods that were left out, and why they refuse the model.
     """
 
     methods: Sequence[str]
@@ -54,6 +55,7 @@ class Plan:
     steps: int
     train_exact: bool
     cell: Callable[[str, str, int, float, int], Any]
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def meters(self) -> list[Any]:
         """What every method costs."""
