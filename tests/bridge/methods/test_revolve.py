@@ -239,6 +239,26 @@ def test_the_input_stays_as_it_is_while_it_is_needed():
     assert worst(grads(body), grads(other)) == 0
 
 
+def test_a_part_that_is_handed_on_and_written_into_later():
+    """Block 0 hands z on, block 1 writes into it: x(0), the same memory, is read again after that."""
+
+    class Beside(nn.Module):
+        def __init__(self, writes):
+            super().__init__()
+            self.linear, self.writes = nn.Linear(WIDTH, WIDTH), writes
+
+        def forward(self, state):
+            z, a = state
+            a = a + torch.tanh(self.linear(z * 1))
+            return (z.mul_(0.5) if self.writes else z), a
+
+    body = nn.ModuleList(Beside(writes) for writes in (False, True, False, True)).double()
+    other, x = copy.deepcopy(body), (batch(0), batch(1))
+    for one, name in ((body, "revolve-1"), (other, "backprop")):
+        method(name)(one, tuple(part.clone() for part in x), squares(batch(2)), lambda s, _: s[0] + s[1])
+    assert worst(grads(body), grads(other)) == 0
+
+
 def test_autocast_gives_every_weight_its_gradient():
     """Also where autocast keeps what it cast in a run whose graph is gone."""
     body = nn.ModuleList(Residual() for _ in range(6))
