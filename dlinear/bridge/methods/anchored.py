@@ -10,27 +10,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.bridge.methods.horizon import horizon_backward
-from dlinear.checks import as_horizon
+from dlinear.theory import costs
+from dlinear.theory.decay_law import DecayConstants, decay_law
 
-__all__ = ["window_pulls"]
+__all__ = ["strided_law", "window_pulls"]
 
 
 def window_pulls(depth: int, horizon: int, stride: int) -> tuple[int, int]:
     """Vector-Jacobian products of blocks in one step, and those of them that go on to an earlier block.
 
-    With M = h + k - 1 < T there are g = ceil((T - M)/k) ends below T, of which all but the first have a
-    window of M blocks; the blocks before them leave r = T - M - (g - 1) k for the first one:
-
-        g M + h + r - 1,    g (M - 1) + h + r - 2    (Theorem F1)
+    Each end has one chain, whose last product stops at the parameters: ceil((T - M)/k) ends below T, M =
+    h + k - 1, and the one at T (Theorem F1).
     """
-    h, most = as_horizon(horizon, depth), horizon + stride - 1
-    if most >= depth:
-        return depth, depth - 1
-    ends = -(-(depth - most) // stride)
-    rest = depth - most - (ends - 1) * stride
-    return ends * most + h + rest - 1, ends * (most - 1) + h + rest - 2
+    pulls = costs.strided_vjps(depth, horizon, stride)
+    return pulls, pulls - 1 - max(0, -(-(depth - horizon - stride + 1) // stride))
+
+
+def strided_law(horizon: int, stride: int, law: DecayConstants, depth: int) -> float:
+    """sin^2 of a strided horizon by the law of decay (Theorem F2, supported).
+
+    The shortfalls j = 1..m of the blocks become k floor(j/k); what a shortfall adds to the law is the
+    difference of the law there and at one less.
+    """
+    shortfalls = np.arange(1, depth - horizon + 1) // stride * stride
+    some = shortfalls[shortfalls > 0]
+    whole, less = (decay_law(law.quadratic, law.cubic, some - before, depth) for before in (0, 1))
+    return float(np.sum(whole - less))
 
 
 def _method(family: str, horizon: bool, anchored: bool, number: int | None) -> Method:
@@ -49,6 +58,7 @@ def _method(family: str, horizon: bool, anchored: bool, number: int | None) -> M
         run=partial(horizon_backward, horizon=h, anchored=anchored, stride=k),
         cost=partial(_cost, h, k, anchored),
         predicted=partial(_predicted, h, k, anchored),
+        sin2=None if anchored else partial(strided_law, h, k),  # the law's constants are those of own losses
     )
 
 

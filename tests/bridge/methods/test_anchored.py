@@ -17,9 +17,10 @@ from torch.nn import functional
 import dlinear
 from dlinear import HorizonRule
 from dlinear.bridge import Supervised, horizon_backward, horizon_gradients, method, step_calls, step_memory
-from dlinear.bridge.methods.anchored import window_pulls
+from dlinear.bridge.methods.anchored import strided_law, window_pulls
 from dlinear.bridge.methods.horizon import horizon_targets
 from dlinear.errors import DomainError, HorizonError, ShapeError
+from dlinear.theory.decay_law import DecayConstants, decay_law
 
 STACKS = {"count": 0, "worst": 0.0}
 
@@ -282,6 +283,34 @@ def test_ends_and_pulls_for_every_stack_up_to_forty_blocks():
                 assert s == depth or all(h <= s - t <= h + k - 1 for t in receivers)
             spans = [s - receivers[0] for s, receivers in enumerate(targets, start=1) if receivers]
             assert window_pulls(depth, h, k) == (sum(spans), sum(spans) - len(spans))
+
+
+def test_the_law_of_a_strided_horizon():
+    """F2: over the plain horizon's, smooth layers, within 2 per cent; stride 1 is the law itself."""
+    depth, width = 600, 3
+    path, phi = constant_path(width), np.diag([1.0, -0.5, 0.3])
+    net = dlinear.SmoothNetwork(path, depth=depth)
+    law = DecayConstants(0.0, dlinear.limits.cubic_constant(path, phi))
+    for m, k in ((24, 4), (30, 8), (24, 12)):
+        plain = dlinear.alignment(net, phi, [depth - m]).sin2[0]
+        measured = dlinear.alignment(net, phi, [depth - m], rule=HorizonRule(stride=k)).sin2[0] / plain
+        expected = strided_law(depth - m, k, law, depth) / strided_law(depth - m, 1, law, depth)
+        assert measured == pytest.approx(expected, rel=0.02)
+        assert expected < 0.9
+    for quadratic, cubic in ((1.0, 0.0), (0.0, 1.0), (0.3, 2.0)):
+        law = DecayConstants(quadratic, cubic)
+        assert strided_law(5, 1, law, 20) == pytest.approx(decay_law(quadratic, cubic, 15, 20), rel=1e-12)
+        assert method("stages-1").sin2(law, 20) == pytest.approx(method("horizon-1").sin2(law, 20), rel=1e-12)
+        shortfalls = [4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12]  # of j = 4..15; 1, 2, 3 see the end
+        value = quadratic * 2 * sum(shortfalls) / 20**2 + cubic * 3 * sum(s**2 for s in shortfalls) / 20**3
+        assert strided_law(5, 4, law, 20) == pytest.approx(value, rel=1e-12)
+    assert strided_law(20, 4, law, 20) == 0
+    assert method("anchored-2").sin2 is None
+
+
+def constant_path(width):
+    matrix = np.random.default_rng(3).normal(size=(width, width)) / width
+    return lambda s: matrix
 
 
 @pytest.mark.parametrize("name", ["anchored-1", "anchored-3", "stages-1", "stages-4", "anchored-stages-3"])
