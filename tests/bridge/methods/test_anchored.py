@@ -46,7 +46,7 @@ class Exact(nn.Module):
             nn.BatchNorm1d(outputs),
             nn.Dropout(0.3),
         )
-        self.skip = False
+        self.skip = inputs != outputs  # a change of the shape is seen without that
 
     def forward(self, z):
         return torch.tanh(self.drop(self.norm(self.linear(z)))) * 0.9
@@ -151,7 +151,7 @@ class Seeded(nn.Module):
 @pytest.mark.slow
 @settings(max_examples=80)
 @given(
-    kinds=st.lists(st.sampled_from([*sorted(KINDS), "dropped", "exact"]), min_size=1, max_size=9),
+    kinds=st.lists(st.sampled_from([*sorted(KINDS), "dropped", "exact", "wide"]), min_size=1, max_size=9),
     h=st.integers(1, 9),
     k=st.integers(1, 9),
     anchored=st.booleans(),
@@ -161,15 +161,21 @@ class Seeded(nn.Module):
 @example(["residual", "exact", "residual", "exact", "residual", "residual"], 1, 1, True, 0)
 @example(["shared"] * 5, 2, 2, True, 0)
 @example(["in place", "relu in place", "in place", "relu in place", "linear"], 1, 2, True, 2)
+@example(["residual", "wide", "residual", "residual", "wide", "dropped", "residual"], 2, 2, True, 1)
 @example(["identity", "identity", "linear", "identity", "residual"], 1, 1, True, 3)
 def test_random_stacks_meet_the_definition(kinds, h, k, anchored, seed):
-    blocks = stack_of([kind if kind in KINDS else "residual" for kind in kinds], seed)
+    some = stack_of([kind if kind in KINDS else "residual" for kind in kinds], seed)
+    blocks = nn.ModuleList()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for t, kind in enumerate(kinds):
-            if kind in ("dropped", "exact"):
-                blocks[t] = (Dropped() if kind == "dropped" else Exact(WIDTH, WIDTH)).double()
-    h, exact = min(h, len(kinds)), [t for t, block in enumerate(blocks) if isinstance(block, Exact)]
+        for kind, block in zip(kinds, some, strict=True):
+            if kind == "wide" and anchored:  # losses of inner states would need a readout
+                blocks += [Exact(WIDTH, 5).double(), Exact(5, WIDTH).double()]
+            elif kind in ("exact", "wide"):
+                blocks.append(Exact(WIDTH, WIDTH).double())
+            else:
+                blocks.append(Dropped().double() if kind == "dropped" else block)
+    h, exact = min(h, len(blocks)), [t for t, block in enumerate(blocks) if isinstance(block, Exact)]
     x, loss_fn = batch(seed), squares(batch(seed + 1))
     wanted = slow(blocks, x, loss_fn, h, k, anchored, exact)
     stack = [Seeded(t, block) for t, block in enumerate(blocks)]
