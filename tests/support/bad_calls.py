@@ -313,24 +313,32 @@ def _models() -> list[Row]:
     }
     kinds = {"blocks": _BLOCKS, "x": _DATA, "loss_fn": _LOSS, "readout": _READOUT}
     run = {"run": bridge.method("backprop"), **step}
-    names = ("backprop", "horizon-2", "checkpoint-2", "accumulate-2", "combined-2", "loco-2", "forward-1")
+    names = (
+        *("backprop", "horizon-2", "checkpoint-2", "accumulate-2", "combined-2", "loco-2", "forward-1"),
+        *("anchored-1", "stages-2", "anchored-stages-2", "revolve-2", "reconstruct-2", "highway-1"),
+    )
+    rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}
+    plain = {"anchored": True, "stride": 1, "runs": 0}
     deep = {"depth": 3, "width": 4, "activation": "tanh", "layers": "mixed", "scale": "1/T", "sigma": 1.0}
     ones = [torch.ones(3)]
     return [
         Row(
-            "horizon_backward", bridge.horizon_backward, {**step, "horizon": 2}, {**kinds, "horizon": INTEGER}
+            "horizon_backward",
+            bridge.horizon_backward,
+            {**step, "horizon": 2, **plain},
+            {**kinds, "horizon": INTEGER, **rule},
         ),
         Row(
             "bridge.horizon_gradients",
             bridge.horizon_gradients,
-            {**step, "horizon": 2},
-            {**kinds, "horizon": few(INTEGER)},
+            {**step, "horizon": 2, **plain},
+            {**kinds, "horizon": few(INTEGER), **rule},
         ),
         Row(
             "bridge.alignment",
             bridge.alignment,
-            {**step, "horizons": [1, 2]},
-            {**kinds, "horizons": without(INTEGER, "several"), "undefined": CHOICE},
+            {**step, "horizons": [1, 2], **plain},
+            {**kinds, "horizons": without(INTEGER, "several"), "undefined": CHOICE, **rule},
         ),
         *(
             Row(f"method {name}", bridge.method(name), step, {**kinds, "blocks": few(_BLOCKS)})
