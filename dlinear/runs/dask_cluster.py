@@ -12,6 +12,7 @@ import os
 import queue
 import sys
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -123,7 +124,7 @@ class _Dispatch:
                     continue
                 watch.saw(True)
                 key = self._submitted.pop(future)
-                if future.cancelled():
+                if future.cancelled() or _was_lost(future):
                     self._cancelled[key] += 1
                     if self._cancelled[key] < TRIES:
                         self._waiting.append(key)
@@ -185,6 +186,18 @@ class _Watch:
         elif not self._said:
             self._said = True
             print(f"no worker at {address}: waiting up to {patience}", file=sys.stderr)
+
+
+def _was_lost(future: Future[Computed]) -> bool:
+    """Whether the result was on its way here when its worker died.
+
+    Dask's executor reads the state of a future after its result. If the state has become "lost" in between,
+    it takes the result for the parts of an error and fails itself, in `_cascade_future`.
+    """
+    error = future.exception()
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    own = bool(frames) and frames[-1].name == "_cascade_future"
+    return own and isinstance(error, AttributeError | TypeError | ValueError)
 
 
 def _result_of(future: Future[Computed]) -> CellResult:
