@@ -96,14 +96,10 @@ def train(
     _check_extras(probe, identity)
     files = RunFolder(None if folder is None else _as_path(folder), every)
     session = Session(stack, split, method, Training() if training is None else training, files)
-    key = _key(
-        session, None if probe is None else "all" if probe_at is None else _as_epochs(probe_at), identity
-    )
-    with (
-        alone("train", process_group),
-        session.interrupts,
-        torch.random.fork_rng(device_generators(session.device)),
-    ):
+    epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)
+    key = _key(session, epochs, identity)
+    noise = torch.random.fork_rng(device_generators(session.device))
+    with alone("train", process_group), session.interrupts, noise:
         torch.manual_seed(noise_seed(session.training.seed))
         session.open(key)
         try:
