@@ -10,7 +10,7 @@ help:
 	@echo "make test        run every test"
 	@echo "make fast        run the tests that are not marked slow (under a minute)"
 	@echo "make coverage    run every test and list the lines of the library that none of them reached"
-	@echo "make bridge      real torch models: decay of the angle, memory, every method side by side (15 minutes)"
+	@echo "make bridge      real torch models: decay of the angle, memory, every method side by side (20 minutes)"
 	@echo "make bench       time and memory beside the floor and what a user would write"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make dead-code   list code that nothing uses (vulture)"
@@ -32,11 +32,13 @@ reproduce: proofs sims figures
 proofs: $(STAMP)
 	$(BIN)/python -m proofs
 
-# A simulation or a figure is found by its file; bridge_* are of real models, large_* run only when asked.
-SIMS := $(patsubst sims/%.py,%,$(filter-out sims/bridge_% sims/large_%,$(wildcard sims/[a-z]*.py)))
-BRIDGE := $(patsubst sims/%.py,%,$(wildcard sims/bridge_*.py))
-FIGURES := $(patsubst paper_figs/%.py,%,$(filter-out paper_figs/bridge_%,$(wildcard paper_figs/[a-z]*.py)))
-BRIDGE_FIGURES := $(patsubst paper_figs/%.py,%,$(wildcard paper_figs/bridge_*.py))
+# A simulation or a figure is found by its file; REAL are of real models, large_* run only when asked.
+REAL := bridge_% anchored_training
+NAMES = $(patsubst $(1)/%.py,%,$(wildcard $(1)/[a-z]*.py))
+SIMS := $(filter-out $(REAL) large_%,$(call NAMES,sims))
+BRIDGE := $(filter $(REAL),$(call NAMES,sims))
+FIGURES := $(filter-out $(REAL),$(call NAMES,paper_figs))
+BRIDGE_FIGURES := $(filter $(REAL),$(call NAMES,paper_figs))
 
 sims: $(STAMP)
 	set -e; for name in $(SIMS); do $(BIN)/python -m sims.$$name; done
