@@ -13,7 +13,8 @@ head or with a fixed one (digits-fixed). `dlinear/bridge/from_scratch/tasks.py` 
   descent with momentum, equal batches and starts for all methods.
 - Each method takes its own best of `rates`, by the worst training loss over the tuning runs, which are used
   for nothing else; the test set has no say. Rates count in |g_T|/|g| at the start for each method. A best
-  rate at an end of the grid is marked *.
+  rate at an end of the grid is marked *. A run that diverges at the chosen rate is started again at the next
+  smaller one, and so on; the table counts them.
 - First the gap: how far local training ends above back-propagation, by horizon-1 or by greedy (a head of its
   own for each state), whichever ends lower. Where its interval holds 1, no rule can differ, and that is said.
 - Equal time is read off the same curves, each with its best rate until then: as many steps as fit into the
@@ -178,7 +179,7 @@ def show(
     print(f"\n{task}")
     print(report.table(words.OUTCOMES, words.outcome_rows(trained, costs)))
     if words.comparable(trained):
-        print(words.gap_line(task, trained))
+        print(f"{words.gap_line(task, trained)}\n{words.test_line(task, trained)}")
         if line := words.accuracy_line(task, trained):
             print(line)
     for model in (True, False):
@@ -207,7 +208,8 @@ def main(knobs: Knobs) -> int:
     for task, trained in every.items():
         show(task, trained, costs[depth_of(knobs, task)])
     complete = {task: trained for task, trained in every.items() if words.comparable(trained)}
-    print(f"\n{words.summary(complete)}" if complete else "")
+    for part in ("train_loss", "test_loss") if complete else ():
+        print(f"\n{words.summary(complete, part)}")
     return report.finish(judge([cost for some in costs.values() for cost in some], every))
 
 

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+SOLVED = 1e-10  # mean losses below it are rounding errors of float32, and count as this
 
 
 def chosen_rate(losses: ArrayLike) -> int:
@@ -58,8 +59,7 @@ def ratio(one: ArrayLike, other: ArrayLike, level: float = statistics.LEVEL) -> 
         if np.isfinite(a).all() or np.isfinite(b).all():
             reach = 0.0 if np.isfinite(a).all() else math.inf
         return statistics.Estimate(reach, reach, reach)
-    tiny = np.finfo(np.float64).tiny
-    logs = statistics.mean_interval(np.log(np.maximum(a, tiny) / np.maximum(b, tiny)), level)
+    logs = statistics.mean_interval(np.log(a) - np.log(b), level)
     return statistics.Estimate(*(float(np.exp(value)) for value in logs))
 
 
@@ -68,13 +68,15 @@ class Outcome(NamedTuple):
 
     Attributes:
         rate: index of the rate.
-        train_loss: (S,), NaN where a run diverged.
-        test_loss: (S,).
+        restarted: how many runs diverged at that rate and took a smaller one.
+        train_loss: (S,), NaN where a run diverged, at least `SOLVED`.
+        test_loss: (S,), likewise.
         test_accuracy: (S,), NaN without classes.
         cos: (S, 2), angle with back-propagation's gradient at the start and at that step.
     """
 
     rate: int
+    restarted: int
     train_loss: Floats
     test_loss: Floats
     test_accuracy: Floats
@@ -100,14 +102,26 @@ class TrainedMethod:
     curves: Mapping[str, Floats]
 
     def after(self, step: int | None = None) -> Outcome:
-        """At the last evaluation that is not after `step`; at the end for None."""
+        """At the last evaluation that is not after `step`; at the end for None.
+
+        A run that has diverged by then takes the largest smaller rate at which it has not: as one would start
+        it again, for every method alike.
+        """
         k = len(self.steps) - 1
         if step is not None:
             k = max(int(np.searchsorted(self.steps, step, side="right")) - 1, 0)
         best = chosen_rate(self.curves["train_loss"][:, : self.tuning, k])
-        values = {name: curve[best, self.tuning :] for name, curve in self.curves.items()}
-        train, test, accuracy = (values[name][:, k] for name in ("train_loss", "test_loss", "test_accuracy"))
-        return Outcome(best, train, test, accuracy, values["cos"][:, [0, k]])
+        order = np.argsort(self.rates)[::-1]
+        lower = [best, *order[self.rates[order] < self.rates[best]]]
+        runs = np.arange(self.tuning, self.curves["train_loss"].shape[1])
+        fine = np.isfinite(self.curves["train_loss"][np.ix_(lower, runs)][..., k])
+        rate = np.array(lower)[np.where(fine.any(axis=0), fine.argmax(axis=0), 0)]
+        train, test, accuracy = (
+            self.curves[name][rate, runs, k] for name in ("train_loss", "test_loss", "test_accuracy")
+        )
+        cos = np.stack([self.curves["cos"][rate, runs, i] for i in (0, k)], axis=-1)
+        train, test = np.maximum(train, SOLVED), np.maximum(test, SOLVED)
+        return Outcome(best, int((rate != best).sum()), train, test, accuracy, cos)
 
     def at_an_end(self, rate: int) -> bool:
         """Whether a rate is the smallest or the largest that was tried."""
@@ -212,6 +226,7 @@ def front_within(
         runner = cost.method if cost.method in trained else REFERENCE
         if runner == cost.method or cost.exact:
             memory, each = cost.of(model)
+            memory = round(memory, 3)  # what differs by less takes the same memory
             loss = trained[runner].after(min(total, steps_within(total, each / time))).train_loss
             offers.append((memory, float(np.log(loss).mean()), cost.method, loss))
     places: list[FrontPlace] = []

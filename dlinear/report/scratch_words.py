@@ -26,6 +26,7 @@ __all__ = [
     "local_rule",
     "outcome_rows",
     "summary",
+    "test_line",
 ]
 
 LOCAL = ("horizon-1", "greedy")  # local training: one readout for all states, or a head for each
@@ -35,15 +36,15 @@ Trained = Mapping[str, TrainedMethod]
 
 COSTS = ("method", "memory", "unit-cost memory", "time [quartiles]", "unit-cost time", "|g-g_T|")
 OUTCOMES = (
-    *("method", "rate", "cos start -> end", "loss/backprop", "test loss/backprop", "test %"),
+    *("method", "rate", "restarted", "cos start -> end", "loss/backprop", "test loss/backprop", "test %"),
     *("equal time, unit costs", "equal time, measured"),
 )
 
 
 def fold(value: statistics.Estimate) -> str:
     """A ratio with its interval to two digits."""
-    if not math.isfinite(value.value):
-        return "diverged"
+    if not math.isfinite(value.value) or value.value == 0:
+        return "the other diverged" if value.value == 0 else "diverged"
     middle, low, high = (f"{end:.0f}" if 99.5 <= end < 1e5 else f"{end:.2g}" for end in value)
     return middle + (f" [{low}, {high}]" if math.isfinite(value.low) else "")
 
@@ -69,7 +70,7 @@ def outcome_rows(trained: Trained, costs: Sequence[MethodCost]) -> list[list[str
         cut = [one.after(min(total, steps_within(total, t))) for t in (cost.model_time, cost.time)]
         start, last = end.cos.mean(axis=0)
         rows.append(
-            [cost.method, f"{one.rates[end.rate]:g}" + "*" * one.at_an_end(end.rate)]
+            [cost.method, f"{one.rates[end.rate]:g}" + "*" * one.at_an_end(end.rate), str(end.restarted)]
             + [f"{start:.3f} -> {last:.3f}", fold(ratio(end.train_loss, reference.train_loss))]
             + [fold(ratio(end.test_loss, reference.test_loss)), _percent(end)]
             + [fold(ratio(part.train_loss, reference.train_loss)) for part in cut]
@@ -84,8 +85,9 @@ def _percent(end: Outcome) -> str:
 
 
 def comparable(trained: Trained) -> bool:
-    """Whether a local rule and the anchored one were trained."""
-    return ANCHORED in trained and any(name in trained for name in LOCAL)
+    """Whether a local rule and the anchored one were trained, and back-propagation did not diverge."""
+    fine = np.isfinite(trained[REFERENCE].after().train_loss).all()
+    return bool(fine) and ANCHORED in trained and any(name in trained for name in LOCAL)
 
 
 def local_rule(trained: Trained) -> str:
@@ -104,17 +106,22 @@ def has_gap(trained: Trained) -> bool | None:
     return True if gap.low > 1 else False if gap.high < 1 else None
 
 
-def _fold_of(trained: Trained, one: str, other: str) -> statistics.Estimate:
-    """Final training loss of one method over another's."""
-    return ratio(trained[one].after().train_loss, trained[other].after().train_loss)
+def _fold_of(trained: Trained, one: str, other: str, part: str = "train_loss") -> statistics.Estimate:
+    """Final loss of one method over another's."""
+    return ratio(getattr(trained[one].after(), part), getattr(trained[other].after(), part))
+
+
+def _folds(trained: Trained, part: str) -> str:
+    """Losses of the local rules and of the anchored one over back-propagation's."""
+    level = float(np.exp(np.log(getattr(trained[REFERENCE].after(), part)).mean()))
+    names = [name for name in (*LOCAL, ANCHORED) if name in trained]
+    parts = [f"of {name} {fold(_fold_of(trained, name, REFERENCE, part))}" for name in names]
+    return f"loss over back-propagation's ({level:.1e}): {', '.join(parts)}"
 
 
 def gap_line(task: str, trained: Trained) -> str:
     """Final losses over back-propagation's, the gap first, and what the anchored rule changes."""
-    level = float(np.exp(np.log(trained[REFERENCE].after().train_loss).mean()))
-    names = [name for name in (*LOCAL, ANCHORED) if name in trained]
-    parts = [f"of {name} {fold(_fold_of(trained, name, REFERENCE))}" for name in names]
-    line = f"{task}: final loss over back-propagation's ({level:.1e}): {', '.join(parts)}"
+    line = f"{task}: final {_folds(trained, 'train_loss')}"
     if has_gap(trained) is not True:
         return f"{line}: no gap to local training is shown, so no rule can differ here"
     local = local_rule(trained)
@@ -123,6 +130,11 @@ def gap_line(task: str, trained: Trained) -> str:
         return f"{line}: {ANCHORED} diverged"
     said = "buys" if change.high < 1 else "costs" if change.low > 1 else "is not shown to change"
     return f"{line}: against {local} the better angle {said} a factor {fold(gained)}"
+
+
+def test_line(task: str, trained: Trained) -> str:
+    """The same for the test loss."""
+    return f"{task}: test {_folds(trained, 'test_loss')}"
 
 
 def accuracy_line(task: str, trained: Trained) -> str:
@@ -154,16 +166,23 @@ def front_lines(task: str, trained: Trained, costs: Sequence[MethodCost], model:
     return lines
 
 
-def summary(every: Mapping[str, Trained]) -> str:
-    """On which tasks a better angle buys training loss, and on which not."""
+def summary(every: Mapping[str, Trained], part: str = "train_loss") -> str:
+    """On which tasks a better angle buys loss, and on which not.
+
+    Args:
+        every: methods of each task, those that are `comparable`.
+        part: "train_loss", or "test_loss" of the same runs.
+    """
+    what = part.replace("_loss", "ing loss" if part == "train_loss" else " loss")
     groups: dict[str, list[str]] = {"buys": [], "does not": [], "no gap": []}
     for task, trained in every.items():
-        change = _fold_of(trained, ANCHORED, local_rule(trained))
-        shown = "buys" if change.high < 1 else "does not"
-        groups[shown if has_gap(trained) else "no gap"].append(task)
+        local = local_rule(trained)
+        gap = _fold_of(trained, local, REFERENCE, part).low > 1
+        shown = "buys" if _fold_of(trained, ANCHORED, local, part).high < 1 else "does not"
+        groups[shown if gap else "no gap"].append(task)
     words = {
-        "buys": "a better angle buys training loss",
-        "does not": "it buys none that is shown",
-        "no gap": "no gap between back-propagation and local training is shown",
+        "buys": f"a better angle buys {what}",
+        "does not": f"it buys no {what} that is shown",
+        "no gap": f"no gap in {what} between back-propagation and local training is shown",
     }
     return "; ".join(f"{words[name]}: {', '.join(tasks)}" for name, tasks in groups.items() if tasks)

@@ -52,7 +52,7 @@ def test_the_gap_is_that_of_the_better_local_rule():
     noisy = trained(backprop=0.01, horizon_1=[0.001, 0.9, 0.1], anchored_1=0.02)
     assert words.has_gap(noisy) is None
     said = words.summary({"a": some, "b": noisy})
-    assert said == "no gap between back-propagation and local training is shown: a, b"
+    assert said == "no gap in training loss between back-propagation and local training is shown: a, b"
     gone = trained(backprop=0.01, horizon_1=math.nan, greedy=0.3, anchored_1=0.02)
     assert words.local_rule(gone) == "greedy"
 
@@ -63,7 +63,7 @@ def test_the_gap_is_that_of_the_better_local_rule():
 def test_an_anchored_rule_that_does_not_help(ours, said):
     some = trained(backprop=0.01, horizon_1=0.3, anchored_1=ours)
     assert said in words.gap_line("a", some)
-    assert words.summary({"a": some}) == "it buys none that is shown: a"
+    assert words.summary({"a": some}) == "it buys no training loss that is shown: a"
 
 
 def test_accuracies_are_differences_in_percent():
@@ -97,7 +97,7 @@ def test_tables_have_their_columns():
     assert [row[0] for row in rows] == ["backprop", "anchored-1"]
     assert all(len(row) == len(words.OUTCOMES) for row in rows)
     assert rows[1] == [
-        *("anchored-1", "0.5", "0.900 -> 0.998", "2 [2, 2]", "2 [2, 2]", "99.5", "2 [2, 2]"),
+        *("anchored-1", "0.5", "0", "0.900 -> 0.998", "2 [2, 2]", "2 [2, 2]", "99.5", "2 [2, 2]"),
         rows[1][-1],
     ]
     assert rows[1][-1].startswith("100 [98, ")
@@ -107,7 +107,28 @@ def test_tables_have_their_columns():
     assert all(len(row) == len(words.COSTS) for row in table)
 
 
+def test_the_test_loss_has_a_line_and_a_summary_of_its_own():
+    some = trained(backprop=0.01, horizon_1=0.3, anchored_1=0.02)
+    some["horizon-1"].curves["test_loss"][:] = some["backprop"].curves["test_loss"]
+    line = words.test_line("a", some)
+    assert (
+        line
+        == "a: test loss over back-propagation's (3.0e-02): of horizon-1 1 [1, 1], of anchored-1 2 [2, 2]"
+    )
+    assert words.summary({"a": some}) == "a better angle buys training loss: a"
+    said = words.summary({"a": some}, "test_loss")
+    assert said == "no gap in test loss between back-propagation and local training is shown: a"
+
+
+def test_nothing_is_compared_with_what_diverged():
+    some = trained(backprop=math.nan, horizon_1=0.3, anchored_1=0.02)
+    assert not words.comparable(some)
+    assert words.comparable(trained(backprop=0.01, greedy=0.3, anchored_1=0.02))
+    assert not words.comparable(trained(backprop=0.01, anchored_1=0.02))
+
+
 def test_a_fold_that_is_none():
+    assert words.fold(Estimate(0.0, 0.0, 0.0)) == "the other diverged"
     assert words.fold(Estimate(math.inf, math.inf, math.inf)) == "diverged"
     assert words.fold(Estimate(2.0, math.nan, math.nan)) == "2"
     assert words.fold(Estimate(99.6, 0.123, 2e6)) == "100 [0.12, 2e+06]"
