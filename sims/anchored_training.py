@@ -180,6 +180,7 @@ def show(
     print(report.table(words.OUTCOMES, words.outcome_rows(trained, costs)))
     if words.comparable(trained):
         print(f"{words.gap_line(task, trained)}\n{words.test_line(task, trained)}")
+        print(words.opening_line(task, trained))
         if line := words.accuracy_line(task, trained):
             print(line)
     for model in (True, False):

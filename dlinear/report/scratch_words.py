@@ -24,6 +24,7 @@ __all__ = [
     "gap_line",
     "has_gap",
     "local_rule",
+    "opening_line",
     "outcome_rows",
     "summary",
     "test_line",
@@ -32,6 +33,7 @@ __all__ = [
 LOCAL = ("horizon-1", "greedy")  # local training: one readout for all states, or a head for each
 ANCHORED = "anchored-1"  # what it is compared with, of one block of memory too
 TIMES = (1.0, 1.5, 4.0)  # of training, over that of all steps of back-propagation, for which fronts are told
+OPENING = (0.05, 0.2, 1.0)  # shares of the steps at which the difference is told
 Trained = Mapping[str, TrainedMethod]
 
 COSTS = ("method", "memory", "unit-cost memory", "time [quartiles]", "unit-cost time", "|g-g_T|")
@@ -130,6 +132,17 @@ def gap_line(task: str, trained: Trained) -> str:
         return f"{line}: {ANCHORED} diverged"
     said = "buys" if change.high < 1 else "costs" if change.low > 1 else "is not shown to change"
     return f"{line}: against {local} the better angle {said} a factor {fold(gained)}"
+
+
+def opening_line(task: str, trained: Trained) -> str:
+    """How the local rule and the anchored one part, each at its best rate until then."""
+    local, total = local_rule(trained), int(trained[REFERENCE].steps[-1])
+    parts = []
+    for share in OPENING:
+        step = max(1, round(share * total))
+        plain, ours = (trained[name].after(step).train_loss for name in (local, ANCHORED))
+        parts.append(f"{fold(ratio(plain, ours))} after {step} steps")
+    return f"{task}: training loss of {local} over {ANCHORED}'s: {', '.join(parts)}"
 
 
 def test_line(task: str, trained: Trained) -> str:

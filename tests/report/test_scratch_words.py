@@ -120,6 +120,16 @@ def test_the_test_loss_has_a_line_and_a_summary_of_its_own():
     assert said == "no gap in test loss between back-propagation and local training is shown: a"
 
 
+def test_the_difference_opens_with_the_steps():
+    """The curves hold steps 0, 50 and 100: 5 and 20 steps are read at the start."""
+    some = trained(backprop=0.01, horizon_1=0.36, anchored_1=0.04)
+    line = words.opening_line("a", some)
+    assert line == (
+        "a: training loss of horizon-1 over anchored-1's: 1 [1, 1] after 5 steps, 1 [1, 1] after 20 steps, "
+        "9 [9, 9] after 100 steps"
+    )
+
+
 def test_nothing_is_compared_with_what_diverged():
     some = trained(backprop=math.nan, horizon_1=0.3, anchored_1=0.02)
     assert not words.comparable(some)
