@@ -120,6 +120,13 @@ def test_the_test_loss_has_a_line_and_a_summary_of_its_own():
     assert said == "no gap in test loss between back-propagation and local training is shown: a"
 
 
+def test_what_training_gains_need_not_show_in_the_test_loss():
+    some = trained(backprop=0.01, horizon_1=0.3, anchored_1=0.02)
+    some["anchored-1"].curves["test_loss"][:] = some["horizon-1"].curves["test_loss"]
+    assert words.summary({"a": some}) == "a better angle buys training loss: a"
+    assert words.summary({"a": some}, "test_loss") == "it buys no test loss that is shown: a"
+
+
 def test_the_difference_opens_with_the_steps():
     """The curves hold steps 0, 50 and 100: 5 and 20 steps are read at the start."""
     some = trained(backprop=0.01, horizon_1=0.36, anchored_1=0.04)
