@@ -262,6 +262,10 @@ Proof.
       apply (is_derive_opp (fun y => g (- y))); now apply Dr.
 Qed.
 
+Lemma RInt_same (f g : R -> R) a b c d :
+  (forall x, f x = g x) -> a = c -> b = d -> RInt f a b = RInt g c d.
+Proof. intros H -> ->; apply RInt_ext; intros; apply H. Qed.
+
 (* value of a function at 0, and its derivative *)
 Ltac at_zero :=
   cbv beta;

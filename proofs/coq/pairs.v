@@ -66,7 +66,7 @@ Ltac evaluate_pair :=
       match goal with |- sqrt ?x <= ?b => apply Rle_trans with (sqrt (b * b));
         [apply sqrt_le_1_alt; lra | rewrite sqrt_square; lra] end
   | |- _ = _ -> False =>
-      windows; cbv beta; layers; entries_of_two; let H := fresh in intros H; apply pair_inj in H; lra
-  | |- @eq (carrier _) _ _ => windows; cbv beta; layers; entries_of_two; f_equal; lra
-  | _ => windows; cbv beta; layers; entries_of_two; evaluate
+      whole_sums; windows; decided; layers; entries_of_two; let H := fresh in intros H; apply pair_inj in H; lra
+  | |- @eq (carrier _) _ _ => whole_sums; windows; decided; layers; entries_of_two; f_equal; lra
+  | _ => whole_sums; windows; decided; layers; entries_of_two; evaluate
   end.

@@ -55,10 +55,17 @@ Ltac entries_of_one :=
   repeat first [rewrite entry_prod | rewrite entry_plus | rewrite entry_scale | rewrite entry_tsp
                | rewrite entry_one | rewrite entry_single].
 Ltac moduli := repeat match goal with |- context [Rabs ?x] => unfold Rabs at 1; destruct (Rcase_abs x) end.
+Ltac decided :=
+  cbv beta;
+  repeat match goal with
+  | |- context [if Rle_dec ?a ?b then _ else _] =>
+      destruct (Rle_dec a b) as [decision|decision];
+      [try (exfalso; revert decision; push; lra) | try (exfalso; apply decision; push; lra)]
+  end.
 Ltac evaluate_single :=
   lazymatch goal with
   | |- forall t : Z, _ =>
       intros t; entries_of_one; cbv beta;
       repeat match goal with |- context [Z.eqb t ?b] => destruct (Z.eqb t b) end; moduli; lra
-  | _ => windows; entries_of_one; cbv beta; layers; rewrite ?sqrt_1; first [evaluate | moduli; try lra; evaluate]
+  | _ => whole_sums; windows; decided; entries_of_one; cbv beta; layers; rewrite ?sqrt_1; first [evaluate | moduli; try lra; evaluate]
   end.

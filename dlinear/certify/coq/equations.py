@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from dlinear.certify.coq.forms import Forms, atoms, divisor, whole_power
-from dlinear.certify.coq.printer import Printer, constant
+from dlinear.certify.coq.printer import Printer, constant, identifier
 from dlinear.certify.trusted.normal_form import ONE, matrix_mul, transpose
 from dlinear.certify.trusted.terms import Tree, is_formula
 
@@ -93,7 +93,9 @@ class Equations:
                 self._matrix(x)
                 self._matrix(y)
                 form = matrix_mul(transpose(self.normal.matrix(x)), self.normal.matrix(y))
-                listed = " :: ".join([*(self.forms.matrix_atom(a) for a in atoms(form)), "nil"])
+                listed = " :: ".join(
+                    [*(self.forms.matrix_atom(a) for a in atoms(form)), "@nil (carrier Mat)"]
+                )
                 proof = f"trace_eq ({listed})."
             case ("call", "exp" | "log" | "sqrt" | "min" | "max" | "floor" as name, *args):
                 for a in args:
@@ -104,8 +106,10 @@ class Equations:
             case ("call", "phi", _, a):
                 self._number(a)
                 proof = "apply f_equal; identity."
-            case ("call", "Int", *_):
-                return
+            case ("call", "Int", (_, name), lo, hi, body):
+                self._number(lo)
+                self._number(hi)
+                proof = self._integral_proof(name, body)
             case ("call", _, *args):
                 for a in args:
                     self.index(a)
@@ -113,6 +117,24 @@ class Equations:
             case _:
                 return
         self._add(self.printer.number(tree), self.forms.number(self.normal.scalar(tree)), proof)
+
+    def _integral_proof(self, name: str, body: Tree) -> str:
+        """Proof for an integral: equal ends, and bodies that are equal at each value of the variable."""
+        inside = Printer(self.printer.context, self.normal, {**self.printer.sorts, name: "real"})
+        nested = Equations(inside, [], f"{self.prefix}_{len(self.names)}_in")
+        nested.forms = self.forms
+        nested.visit(body)
+        s = identifier(name)
+        lines = [f"try rename {s} into outer_{s}; intros {s}.", *nested.lines]
+        return "\n".join(
+            [
+                "apply RInt_same.",
+                "{",
+                *lines,
+                f"{nested.rewriting()} {self.rewriting()} identity. }}",
+                *([f"{{ {self.rewriting()} identity. }}"] * 2),
+            ]
+        )
 
     def _whole_exponent(self, tree: Tree, base: Tree, exponent: Tree, proof: str) -> bool:
         """Enters b ** (a sum that is a constant, such as 0 - 1)."""

@@ -103,6 +103,9 @@ class Forms:
                 return f"(tr ({letters}mone{')' * len(word)})%M)"
             case ("fn", name, *args):
                 return self.call(name, args)
+            case ("Int", name, *rest):
+                lo, hi, body = (self.number(unkey(part)) for part in rest)
+                return f"(RInt (fun {identifier(name)} : R => {body}) ({lo}) ({hi}))"
         raise CertificateError(f"no Coq text for {str(base)[:80]}")
 
     def call(self, name: str, args: list[Any]) -> str:

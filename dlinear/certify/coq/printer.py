@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from dlinear.certify.trusted.normal_form import Normaliser
-from dlinear.certify.trusted.terms import INTEGER_SORTS, CertificateError, Context, Tree
+from dlinear.certify.trusted.terms import INTEGER_SORTS, Case, CertificateError, Context, Tree
 
 RESERVED = {
     "R", "Z", "Mat", "at", "in", "as", "fun", "if", "then", "else", "let", "end", "with", "forall", "exists",
@@ -211,3 +211,16 @@ class Printer:
             case ("call", name, *args):
                 return f"({identifier(name)} {' '.join(self.index(a) for a in args)})"
         raise CertificateError(f"no Coq text for {str(tree)[:80]}")
+
+
+def by_cases(printer: Printer, index: str, kind: str, cases: Sequence[Case]) -> str:
+    """The value of a definition: the first case whose conditions hold, and 0 where none does."""
+    inside = Printer(printer.context, printer.normal, {index: "integer"})
+    body = "mzero" if kind == "matrix" else "0"
+    for conditions, term in reversed(cases):
+        text = inside.matrix(term) if kind == "matrix" else inside.number(term)
+        for relation, a, b in reversed(conditions):
+            test = {"<=": "Rle_dec", "<": "Rlt_dec", "==": "Req_EM_T"}[relation]
+            text = f"(if {test} ({inside.number(a)}) ({inside.number(b)}) then {text} else {body})"
+        body = text
+    return body

@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import isqrt
 from typing import Any
 
-from dlinear.certify.coq.printer import Printer, ending, has_matrices, identifier, literal
+from dlinear.certify.coq.printer import Printer, by_cases, ending, has_matrices, identifier, literal
 from dlinear.certify.trusted.arithmetic import rational
 from dlinear.certify.trusted.context import read_context
 from dlinear.certify.trusted.evaluation import Model
@@ -121,18 +121,14 @@ def layers(table: Mapping[int, Any], width: int) -> str:
 
 def local_functions(context: Context, printer: Printer, trees: Sequence[Tree]) -> list[str]:
     """Windows, definitions without cases, and sums, as local functions, as far as formulas name them."""
-    used = {part[1] for tree in trees for part in parts(tree) if part[0] == "call"}
+    used = named(context, trees)
     lines = []
     for name, base in context.products.items():
         lines.append(f"  let {identifier(name)} := window {identifier(base)} in")
-    for name, (index, _, cases) in context.definitions.items():
-        if name not in used:
-            continue
-        if len(cases) != 1 or cases[0][0]:
-            raise CertificateError(f"the definition {name} has cases: no counterpart in Coq")
-        inside = Printer(context, printer.normal, {index: "integer"})
-        body = f"fun {identifier(index)} : Z => {inside.number(cases[0][1])}"
-        lines.append(f"  let {identifier(name)} := {body} in")
+    for name, (index, kind, cases) in context.definitions.items():
+        if name in used:
+            body = f"fun {identifier(index)} : Z => {by_cases(printer, index, kind, cases)}"
+            lines.append(f"  let {identifier(name)} := {body} in")
     for name, (index, term) in context.sums.items():
         inside = Printer(context, printer.normal, {index: "integer"})
         body = f"fun {identifier(index)} : Z => {inside.number(term)}"
@@ -158,6 +154,22 @@ def known(model: Model, trees: list[Tree]) -> str:
             first = " | ".join(f"rewrite ({lemma} x {v}) by evaluate" for v in sorted(values))
             text += f"repeat match goal with |- context [{head} ?x] => first [{first}] end; "
     return text
+
+
+def named(context: Context, trees: Sequence[Tree]) -> set[str]:
+    """The functions that formulas name, and those that these are defined by."""
+    found: set[str] = set()
+    left = list(trees)
+    while left:
+        for part in parts(left.pop()):
+            if part[0] != "call" or part[1] in found:
+                continue
+            found.add(part[1])
+            for conditions, term in context.definitions.get(part[1], ("", "", ()))[2]:
+                left += [*conditions, term]
+            if part[1] in context.sums:
+                left.append(context.sums[part[1]][1])
+    return found
 
 
 def speaks_of_norms(tree: Tree) -> bool:

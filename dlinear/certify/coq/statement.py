@@ -8,7 +8,7 @@ from typing import Any
 from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
 from dlinear.certify.coq.flow import kernel_of
 from dlinear.certify.coq.norms import NORMS, instance, needed
-from dlinear.certify.coq.printer import Printer, ending, has_matrices, identifier
+from dlinear.certify.coq.printer import Printer, by_cases, ending, has_matrices, identifier
 from dlinear.certify.coq.refute import refuted
 from dlinear.certify.coq.steps import Exporter, Lemma
 from dlinear.certify.trusted.kernel import Fact, formula
@@ -66,13 +66,7 @@ def definition(out: Exporter, name: str, index: str, kind: str, cases: Any) -> l
     if not cases:
         return [f"Variable {identifier(name)} : Z -> {typed}."]
     inside = Printer(out.kernel.context, out.normal, {index: "integer"})
-    body = "mzero" if kind == "matrix" else "0"
-    texts = [inside.matrix(term) if kind == "matrix" else inside.number(term) for _, term in cases]
-    for (conditions, _), text in reversed(list(zip(cases, texts, strict=True))):
-        for relation, a, b in reversed(conditions):
-            test = {"<=": "Rle_dec", "<": "Rlt_dec", "==": "Req_EM_T"}[relation]
-            text = f"(if {test} ({inside.number(a)}) ({inside.number(b)}) then {text} else {body})"
-        body = text
+    body = by_cases(out.printer, index, kind, cases)
     lines = [f"Definition {identifier(name)} ({t} : Z) : {typed} := {body}."]
     for case, (conditions, term) in enumerate(cases):
         text = inside.matrix(term) if kind == "matrix" else inside.number(term)
