@@ -303,6 +303,8 @@ Proof.
   now rewrite IH, canon_trace.
 Qed.
 
+Lemma trace_nil : trw nil = IZR (width A). Proof. apply tr_one. Qed.
+
 (* -- linear combinations of equations *)
 Lemma gap_zero (x y : A) : x = y -> y + (-1) *: x = mzero.
 Proof. intros ->; rewrite <- (scale_one _ y) at 1; rewrite <- scale_plus.
@@ -360,7 +362,7 @@ Ltac trace_eq l :=
   repeat lazymatch goal with
   | |- context [tr ?x] => let p := reify x l in change (tr x) with (tr (den l p)); rewrite (trace_canon l p)
   end;
-  compute_words; identity.
+  compute_words; rewrite ?trace_nil; identity.
 
 (* -- what the exported sections use *)
 Lemma width_pos {A : algebra} : 0 < IZR (width A).

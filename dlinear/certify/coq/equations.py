@@ -12,7 +12,7 @@ from typing import Any
 
 from dlinear.certify.coq.forms import Forms, atoms, divisor, whole_power
 from dlinear.certify.coq.printer import Printer, constant, identifier
-from dlinear.certify.trusted.normal_form import ONE, matrix_mul, transpose
+from dlinear.certify.trusted.normal_form import ONE
 from dlinear.certify.trusted.terms import Tree, is_formula
 
 
@@ -92,11 +92,11 @@ class Equations:
             case ("call", "ip", x, y):
                 self._matrix(x)
                 self._matrix(y)
-                form = matrix_mul(transpose(self.normal.matrix(x)), self.normal.matrix(y))
-                listed = " :: ".join(
-                    [*(self.forms.matrix_atom(a) for a in atoms(form)), "@nil (carrier Mat)"]
-                )
-                proof = f"trace_eq ({listed})."
+                known = [
+                    self.forms.matrix_atom(a) for side in (x, y) for a in atoms(self.normal.matrix(side))
+                ]
+                listed = [*dict.fromkeys(known), "@nil (carrier Mat)"]
+                proof = f"trace_eq ({' :: '.join(listed)})."
             case ("call", "exp" | "log" | "sqrt" | "min" | "max" | "floor" as name, *args):
                 for a in args:
                     self._number(a)
