@@ -262,6 +262,11 @@ Proof.
       apply (is_derive_opp (fun y => g (- y))); now apply Dr.
 Qed.
 
+Lemma RInt_ftc (f g : R -> R) a b :
+  (forall x, is_derive g x (f x)) -> (forall x, continuous f x) -> RInt f a b = g b - g a.
+Proof.
+  intros D C; apply is_RInt_unique; apply (is_RInt_derive g f); intros; [apply D|apply C].
+Qed.
 Lemma RInt_same (f g : R -> R) a b c d :
   (forall x, f x = g x) -> a = c -> b = d -> RInt f a b = RInt g c d.
 Proof. intros H -> ->; apply RInt_ext; intros; apply H. Qed.

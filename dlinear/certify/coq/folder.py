@@ -21,7 +21,7 @@ from dlinear.storage import write_text
 LIBRARY = ("numbers", "matrices", "evaluation", "real_matrices", "single", "pairs")
 """The files of the prelude, in the order in which they are compiled."""
 COMMAND = ("-w", "-ambiguous-paths", "-Q", ".", "dlinear")
-LIMIT = 900.0  # seconds for one file
+LIMIT = 300.0  # seconds for one file
 HINT = "install it, on Debian: apt-get install coq libcoq-coquelicot libcoq-interval"
 
 

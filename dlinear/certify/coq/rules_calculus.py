@@ -105,17 +105,18 @@ def ftc_(out: Exporter, script: Lemma, step: Step, fact: Fact) -> None:
     functions = [f"(fun {s} : R => {inside.number(t)})" for t in (primitive, body)]
     script.lines.append(f"assert (ftc : {out.printer.formula(('==', left, value))}).")
     script.lines.append("{")
-    script.lines.append(f"apply (is_RInt_unique {functions[1]}); apply (is_RInt_derive {functions[0]}).")
-    script.lines.append(f"{{ intros {s} _.")
+    ends = [f"({out.printer.number(end)})" for end in (lo, hi)]
+    script.lines.append(f"transitivity ({functions[0]} {ends[1]} - {functions[0]} {ends[0]});")
+    script.lines.append("  [|cbv beta; rewrite ?Ropp_0; reflexivity].")  # -0 is written 0 in the certificate
+    script.lines.append(f"apply (RInt_ftc {functions[1]} {functions[0]}).")
+    script.lines.append(f"{{ intros {s}.")
     equations = Equations(inside, [primitive, body], script.name("eq"))
     script.lines += equations.lines
     script.lines.append(
         "auto_derive; [repeat split; first [easy | manifest] | cbv beta; "
         f"{equations.rewriting()} identity]. }}"
     )
-    script.lines.append(
-        f"{{ intros {s} _; apply (ex_derive_continuous {functions[1]}); auto_derive; easy. }}"
-    )
+    script.lines.append(f"{{ intros {s}; apply (ex_derive_continuous {functions[1]}); auto_derive; easy. }}")
     script.lines.append("}")
     result: Tree = ("==", left, value)
     out.conclude(script, fact.formula, [("ftc", result, None)])
