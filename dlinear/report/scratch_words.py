@@ -131,7 +131,9 @@ def gap_line(task: str, trained: Trained) -> str:
     if not math.isfinite(change.value):
         return f"{line}: {ANCHORED} diverged"
     said = "buys" if change.high < 1 else "costs" if change.low > 1 else "is not shown to change"
-    return f"{line}: against {local} the better angle {said} a factor {fold(gained)}"
+    angles = [float(np.nanmean(trained[name].after().cos[:, 1])) for name in (local, ANCHORED)]
+    line += f"; cos at the end {angles[0]:.2f} of {local}, {angles[1]:.2f} of {ANCHORED}"
+    return f"{line}: against {local} anchoring {said} a factor {fold(gained)}"
 
 
 def opening_line(task: str, trained: Trained) -> str:
@@ -194,7 +196,7 @@ def summary(every: Mapping[str, Trained], part: str = "train_loss") -> str:
         shown = "buys" if _fold_of(trained, ANCHORED, local, part).high < 1 else "does not"
         groups[shown if gap else "no gap"].append(task)
     words = {
-        "buys": f"a better angle buys {what}",
+        "buys": f"anchoring buys {what}",
         "does not": f"it buys no {what} that is shown",
         "no gap": f"no gap in {what} between back-propagation and local training is shown",
     }

@@ -159,14 +159,14 @@ def test_a_refused_step_counts_as_diverged_at_its_rate_alone(monkeypatch):
             raise
 
     monkeypatch.setattr(training._Members, "fill", watched)
-    found = training.train_all(task, "reconstruct-1", np.array([0.001, 300.0]), plan)
-    assert asked == [2, 1], "together, then alone"
-    assert np.isfinite(found.train_loss[0]).all()
-    assert np.isfinite(found.train_loss[1, :, 0]).all()
-    assert np.isnan(found.train_loss[1, :, -1]).all()
+    found = training.train_all(task, "reconstruct-1", np.array([0.001, 0.002, 300.0]), plan)
+    assert asked == [3, 1], "together, then the largest alone"
+    assert np.isfinite(found.train_loss[:2]).all()
+    assert np.isfinite(found.train_loss[2, :, 0]).all()
+    assert np.isnan(found.train_loss[2, :, -1]).all()
     monkeypatch.undo()
     alone_ = training.train_all(task, "reconstruct-1", np.array([0.001]), plan)
-    assert np.array_equal(found.train_loss[0], alone_.train_loss[0])
+    assert np.allclose(found.train_loss[0], alone_.train_loss[0], rtol=1e-5)
 
 
 def test_the_angle_and_the_unit_of_the_rate():

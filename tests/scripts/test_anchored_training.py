@@ -63,3 +63,8 @@ def test_what_has_the_true_gradient_is_not_trained(sim):
     cells = sim.training(knobs, records)
     assert [cell.method for cell in cells] == ["backprop", "horizon-1"]
     assert {cell.depth for cell in cells} == {16}
+
+
+def test_greedy_is_left_out_where_it_would_train_another_model(sim):
+    knobs = sim.Knobs(tasks=("tanh", "parity", "digits", "digits-fixed"), methods=("greedy",))
+    assert [cell.task for cell in sim.training(knobs, []) if cell.method == "greedy"] == ["tanh", "digits"]

@@ -99,7 +99,7 @@ def _trained(cell: Cell, folder: str | None, download: bool) -> sweeps.Arrays:
     )
     plan = Plan(cell.steps, cell.batch or kind.batch, cell.momentum, cell.points)
     unit = units(task, cell.method, plan.batch, cell.tuning)
-    rates = np.array(cell.rates)
+    rates = np.sort(cell.rates)
     found = train_all(task, cell.method, rates * unit, plan)
     dims = ("rate", "run", "step")
     return {

@@ -44,6 +44,8 @@ class TaskKind:
         samples: of the training set.
         batch: samples of a step.
         images: data set of classes; empty for a teacher and for parity.
+        heads: whether the model that a method with heads of its own leaves is the task's: not where a fixed
+            matrix reads out x(T), which such a method would replace by a trained one.
     """
 
     activation: str
@@ -53,6 +55,7 @@ class TaskKind:
     samples: int = 128
     batch: int = 128
     images: str = ""
+    heads: bool = True
 
 
 _IMAGES = TaskKind("relu", "shared", depth=32, width=24, samples=500, batch=50)
@@ -61,9 +64,12 @@ TASKS = {
     "relu": TaskKind("relu"),
     "linear": TaskKind("identity"),
     "tanh-head": TaskKind("tanh", "shared"),
-    "parity": TaskKind("relu", width=16, samples=2**BITS, batch=2**BITS),
+    "parity": TaskKind("relu", width=16, samples=2**BITS, batch=2**BITS, heads=False),
     **{name: replace(_IMAGES, images=name) for name in datasets.NAMES},
-    **{f"{name}-fixed": replace(_IMAGES, images=name, readout="fixed") for name in datasets.NAMES},
+    **{
+        f"{name}-fixed": replace(_IMAGES, images=name, readout="fixed", heads=False)
+        for name in datasets.NAMES
+    },
 }
 
 

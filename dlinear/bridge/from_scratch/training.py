@@ -97,13 +97,14 @@ def units(task: Problem, name: str, batch: int, tuning: int) -> float:
 def train_all(task: Problem, name: str, rates: NDArray[np.float64], plan: Plan) -> Curves:
     """Train the models of all seeds at all rates.
 
-    A method that refuses a step (reconstruction that does not contract) is asked again rate by rate, so that
-    a rate that is too large leaves the others alone; what is refused counts as diverged from there on.
+    A method that refuses a step (reconstruction that does not contract) is asked again without the largest
+    rate, which then trains alone: a rate that is too large leaves the others as they are, and what is refused
+    alone counts as diverged from there on.
 
     Args:
         task: data and models.
         name: of the method.
-        rates: (R,) step lengths.
+        rates: (R,) step lengths, increasing.
         plan: steps, batch, momentum, evaluations.
     """
     try:
@@ -111,7 +112,7 @@ def train_all(task: Problem, name: str, rates: NDArray[np.float64], plan: Plan) 
     except DlinearError:
         if len(rates) == 1:
             raise
-        parts = [train_all(task, name, rates[i : i + 1], plan) for i in range(len(rates))]
+        parts = [train_all(task, name, some, plan) for some in (rates[:-1], rates[-1:])]
         names = [field.name for field in fields(Curves)]
         return Curves(**{one: np.concatenate([getattr(part, one) for part in parts]) for one in names})
 
