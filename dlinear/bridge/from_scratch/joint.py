@@ -3,7 +3,8 @@
 States are (M, N, n): member m of every tensor belongs to a model of its own. No block, readout or loss mixes
 members, and the loss is the sum over them, so that each member receives the gradient that it has alone. That
 holds for every method whose gradient is a function of Jacobians and loss gradients; not for one that draws
-random directions for all parameters (`training.check_method`). What a method refuses, it refuses for all members.
+random directions for all parameters (`training.check_method`). What a method refuses, it refuses for all
+members.
 """
 
 from __future__ import annotations
