@@ -296,7 +296,8 @@ def test_memory_keeps_to_its_budget():
         dlinear.alignment(net, phi, "all", engine=engine(256, width, memory=memory, fft_from=500))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] < 60e6
+    assert peaks[0] < 8e6
+    assert peaks[1] < (1 << 20) + 800 * depth  # the budget, and what every horizon needs
 
 
 def test_the_sampled_check_sees_an_error():
