@@ -291,13 +291,13 @@ def test_memory_keeps_to_its_budget():
     depth, width = 6000, 4
     net, phi = dlinear.GaussianNetwork(depth=depth, width=width, seed=1), np.eye(width)
     peaks = []
-    for memory in (1 << 30, 1 << 20):
+    for memory in (1 << 30, 1 << 30, 1 << 20):  # the first call also imports
         tracemalloc.start()
         dlinear.alignment(net, phi, "all", engine=engine(256, width, memory=memory, fft_from=500))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[0] < 8e6
-    assert peaks[1] < (1 << 20) + 800 * depth  # the budget, and what every horizon needs
+    assert peaks[1] < 8e6
+    assert peaks[2] < (1 << 20) + 800 * depth  # the budget, and what every horizon needs
 
 
 def test_the_sampled_check_sees_an_error():
