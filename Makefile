@@ -51,7 +51,7 @@ bridge: $(STAMP)
 	$(BIN)/python -m paper_figs $(BRIDGE_FIGURES)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -m "not slow"

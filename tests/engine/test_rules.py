@@ -55,7 +55,7 @@ def angle_of(a, b):
 def test_all_paths_of_all_rules_meet_the_definition(depth):
     deviations, phi = net_of(depth)
     net, true = dlinear.DenseNetwork(deviations), reference.gradients(deviations, phi, depth)
-    for rule in RULES:
+    for rule in RULES if depth < 20 else RULES[::3]:
         want = []
         for h in range(1, depth + 1):
             slow = reference.rule_gradients(deviations, phi, h, rule)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import runpy
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 from unittest import mock
@@ -35,7 +36,10 @@ def run(module: str, words: Sequence[str]) -> tuple[int, str]:
         mock.patch.object(sys, "argv", [module, *words]),
         contextlib.redirect_stderr(said),
         contextlib.redirect_stdout(told),
+        warnings.catch_warnings(),
     ):
+        # another test may have imported the module; a new process has not
+        warnings.filterwarnings("ignore", ".*found in sys.modules after import", RuntimeWarning)
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         except SystemExit as end:
