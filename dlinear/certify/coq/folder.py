@@ -142,9 +142,9 @@ def _compile(command: str, name: str, folder: Path) -> Compiled:
             timeout=LIMIT,
             check=False,
         )
-        output, code = done.stdout + done.stderr, done.returncode
+        printed, output, code = done.stdout, done.stdout + done.stderr, done.returncode
     except subprocess.TimeoutExpired:
-        output, code = f"Error: no answer after {LIMIT:.0f} s", 1
+        printed, output, code = "", f"Error: no answer after {LIMIT:.0f} s", 1
     seconds = time.perf_counter() - start
     write_text(folder / f"{name}.log", output)
     if code:
@@ -152,7 +152,8 @@ def _compile(command: str, name: str, folder: Path) -> Compiled:
         error = output[output.find("Error") :].split("\n\n")[0] if "Error" in output else output
         reason = f"line {place[1]}: " if place else ""
         return Compiled(name, False, seconds, reason=(reason + " ".join(error.split()))[:200])
-    listed = output[output.rfind("Axioms:") :] if "Axioms:" in output else ""
+    # warnings, for example that there is no home folder, are on the other stream
+    listed = printed[printed.rfind("Axioms:") :] if "Axioms:" in printed else ""
     axioms = tuple(re.findall(r"^([A-Za-z_][\w.]*)(?= *:|$)", listed.removeprefix("Axioms:"), re.MULTILINE))
     text = (folder / f"{name}.v").read_text(encoding="utf-8")
     hypotheses = tuple(name for name in REAL if f"\nHypothesis {name} :" in text)
