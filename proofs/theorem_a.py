@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from dlinear.certify import Proof, claim
 from dlinear.certify.claims import Form, Relation, Verdict
-from dlinear.certify.prover import lemmas
+from dlinear.certify.prover import lemmas, surrogates
 from dlinear.certify.prover.statements import LETTERS, RESIDUAL, TWO_LAYERS, network
 
 CONSTANT = f"c**2*exp(2*c)*(sqrt(n)*exp(c) + {RESIDUAL})**2/((1 - c/T)**(2*(T-1))*{RESIDUAL}**2)"
@@ -43,7 +43,7 @@ SIN2 = "1 - HT(T)**2/(HH(T)*TT(T))"
 STEP = "exp(c)*c/T*(sqrt(n)*exp(c) + r)"  # F(g_T(t) - g_h(t)) <= STEP*k
 FLOOR = "b**(2*(T-1))*r**2"  # the least share of one layer in |g_T|^2
 CUBES = "{0}*({0}+1)*(2*{0}+1)/6"  # 1 + 4 + ... + k^2
-GAP = "HH({0}) - 2*HT({0}) + TT({0})"  # |g_T - g_h|^2 over the first layers
+GAP = surrogates.GAP
 
 
 def statement(exact: str, cubic: str) -> dict[str, Any]:
@@ -161,21 +161,7 @@ def gap(p: Proof, upper: int, depth: int, radius: int) -> int:
     early = p.induction("j", claimed, p.linear(claimed.replace("j", "0"), zero), step, upto="m")
     early = p.cut(p.instantiate(early, j="m"), p.linear("m <= m"))
     early = p.linear(f"{GAP.format('m')} <= ({STEP})**2*{CUBES.format('m')}", {early: "1"})
-    # from layer m on the two gradients agree
-    beyond = p.linear("T <= m + j + h", {depth: "1"})
-    near, full = p.definition("gh", "m+j", 1, [beyond]), p.definition("gT", "m+j")
-    equal = p.matrix("gh(m+j) == gT(m+j)", {near: ("I", "I"), full: ("-I", "I")})
-    x, y = "gh(m+j)", "gT(m+j)"
-    nothing = p.linear(f"ip({y}, {y}) - 2*ip({y}, {y}) + ip({y}, {y}) == 0")
-    nothing = p.substitute(equal, nothing, f"ip({x}, {x}) - 2*ip({x}, {y}) + ip({y}, {y}) == 0")
-    late = f"{GAP.format('(m+j)')} == {GAP.format('m')}"
-    sums = {name: p.sum_step(name, "m+j") for name in ("HH", "HT", "TT")}
-    step = p.linear(
-        late.replace("j", "(j+1)"),
-        {p.assume(late): "1", nothing: "1", sums["HH"]: "1", sums["HT"]: "-2", sums["TT"]: "1"},
-    )
-    late_fact = p.instantiate(p.induction("j", late, p.linear(late.replace("j", "0")), step), j="h")
-    late_fact = p.substitute(depth, late_fact, f"{GAP.format('T')} == {GAP.format('m')}", reverse=True)
+    late_fact = surrogates.late(p, depth)  # from layer m on the two gradients agree
     return p.linear(f"{GAP.format('T')} <= ({STEP})**2*{CUBES.format('m')}", {early: "1", late_fact: "1"})
 
 
