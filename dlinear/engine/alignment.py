@@ -17,7 +17,7 @@ from dlinear.checks import as_choice, as_horizons, shown
 from dlinear.engine.all_horizons.triangle import all_inner_products
 from dlinear.engine.angle import AlignmentProfile, profile_of
 from dlinear.engine.options import Engine
-from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.rule import PLAIN, HorizonRule, as_rule
 from dlinear.engine.single_horizon.edge_products import explain_overflow
 from dlinear.engine.single_horizon.strategy import inner_products
 from dlinear.engine.vanishing import vanishing
@@ -62,7 +62,7 @@ def alignment(
     as_choice("undefined", undefined, ("raise", "nan"))
     if engine is not None and not isinstance(engine, Engine):
         raise DomainError(f"engine is {shown(engine)}; expected an Engine or None")
-    phi = as_phi(phi, net)
+    phi, rule = as_phi(phi, net), as_rule(rule)
     every = isinstance(horizons, str) and horizons == "all" and net.depth > 1
     asked = as_horizons(range(1, net.depth) if every else horizons, net.depth)
     engine = engine or Engine()

@@ -9,7 +9,7 @@ from dlinear.engine.backends import NumpyBackend
 from dlinear.engine.coarse_tail import WholeTail, coarse_tail
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose, windows_to_grid
-from dlinear.engine.rule import PLAIN, HorizonRule
+from dlinear.engine.rule import PLAIN, HorizonRule, as_rule
 from dlinear.engine.single_horizon.edge_products import explain_overflow
 from dlinear.networks.protocol import Layers, Matrix, Network, as_phi, read_layers
 
@@ -34,7 +34,7 @@ def horizon_gradients(net: Network, phi: np.ndarray, horizon: int, rule: Horizon
     Raises:
         ShapeError, HorizonError, NonFiniteError: see the message.
     """
-    phi = as_phi(phi, net)
+    phi, rule = as_phi(phi, net), as_rule(rule)
     h = as_horizon(horizon, net.depth)
     with np.errstate(over="ignore", invalid="ignore"):  # reported below, with the number of the layer
         gradients = _gradients(read_layers(net, 0, net.depth), phi, h, rule)

@@ -80,3 +80,12 @@ class HorizonRule:
 
 
 PLAIN = HorizonRule()
+
+
+def as_rule(rule: object) -> HorizonRule:
+    """A rule as it is given."""
+    if not isinstance(rule, HorizonRule):
+        raise DomainError(
+            f"rule is {shown(rule)}; expected a HorizonRule, such as HorizonRule(anchored=True)"
+        )
+    return rule

@@ -195,3 +195,12 @@ def test_a_rule_that_makes_no_sense_is_refused(knobs):
     with pytest.raises(DomainError) as caught:
         HorizonRule(**knobs)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", ["anchored", None, True, HorizonRule], ids=["text", "None", "flag", "class"])
+def test_what_is_no_rule_is_refused(rule):
+    deviations, phi = net_of(4)
+    net = dlinear.DenseNetwork(deviations)
+    for call in (dlinear.alignment, dlinear.horizon_gradients):
+        with pytest.raises(DomainError, match=r"rule is .*; expected a HorizonRule"):
+            call(net, phi, 1, rule=rule)
