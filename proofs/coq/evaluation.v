@@ -25,7 +25,10 @@ Ltac whole_sums :=
       let k := eval vm_compute in (Z.to_nat j) in
       change (sumZ f j) with (sum_nat f k); cbn [sum_nat]
   end;
-  cbv beta.
+  cbv beta;
+  repeat match goal with
+  | |- context [Z.of_nat ?k] => let z := eval vm_compute in (Z.of_nat k) in change (Z.of_nat k) with z
+  end.
 Ltac order_of_numbers :=
   repeat match goal with
   | |- context [Rmin ?a ?b] => unfold Rmin at 1; destruct (Rle_dec a b)

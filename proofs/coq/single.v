@@ -59,6 +59,7 @@ Ltac decided :=
   cbv beta;
   repeat match goal with
   | |- context [if Rle_dec ?a ?b then _ else _] =>
+      let decision := fresh "decision" in
       destruct (Rle_dec a b) as [decision|decision];
       [try (exfalso; revert decision; push; lra) | try (exfalso; apply decision; push; lra)]
   end.
