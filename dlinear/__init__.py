@@ -4,7 +4,7 @@ Importing this needs numpy alone: the modules that use scipy, sympy, python-flin
 them when a function is called.
 """
 
-from dlinear import errors
+from dlinear import errors, selection
 from dlinear.analysis.decay import DecayFit, fit_decay
 from dlinear.data import datasets
 from dlinear.data.tasks import Task, whitened_task
@@ -47,5 +47,6 @@ __all__ = [
     "horizon_gradients",
     "limits",
     "scalar",
+    "selection",
     "whitened_task",
 ]

@@ -28,7 +28,8 @@ ROOMS: dict[str, set[str]] = {
     "analysis": {"networks", "theory", "engine", "runs"},
     "certify": {"theory"},
     "report": {"runs", "analysis", "certify"},
-    "bridge": {"networks", "data", "theory", "engine", "runs", "analysis", "certify", "report"},
+    "selection": {"theory"},
+    "bridge": {"networks", "data", "theory", "engine", "runs", "analysis", "certify", "report", "selection"},
 }
 # What a verdict rests on, beside the standard library.
 TRUSTED = {"dlinear.certify.trusted", "dlinear.optional"}

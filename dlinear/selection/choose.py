@@ -1,0 +1,134 @@
+"""Algorithm 1 of the paper: from a few horizons to the best one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dlinear.checks import as_choice, as_floats, as_horizons, as_integer, shown
+from dlinear.errors import DomainError, ShapeError
+from dlinear.selection.estimators import ESTIMATORS, Estimate, Measured
+from dlinear.selection.objectives import Objective
+from dlinear.selection.prices import ROUNDING, Floats
+
+__all__ = ["Choice", "best_horizon", "select_horizon"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Choice:
+    """The horizon that Algorithm 1 takes, and why.
+
+    Attributes:
+        horizon: h in 1..T: the best one, of equally good ones the smallest; where none is allowed, the
+            one that misses the constraint least.
+        feasible: whether some horizon is allowed.
+        rate: (T,) estimated r(h) = cos^2(theta_h), eq. (14), at h = 1, ..., T.
+        memory: (T,) estimated M(h), in the unit of what was measured.
+        objective: (T,) the objective, to be minimised; inf where a horizon is not allowed.
+        estimator: the name of the estimator.
+    """
+
+    horizon: int
+    feasible: bool
+    rate: Floats
+    memory: Floats
+    objective: Floats
+    estimator: str
+
+    @property
+    def depth(self) -> int:
+        """T."""
+        return len(self.rate)
+
+    @property
+    def horizons(self) -> NDArray[np.int64]:
+        """(T,) h = 1, ..., T, the labels of the arrays."""
+        return np.arange(1, self.depth + 1)
+
+    def __repr__(self) -> str:
+        rate, memory, value = (float(a[self.horizon - 1]) for a in (self.rate, self.memory, self.objective))
+        word = f"objective={value:.4g}" if self.feasible else "no horizon is allowed"
+        return (
+            f"Choice(horizon={self.horizon} of {self.depth}, rate={rate:.4g}, memory={memory:.4g}, {word}, "
+            f"estimator={self.estimator!r})"
+        )
+
+
+def select_horizon(
+    horizons: ArrayLike,
+    cos: ArrayLike,
+    memory: ArrayLike,
+    depth: int,
+    objective: Objective,
+    estimator: str = "polynomial",
+    *,
+    blocks: ArrayLike | None = None,
+) -> Choice:
+    """Choose the horizon, Algorithm 1 of the paper: estimate r and M at every horizon, take the best.
+
+    Args:
+        horizons: (r,) the horizons that were measured, in 1..T, at least two different ones; one may come
+            several times (batches, seeds).
+        cos: (r,) cos(theta_h) of the angle between g_h and g_T at each, in [-1, 1], a mean over batches. Not
+            its square: r(h) = cos^2, eq. (14), is made of it.
+        memory: (r,) memory of a step at each, >= 0, in any unit.
+        depth: T.
+        objective: `AccuracyConstraint`, `WeightedObjective`, `MemoryLimit`, or anything with their functions.
+        estimator: "polynomial" (the paper's: a cubic for cos, a line for memory), "theory" (the law of decay;
+            the largest window of blocks) or "measured" (all horizons were measured: no estimate).
+        blocks: (T,) memory that each block takes while it is in the window, in any unit; for "theory" alone.
+            Where blocks differ (ResNets) memory is not linear in h.
+
+    Raises:
+        HorizonError, ShapeError, DomainError: what was received, and what is allowed.
+    """
+    depth = as_integer("depth", depth)
+    chosen = as_choice("estimator", estimator, ESTIMATORS)
+    for name in ("value", "excess"):
+        if isinstance(objective, type) or not callable(getattr(objective, name, None)):
+            raise DomainError(f"objective is {shown(objective)}; expected for example a WeightedObjective")
+    estimate = ESTIMATORS[chosen](_measured(horizons, cos, memory, depth, blocks))
+    horizon, feasible, values = best_horizon(estimate, objective)
+    for array in (estimate.rate, estimate.memory, values):
+        array.flags.writeable = False
+    return Choice(horizon, feasible, estimate.rate, estimate.memory, values, chosen)
+
+
+def best_horizon(estimate: Estimate, objective: Objective) -> tuple[int, bool, Floats]:
+    """The horizon, whether it is allowed, and the objective of all, inf where not allowed; by brute force."""
+    rate, memory = estimate.rate, estimate.memory
+    excess = np.asarray(objective.excess(rate, memory), dtype=np.float64)
+    values = np.where(excess > 0, np.inf, np.asarray(objective.value(rate, memory), dtype=np.float64))
+    feasible = bool(np.isfinite(values).any())
+    judged = values if feasible else excess
+    least = float(judged.min())
+    horizon = int(np.argmax(judged <= least + ROUNDING * max(1.0, abs(least)))) + 1
+    return horizon, feasible, values
+
+
+def _measured(horizons: Any, cos: Any, memory: Any, depth: int, blocks: Any) -> Measured:
+    """What was measured, checked."""
+    asked = as_horizons(horizons, depth)
+    if len(np.unique(asked)) < min(2, depth):
+        raise DomainError(f"horizons holds {asked[0]} alone: allowed are two different ones or more")
+    angles, sizes = (_row(name, x, len(asked)) for name, x in (("cos", cos), ("memory", memory)))
+    if not (inside := np.abs(angles) <= 1 + 1e-9).all():
+        raise DomainError(f"cos holds {angles[~inside][0]:g}: allowed are cosines, numbers in [-1, 1]")
+    each = None if blocks is None else _row("blocks", blocks, depth)
+    for name, values in (("memory", sizes), ("blocks", each)):
+        if values is not None and values.min() < 0:
+            raise DomainError(f"{name} holds {values.min():g}: allowed are numbers >= 0")
+    return Measured(depth, asked, angles, sizes, each)
+
+
+def _row(name: str, x: Any, length: int) -> Floats:
+    """As many finite numbers."""
+    values: Floats = np.atleast_1d(as_floats(name, x, "a sequence of finite numbers"))
+    if values.shape != (length,):
+        raise ShapeError(f"{name} has shape {values.shape}; expected ({length},)")
+    if not np.isfinite(values).all():
+        raise DomainError(f"{name} holds {values[~np.isfinite(values)][0]}: allowed are finite numbers")
+    return values
