@@ -46,11 +46,6 @@ class Measured:
         """h = 1, ..., T."""
         return np.arange(1, self.depth + 1)
 
-    @property
-    def different(self) -> int:
-        """How many different horizons."""
-        return len(np.unique(self.horizons))
-
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
@@ -71,12 +66,12 @@ def polynomial(measured: Measured) -> Estimate:
     Of fewer than four different horizons the polynomial goes through all points. What the cubic has beyond
     [0, 1] and the line below 0 is cut off; neither has to be monotone, nor r(T) = 1.
     """
-    order = min(ORDER, measured.different - 1)
-    return Estimate(rate_of(_polyfit(measured, measured.cos, order)), _line(measured))
+    return Estimate(rate_of(_polyfit(measured, measured.cos, ORDER)), _line(measured))
 
 
 def _polyfit(measured: Measured, values: Floats, order: int) -> Floats:
-    """The polynomial of that order at every horizon."""
+    """The polynomial of that order, or of as many points as there are, at every horizon."""
+    order = min(order, len(np.unique(measured.horizons)) - 1)
     fit = np.polynomial.Polynomial.fit(measured.horizons, values, order, domain=[0, measured.depth])
     return np.asarray(fit(measured.every), dtype=np.float64)
 

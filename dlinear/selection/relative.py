@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dlinear.checks import as_array, as_horizon, received
+from dlinear.checks import as_array, as_horizon, as_number, received, shown
 from dlinear.errors import DomainError
 from dlinear.selection.choose import Choice
 from dlinear.selection.prices import Floats
@@ -36,7 +36,7 @@ def relative_performance(values: ArrayLike, infeasible: float = np.inf) -> Float
     if not (given > -np.inf).all():
         raise DomainError(f"{received('values', values)}: allowed are numbers, and inf for infeasible")
     allowed = np.isfinite(given)
-    found = np.full(given.shape, float(infeasible))
+    found = np.full(given.shape, as_number("infeasible", infeasible, None))
     if allowed.any():
         low, high = given[allowed].min(), given[allowed].max()
         found[allowed] = (given[allowed] - low) / (high - low) if high > low else 0.0
@@ -54,6 +54,8 @@ def regret(horizon: int, oracle: Choice) -> float:
         HorizonError: a horizon outside 1..T.
         DomainError: no horizon is allowed on the true curve, so there is no best one.
     """
+    if not isinstance(oracle, Choice):
+        raise DomainError(f"oracle is {shown(oracle)}; expected a Choice, as select_horizon returns")
     chosen = as_horizon(horizon, oracle.depth)
     if not oracle.feasible:
         raise DomainError("no horizon is allowed on the true curve: nothing can be compared with the best")

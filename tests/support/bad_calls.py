@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 import dlinear
-from dlinear import bounds, bridge, costs, limits, scalar
+from dlinear import bounds, bridge, costs, limits, scalar, selection
 
 Kind = dict[str, Callable[[], Any]]
 FEW = {
@@ -263,6 +263,60 @@ def _networks() -> list[Row]:
     ]
 
 
+# ---------------------------------------------------------------- selection
+
+
+def _selection() -> list[Row]:
+    cost = selection.LadderCost(1.0, 2.0)
+    weighted = selection.WeightedObjective(0.1, cost)
+    measured = {"horizons": [1, 2, 4], "cos": [0.5, 0.8, 1.0], "memory": [1.0, 2.0, 4.0], "depth": 4}
+    every = [1, 2, 3, 4]
+    oracle = selection.select_horizon(every, [0.5, 0.8, 0.9, 1.0], every, 4, weighted, "measured")
+    prices = dict.fromkeys(("unit", "node"), POSITIVE)
+    return [
+        Row(
+            "select_horizon",
+            selection.select_horizon,
+            {**measured, "objective": weighted, "estimator": "theory", "blocks": [1.0, 1.0, 2.0, 1.0]},
+            {
+                "horizons": without(INTEGER, "several"),
+                "cos": FINITE,
+                "memory": NONNEGATIVE,
+                "depth": INTEGER,
+                "objective": CHOICE,
+                "estimator": CHOICE,
+                "blocks": without(NONNEGATIVE, "None"),
+            },
+        ),
+        *(Row(f.__name__, f, {"unit": 1.0, "node": 2.0}, prices) for f in (selection.LinearCost, type(cost))),
+        Row(
+            "AccuracyConstraint",
+            selection.AccuracyConstraint,
+            {"epsilon": 0.1, "cost": cost},
+            {"epsilon": NONNEGATIVE | {"above 1": lambda: 1.5}, "cost": CHOICE},
+        ),
+        Row(
+            "WeightedObjective",
+            selection.WeightedObjective,
+            {"weight": 0.1, "cost": cost},
+            {"weight": NONNEGATIVE, "cost": CHOICE},
+        ),
+        Row("MemoryLimit", selection.MemoryLimit, {"limit": 1.0}, {"limit": NONNEGATIVE}),
+        Row(
+            "regret",
+            selection.regret,
+            {"horizon": 2, "oracle": oracle},
+            {"horizon": INTEGER, "oracle": CHOICE},
+        ),
+        Row(
+            "relative_performance",
+            selection.relative_performance,
+            {"values": [1.0, np.inf], "infeasible": 1.5},
+            {"values": without(NO_NUMBER, "needs a gradient, one number"), "infeasible": NO_NUMBER},
+        ),
+    ]
+
+
 # ---------------------------------------------------------------- real models
 
 _BLOCKS: Kind = {
@@ -444,4 +498,4 @@ def _models() -> list[Row]:
 
 def public_calls() -> list[Row]:
     """All rows that need no files."""
-    return [*_formulas(), *_constants(), *_networks(), *_models()]
+    return [*_formulas(), *_constants(), *_networks(), *_selection(), *_models()]
