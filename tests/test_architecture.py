@@ -24,6 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "data": {"networks"},
     "theory": {"networks"},
     "engine": {"networks", "theory"},
+    "dynamics": {"networks", "theory", "engine"},
     "runs": {"networks", "data", "theory", "engine"},
     "analysis": {"networks", "theory", "engine", "runs"},
     "certify": {"theory"},
