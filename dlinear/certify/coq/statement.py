@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dlinear.certify.coq import rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace
+from dlinear.certify.coq import (
+    rules_boxes,
+    rules_calculus,
+    rules_logic,
+    rules_matrices,
+    rules_numbers,
+    rules_replace,
+)
 from dlinear.certify.coq.flow import kernel_of
 from dlinear.certify.coq.norms import NORMS, instance, needed
 from dlinear.certify.coq.printer import Printer, by_cases, ending, has_matrices, identifier
@@ -15,7 +22,7 @@ from dlinear.certify.trusted.kernel import Fact, formula
 from dlinear.certify.trusted.terms import Context
 
 DEFAULTS = {"Mat": "mone", "Z": "1%Z", "R": "1"}
-TEMPLATES = (rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace)  # they fill the table
+TEMPLATES = (rules_boxes, rules_calculus, rules_logic, rules_matrices, rules_numbers, rules_replace)
 
 
 def declarations(out: Exporter, given: Mapping[str, str]) -> list[str]:
@@ -132,11 +139,17 @@ def export(name: str, certificate: Mapping[str, Any]) -> str:
     kernel = kernel_of(certificate)
     out = Exporter(kernel)
     matrices = has_matrices(kernel.context)
+    boxes = any(step["rule"] == "ball" for step in certificate["steps"])
     steps = [out.lemma(at, step) for at, step in enumerate(certificate["steps"])]
     proof = theorem(out, name, certificate["statement"], certificate["goals"])
     given = needed("\n".join([*steps, *proof])) if matrices else {}
-    library = "real_matrices" if matrices else "matrices"
-    lines = [f"From dlinear Require Import {library}.", "Open Scope R_scope.", "", f"Section {name}."]
+    libraries = [*(["boxes"] if boxes else []), "real_matrices" if matrices else "matrices"]
+    lines = [
+        *(f"From dlinear Require Import {library}." for library in libraries),
+        "Open Scope R_scope.",
+        "",
+        f"Section {name}.",
+    ]
     lines += declarations(out, given)
     for lemma in steps:
         lines += ["", lemma]
