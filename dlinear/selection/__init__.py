@@ -8,7 +8,8 @@
 docs/selection.md has an example and the limits.
 """
 
-from dlinear.selection.choose import Choice, select_horizon
+from dlinear.selection.choose import Choice, best_horizon, estimate_curves, select_horizon
+from dlinear.selection.estimators import HorizonCurves
 from dlinear.selection.objectives import AccuracyConstraint, MemoryLimit, Objective, WeightedObjective
 from dlinear.selection.prices import Cost, LadderCost, LinearCost
 from dlinear.selection.relative import INFEASIBLE, regret, relative_performance
@@ -18,11 +19,14 @@ __all__ = [
     "AccuracyConstraint",
     "Choice",
     "Cost",
+    "HorizonCurves",
     "LadderCost",
     "LinearCost",
     "MemoryLimit",
     "Objective",
     "WeightedObjective",
+    "best_horizon",
+    "estimate_curves",
     "regret",
     "relative_performance",
     "select_horizon",

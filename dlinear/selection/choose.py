@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlinear.checks import as_choice, as_floats, as_horizons, as_integer, shown
 from dlinear.errors import DomainError, ShapeError
-from dlinear.selection.estimators import ESTIMATORS, Estimate, Measured
+from dlinear.selection.estimators import ESTIMATORS, HorizonCurves, Measured
 from dlinear.selection.objectives import Objective
 from dlinear.selection.prices import ROUNDING, Floats
 
-__all__ = ["Choice", "best_horizon", "select_horizon"]
+__all__ = ["Choice", "best_horizon", "estimate_curves", "select_horizon"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,7 +67,28 @@ def select_horizon(
     *,
     blocks: ArrayLike | None = None,
 ) -> Choice:
-    """Choose the horizon, Algorithm 1 of the paper: estimate r and M at every horizon, take the best.
+    """Choose the horizon, Algorithm 1 of the paper: `best_horizon` of `estimate_curves`.
+
+    Args:
+        horizons, cos, memory, depth, estimator, blocks: as of `estimate_curves`.
+        objective: as of `best_horizon`.
+
+    Raises:
+        HorizonError, ShapeError, DomainError: what was received, and what is allowed.
+    """
+    return best_horizon(estimate_curves(horizons, cos, memory, depth, estimator, blocks=blocks), objective)
+
+
+def estimate_curves(
+    horizons: ArrayLike,
+    cos: ArrayLike,
+    memory: ArrayLike,
+    depth: int,
+    estimator: str = "polynomial",
+    *,
+    blocks: ArrayLike | None = None,
+) -> HorizonCurves:
+    """r(h) and M(h) at h = 1, ..., T from those of a few horizons, for any number of objectives.
 
     Args:
         horizons: (r,) the horizons that were measured, in 1..T, at least two different ones; one may come
@@ -76,7 +97,6 @@ def select_horizon(
             its square: r(h) = cos^2, eq. (14), is made of it.
         memory: (r,) memory of a step at each, >= 0, in any unit.
         depth: T.
-        objective: `AccuracyConstraint`, `WeightedObjective`, `MemoryLimit`, or anything with their functions.
         estimator: "polynomial" (the paper's: a cubic for cos, a line for memory), "theory" (the law of decay;
             the largest window of blocks) or "measured" (all horizons were measured: no estimate).
         blocks: (T,) memory that each block takes while it is in the window, in any unit; for "theory" alone.
@@ -87,26 +107,36 @@ def select_horizon(
     """
     depth = as_integer("depth", depth)
     chosen = as_choice("estimator", estimator, ESTIMATORS)
+    found = ESTIMATORS[chosen](_measured(horizons, cos, memory, depth, blocks))
+    for array in (found.rate, found.memory):
+        array.flags.writeable = False
+    return HorizonCurves(found.rate, found.memory, chosen)
+
+
+def best_horizon(curves: HorizonCurves, objective: Objective) -> Choice:
+    """The best of all horizons, by brute force; ties go to the smaller one.
+
+    Args:
+        curves: as `estimate_curves` returns.
+        objective: `AccuracyConstraint`, `WeightedObjective`, `MemoryLimit`, or anything with their functions.
+
+    Raises:
+        DomainError: what are no curves or no objective, or a cost that gives no finite number.
+    """
+    if not isinstance(curves, HorizonCurves):
+        raise DomainError(f"curves is {shown(curves)}; expected what estimate_curves returns")
     for name in ("value", "excess"):
         if isinstance(objective, type) or not callable(getattr(objective, name, None)):
             raise DomainError(f"objective is {shown(objective)}; expected for example a WeightedObjective")
-    estimate = ESTIMATORS[chosen](_measured(horizons, cos, memory, depth, blocks))
-    horizon, feasible, values = best_horizon(estimate, objective)
-    for array in (estimate.rate, estimate.memory, values):
-        array.flags.writeable = False
-    return Choice(horizon, feasible, estimate.rate, estimate.memory, values, chosen)
-
-
-def best_horizon(estimate: Estimate, objective: Objective) -> tuple[int, bool, Floats]:
-    """The horizon, whether it is allowed, and the objective of all, inf where not allowed; by brute force."""
-    rate, memory = estimate.rate, estimate.memory
+    rate, memory = curves.rate, curves.memory
     excess = np.asarray(objective.excess(rate, memory), dtype=np.float64)
     values = np.where(excess > 0, np.inf, np.asarray(objective.value(rate, memory), dtype=np.float64))
+    values.flags.writeable = False
     feasible = bool(np.isfinite(values).any())
     judged = values if feasible else excess
     least = float(judged.min())
     horizon = int(np.argmax(judged <= least + ROUNDING * max(1.0, abs(least)))) + 1
-    return horizon, feasible, values
+    return Choice(horizon, feasible, rate, memory, values, curves.estimator)
 
 
 def _measured(horizons: Any, cos: Any, memory: Any, depth: int, blocks: Any) -> Measured:

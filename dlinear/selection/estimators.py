@@ -18,7 +18,7 @@ from dlinear.errors import DomainError
 from dlinear.selection.prices import Floats
 from dlinear.theory.decay_law import faulhaber
 
-__all__ = ["ESTIMATORS", "Estimate", "Measured"]
+__all__ = ["ESTIMATORS", "HorizonCurves", "Measured"]
 
 ORDER = 3  # of the polynomial for cos(theta_h), eq. (15)
 
@@ -48,11 +48,18 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
-    """(T,) each: r(h) in [0, 1] and M(h) >= 0 at h = 1, ..., T."""
+class HorizonCurves:
+    """What is known of every horizon h = 1, ..., T.
+
+    Attributes:
+        rate: (T,) r(h) in [0, 1].
+        memory: (T,) M(h) >= 0.
+        estimator: where they come from.
+    """
 
     rate: Floats
     memory: Floats
+    estimator: str = ""
 
 
 def rate_of(cos: Floats) -> Floats:
@@ -60,13 +67,13 @@ def rate_of(cos: Floats) -> Floats:
     return np.clip(cos, 0.0, 1.0) ** 2
 
 
-def polynomial(measured: Measured) -> Estimate:
+def polynomial(measured: Measured) -> HorizonCurves:
     """Algorithm 1: a cubic in h for cos(theta_h), eq. (15), a line for M(h), eq. (16), by least squares.
 
     Of fewer than four different horizons the polynomial goes through all points. What the cubic has beyond
     [0, 1] and the line below 0 is cut off; neither has to be monotone, nor r(T) = 1.
     """
-    return Estimate(rate_of(_polyfit(measured, measured.cos, ORDER)), _line(measured))
+    return HorizonCurves(rate_of(_polyfit(measured, measured.cos, ORDER)), _line(measured))
 
 
 def _polyfit(measured: Measured, values: Floats, order: int) -> Floats:
@@ -80,7 +87,7 @@ def _line(measured: Measured) -> Floats:
     return np.maximum(_polyfit(measured, measured.memory, 1), 0.0)
 
 
-def theory(measured: Measured) -> Estimate:
+def theory(measured: Measured) -> HorizonCurves:
     """The law of decay: tan^2(theta_h) = a_0 + a_1 S_1(m) + a_2 S_2(m), a >= 0, m = T - h > 0; r(T) = 1.
 
     S_1 and S_2 are the terms of Theorems C and B (`dlinear.theory.decay_law`), a_0 is what a last block
@@ -96,7 +103,7 @@ def theory(measured: Measured) -> Estimate:
     design = _law(short, measured.depth) * weight[:, None]
     terms = _nonnegative(design, rate * (1 - rate))
     tan2 = _law((measured.depth - measured.every).astype(np.float64), measured.depth) @ terms
-    return Estimate(1 / (1 + tan2), _window(measured))
+    return HorizonCurves(1 / (1 + tan2), _window(measured))
 
 
 def _law(short: Floats, depth: int) -> Floats:
@@ -133,7 +140,7 @@ def _window(measured: Measured) -> Floats:
     return fitted
 
 
-def exact(measured: Measured) -> Estimate:
+def exact(measured: Measured) -> HorizonCurves:
     """No estimate: every horizon 1, ..., T has been measured; repeated ones are averaged.
 
     Raises:
@@ -149,10 +156,10 @@ def exact(measured: Measured) -> Estimate:
     def mean(values: Floats) -> Floats:
         return np.bincount(measured.horizons, values, measured.depth + 1)[1:] / count
 
-    return Estimate(rate_of(mean(measured.cos)), mean(measured.memory))
+    return HorizonCurves(rate_of(mean(measured.cos)), mean(measured.memory))
 
 
-ESTIMATORS: dict[str, Callable[[Measured], Estimate]] = {
+ESTIMATORS: dict[str, Callable[[Measured], HorizonCurves]] = {
     "polynomial": polynomial,
     "theory": theory,
     "measured": exact,

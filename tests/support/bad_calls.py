@@ -288,6 +288,18 @@ def _selection() -> list[Row]:
                 "blocks": without(NONNEGATIVE, "None"),
             },
         ),
+        Row(
+            "estimate_curves",
+            selection.estimate_curves,
+            {**measured, "estimator": "polynomial"},
+            {"horizons": without(few(INTEGER), "several"), "cos": few(FINITE), "estimator": CHOICE},
+        ),
+        Row(
+            "best_horizon",
+            selection.best_horizon,
+            {"curves": selection.estimate_curves(**measured), "objective": weighted},
+            {"curves": CHOICE, "objective": CHOICE},
+        ),
         *(Row(f.__name__, f, {"unit": 1.0, "node": 2.0}, prices) for f in (selection.LinearCost, type(cost))),
         Row(
             "AccuracyConstraint",
