@@ -9,6 +9,8 @@ The rest of the library never imports this package, so that `import dlinear` nee
 from __future__ import annotations
 
 from dlinear.bridge.angles.alignment import alignment
+from dlinear.bridge.angles.forward import alignment_forward
+from dlinear.bridge.angles.forward_alignment import ForwardAlignment
 from dlinear.bridge.angles.kahan import angle
 from dlinear.bridge.autograd.ranks import process_group
 from dlinear.bridge.data import load
@@ -21,6 +23,7 @@ from dlinear.bridge.models import Stack, TaskShape, model
 from dlinear.bridge.training.trainer import Run, Training, train
 
 __all__ = [
+    "ForwardAlignment",
     "Method",
     "Run",
     "Stack",
@@ -28,6 +31,7 @@ __all__ = [
     "TaskShape",
     "Training",
     "alignment",
+    "alignment_forward",
     "angle",
     "fit_memory",
     "horizon_backward",

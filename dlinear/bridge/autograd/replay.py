@@ -42,8 +42,10 @@ class _First:
 class Replay:
     """The blocks of one step, each of which may run several times; their first runs are in order."""
 
-    def __init__(self, blocks: Sequence[Block], x: Any) -> None:
-        self.blocks = blocks
+    def __init__(self, blocks: Sequence[Block], x: Any, end: Block | None = None) -> None:
+        """`end`: what follows block T - 1, number T here; it runs by `as_the_first_time` alone."""
+        self.blocks = blocks if end is None else [*blocks, end]
+        self._depth = len(blocks)
         self._device = next((t.device for t in block_graph.tensors(x)), torch.device("cpu"))
         self._first: dict[int, _First] = {}
         self._writes: dict[int, bool] = {}  # by block: whether it writes into its input
@@ -67,7 +69,7 @@ class Replay:
             state = copied(state)
         for t in range(start, stop):
             before = versions(state)
-            with self._as_the_first_time(t) as done:
+            with self.as_the_first_time(t) as done:
                 output = run_block(self.blocks[t], state, follow=True, t=t)[0]
                 done.append(output)
             self._writes[t] = versions(state) != before
@@ -78,7 +80,7 @@ class Replay:
         """x(t + 1), detached, and the graph of block t, as `run_block`; `keep` as of `advance`."""
         if keep and self._writes.get(t, True):
             state = copied(state)
-        with self._as_the_first_time(t) as done:
+        with self.as_the_first_time(t) as done:
             output, graph = run_block(self.blocks[t], state, follow, t)
             done.append(output)
         return output, graph
@@ -97,21 +99,28 @@ class Replay:
             unit = torch.finfo(size.dtype).eps
             if abs(one - other) > TOLERANCE * unit * abs(one):
                 raise DomainError(
-                    f"block {t} does not repeat itself: run again on the same input, it hands on something "
-                    f"of size {other:.6g}, not {one:.6g}; take randomness from torch's default generators "
-                    "and keep what it counts in buffers"
+                    f"{self._name(t)} does not repeat itself: run again on the same input, it hands on "
+                    f"something of size {other:.6g}, not {one:.6g}; take randomness from torch's default "
+                    "generators and keep what it counts in buffers"
                 )
 
+    def _name(self, t: int) -> str:
+        return f"block {t}" if t < self._depth else "the loss"
+
     @contextlib.contextmanager
-    def _as_the_first_time(self, t: int) -> Iterator[list[Any]]:
-        """Around one run of block t; what it hands on is put into the list."""
+    def as_the_first_time(self, t: int) -> Iterator[list[Any]]:
+        """Around one run of block t; what it hands on is to be put into the list.
+
+        Raises:
+            DomainError: a block has a state that cannot be protected.
+        """
         done: list[Any] = []
         first = self._first.get(t)
         if first is None:
             buffers, before = SegmentBuffers((self.blocks[t],)), generators(self._device)
             with buffers.contexts()[0]:
                 yield done
-            buffers.check(f"block {t}")
+            buffers.check(self._name(t))
             after = generators(self._device)
             drew = not all(torch.equal(before[name], after[name]) for name in before)
             changed = buffers.forget_unchanged()

@@ -112,9 +112,10 @@ class Anchored:
         readout: Readout | None,
         ends: Iterable[int],
         tail: CoarseTail | None = None,
+        replay: Replay | None = None,
     ) -> None:
-        """The first pass. `ends`: where a signal will be asked for."""
-        self.replay, self.direct, self._tail = Replay(blocks, x), GradientSum(()), tail
+        """The first pass. `ends`: where a signal will be asked for; `replay`: of runs before, if any."""
+        self.replay, self.direct, self._tail = replay or Replay(blocks, x), GradientSum(()), tail
         depth, first, state, kept = len(blocks), min(ends), x, dict[int, Any]()
         for t in range(depth):
             after = self.replay.advance(t, t + 1, state, keep=t == 0 or t >= first)

@@ -189,9 +189,9 @@ def _pass(
     ends = [s for s, receivers in enumerate(targets, start=1) if receivers]
     tail = CoarseTail(stack, rule.runs, ends[0]) if rule.runs else None
     if not rule.anchored:
-        return _sweep(stack, x, targets, OwnLosses(stack, loss_fn, readout, tail))
+        return windowed_pass(stack, x, targets, OwnLosses(stack, loss_fn, readout, tail))
     signals = Anchored(stack, x, loss_fn, readout, ends, tail)
-    step = _sweep(stack, x, targets, signals)
+    step = windowed_pass(stack, x, targets, signals)
     signals.replay.check()
     signals.direct.add(step.gradients, step.gradients.values())
     return PassResult(step.loss, signals.direct.gradients, step.vjps)
@@ -220,11 +220,11 @@ def sweep(
         ShapeError, DomainError: as `horizon_backward`.
     """
     check_gradients_are_on()
-    return _sweep(blocks, x, targets, OwnLosses(blocks, loss_fn, readout))
+    return windowed_pass(blocks, x, targets, OwnLosses(blocks, loss_fn, readout))
 
 
-def _sweep(blocks: Sequence[Block], x: Any, targets: Targets, signals: Signals) -> PassResult:
-    """Run the blocks once; what is injected at each x(s) goes back to its receivers."""
+def windowed_pass(blocks: Sequence[Block], x: Any, targets: Targets, signals: Signals) -> PassResult:
+    """Run the blocks once; what is injected at each x(s) goes back to its receivers: eq. (9) by windows."""
     depth, window, state = len(blocks), Window(blocks, x, targets), x
     for s in range(1, depth + 1):
         state, graph = signals.run(s - 1, state, window.follows(s - 1))
@@ -279,7 +279,7 @@ def _method(number: int | None) -> Method:
         cost=partial(_cost, h),
         predicted=partial(_predicted, h),
         horizon=h,
-        sin2=partial(_sin2, h),
+        sin2=partial(horizon_law, h),
     )
 
 
@@ -301,7 +301,7 @@ def _cost(horizon: int, depth: int) -> Cost:
     return Cost(depth, costs.block_vjps(depth, horizon))
 
 
-def _sin2(horizon: int, law: DecayConstants, depth: int) -> float:
+def horizon_law(horizon: int, law: DecayConstants, depth: int) -> float:
     """The law of decay at m = T - h (Theorems B to D)."""
     return float(decay_law(law.quadratic, law.cubic, depth - as_horizon(horizon, depth), depth))
 
