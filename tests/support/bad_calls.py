@@ -382,6 +382,7 @@ def _models() -> list[Row]:
     names = (
         *("backprop", "horizon-2", "checkpoint-2", "accumulate-2", "combined-2", "loco-2", "forward-1"),
         *("anchored-1", "stages-2", "anchored-stages-2", "revolve-2", "reconstruct-2", "highway-1"),
+        "projected-1",
     )
     rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}
     plain = {"anchored": True, "stride": 1, "runs": 0}
@@ -405,6 +406,20 @@ def _models() -> list[Row]:
             bridge.alignment,
             {**step, "horizons": [1, 2], **plain},
             {**kinds, "horizons": without(INTEGER, "several"), "undefined": CHOICE, **rule},
+        ),
+        Row(
+            "bridge.alignment_forward",
+            bridge.alignment_forward,
+            {**step, "horizons": [1, 2], **plain},
+            {
+                **kinds,
+                "horizons": without(INTEGER, "several"),
+                "undefined": CHOICE,
+                "exact_norm": CHOICE,
+                **{name: few(INTEGER) for name in ("probes", "seed")},
+                "level": NO_NUMBER,
+                **rule,
+            },
         ),
         *(
             Row(f"method {name}", bridge.method(name), step, {**kinds, "blocks": few(_BLOCKS)})

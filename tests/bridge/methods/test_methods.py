@@ -44,6 +44,7 @@ EVERY = (
     "anchored-2",
     "stages-2",
     "anchored-stages-3",
+    "projected-2",
 )
 
 

@@ -53,12 +53,13 @@ def test_the_names_of_the_package():
             "combined-N",
         ),
         *("forward", "forward-N", "greedy", "highway-N", "horizon-N", "loco-N"),
-        *("reconstruct-N", "revolve-N", "stages-N"),
+        *("projected-N", "reconstruct-N", "revolve-N", "stages-N"),
     ] == names()
     assert tuple(names()) == NAMES
     assert [family.name for family in families()] == [
         *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
-        *("horizon", "anchored", "stages", "anchored-stages", "loco", "forward", "highway", "greedy"),
+        *("horizon", "projected", "anchored", "stages", "anchored-stages"),
+        *("loco", "forward", "highway", "greedy"),
     ]
 
 
