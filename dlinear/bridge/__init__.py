@@ -20,10 +20,11 @@ from dlinear.bridge.methods.base import Method
 from dlinear.bridge.methods.horizon import horizon_backward, horizon_gradients
 from dlinear.bridge.methods.registry import method
 from dlinear.bridge.models import Stack, TaskShape, model
-from dlinear.bridge.training.trainer import Run, Training, train
+from dlinear.bridge.training.trainer import HorizonSchedule, Run, Training, train
 
 __all__ = [
     "ForwardAlignment",
+    "HorizonSchedule",
     "Method",
     "Run",
     "Stack",

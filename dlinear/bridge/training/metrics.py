@@ -55,6 +55,9 @@ class Run:
         seconds: (E,) that the steps have taken until the epoch's end.
         step_seconds: seconds of a step: the median over the epochs of their medians, NaN without a step.
         probes: epoch -> what the probe returned, as arrays.
+        horizons: (E,) of the epoch's steps where a `HorizonSchedule` chose it, 0 where there were none; empty
+            without a schedule.
+        cosines: epoch -> horizon -> cos(theta_h) as the schedule measured it at the epoch's end.
     """
 
     status: str
@@ -69,6 +72,8 @@ class Run:
     seconds: NDArray[np.float64]
     step_seconds: float
     probes: Mapping[int, Mapping[str, NDArray[np.float64]]] = field(default_factory=dict)
+    horizons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    cosines: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
 
     @property
     def diverged(self) -> bool:
@@ -103,8 +108,16 @@ def run_of(rows: Sequence[EpochRow]) -> Run:
             for row in rows
             if "probe" in row
         },
+        horizons=np.array([row["horizon"] or 0 for row in rows if "horizon" in row], np.int64),
+        cosines={row["epoch"]: _cosines(row) for row in rows if "cos" in row},
         **columns,
     )
+
+
+def _cosines(row: EpochRow) -> dict[int, float]:
+    """cos(theta_h) by horizon, NaN where it was undefined."""
+    pairs = zip(row["measured"], row["cos"], strict=True)
+    return {h: math.nan if cos is None else cos for h, cos in pairs}
 
 
 def best(rows: Sequence[EpochRow]) -> EpochRow:

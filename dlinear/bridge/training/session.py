@@ -17,10 +17,12 @@ from dlinear.bridge.autograd.blocks import GradientFunction, check_fills
 from dlinear.bridge.autograd.isolation import generators, set_generators, step_isolated
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.data.split import Split, check_split, random_part
+from dlinear.bridge.methods.base import Method
 from dlinear.bridge.training import batching, checkpoints, metrics
 from dlinear.bridge.training.evaluation import Score, evaluate, precision
 from dlinear.bridge.training.interrupts import Interrupts
 from dlinear.bridge.training.run_folder import RunFolder
+from dlinear.bridge.training.schedule import HorizonSchedule
 from dlinear.bridge.training.settings import Training, device_of
 from dlinear.checks import shown
 from dlinear.errors import DomainError, ShapeError
@@ -89,6 +91,7 @@ class Session:
         method: fills `.grad`, one call a step.
         training: the knobs.
         folder: the run's files.
+        schedule: chooses the horizon of the epochs, if any.
 
     Attributes:
         progress: where the run is.
@@ -109,6 +112,7 @@ class Session:
         method: GradientFunction,
         training: Training,
         folder: RunFolder,
+        schedule: HorizonSchedule | None = None,
     ) -> None:
         if not isinstance(stack, nn.Module) or not hasattr(stack, "blocks") or not hasattr(stack, "readout"):
             raise ShapeError(
@@ -121,7 +125,9 @@ class Session:
             raise DomainError(f"training is a {type(training).__name__}; expected a Training(...) or None")
         check_split(split, training.samples)
         self.stack, self.split, self.method, self.training = stack, split, method, training
-        self.folder = folder
+        self.folder, self.schedule = folder, schedule
+        if schedule is not None:
+            schedule.check(method, stack)
         self.device = device_of(training.device)
         self.criterion = criterion_of(training.loss, split.classes)
         self.x, self.y = random_part(split.x_train, split.y_train, training.samples)
@@ -196,6 +202,20 @@ class Session:
         """Whether the time or the steps have run out."""
         return self.out_of_time() or self.out_of_steps()
 
+    @property
+    def current(self) -> GradientFunction:
+        """The method of this epoch: as the last row has chosen, where there is a schedule."""
+        if self.schedule is None or not isinstance(self.method, Method):
+            return self.method
+        return self.schedule.method(self.method, self.horizon)
+
+    @property
+    def horizon(self) -> int:
+        """The horizon of this epoch, where there is a schedule."""
+        assert isinstance(self.method, Method)
+        assert self.method.number is not None
+        return int(self.rows[-1]["next_horizon"]) if self.rows else self.method.number
+
     def run_epoch(self, bar: Any) -> None:
         """The steps of the epoch that are still to do, unless a loss, the time or their number stops them."""
         at = self.progress
@@ -217,7 +237,7 @@ class Session:
             group["lr"] = at.rate
         self.optimizer.zero_grad(set_to_none=True)
         with precision(self.training.autocast, self.device):
-            found = self.method(stack.blocks, x, Supervised(self.criterion, target), stack.readout)
+            found = self.current(stack.blocks, x, Supervised(self.criterion, target), stack.readout)
         loss = _as_loss(found)
         if math.isfinite(loss):  # otherwise the weights are left as they are
             self.optimizer.step()
@@ -233,14 +253,31 @@ class Session:
         """Evaluate, probe, write the epoch's row, and begin the next epoch."""
         at = self.progress
         loss = at.total / at.seen if at.seen else math.nan
+        chosen = self._choose()  # before the row, whose time includes it
         scores = [Score(math.nan, math.nan)] * 2
         if math.isfinite(at.total):
             scores = [self._score(x, y) for x, y in self.evaluated]
-        row = self._row(loss, *scores)
+        row = self._row(loss, *scores) | chosen
         if probe is not None and math.isfinite(at.total) and (probe_at is None or at.epoch in probe_at):
             row["probe"] = self._probe(probe)
         with self.interrupts.deferred():
             self._begin_next(row, loss)
+
+    def _choose(self) -> metrics.EpochRow:
+        """The columns of the epoch's row that say which horizon it had, and which one the next has."""
+        at, schedule = self.progress, self.schedule
+        if schedule is None or not isinstance(self.method, Method):
+            return {}
+        row = {"horizon": self.horizon if at.step else None, "next_horizon": self.horizon}
+        if at.epoch % schedule.every or not math.isfinite(at.total):
+            return row
+        start = clock()
+        x, y = (part[: schedule.samples].to(self.device) for part in (self.x, self.y))
+        loss_fn = Supervised(self.criterion, y)
+        with step_isolated(self.stack, self.device, (self.x, self.y), self.interrupts.deferred):
+            row |= schedule.choose(self.method, self.stack, x, loss_fn, self.horizon)
+        at.seconds += clock() - start
+        return row
 
     def _row(self, loss: float, train: Score, test: Score) -> metrics.EpochRow:
         """The epoch's line of metrics, without a probe."""

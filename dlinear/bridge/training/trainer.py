@@ -28,6 +28,7 @@ from dlinear.bridge.training.batching import noise_seed
 from dlinear.bridge.training.evaluation import device_generators
 from dlinear.bridge.training.metrics import Run
 from dlinear.bridge.training.run_folder import CHECKPOINT, METRICS, RunFolder
+from dlinear.bridge.training.schedule import HorizonSchedule
 from dlinear.bridge.training.session import Probe, Session, next_rate
 from dlinear.bridge.training.settings import SETTINGS, Setting, Training, setting
 from dlinear.checks import as_flag, as_integer, shown
@@ -39,6 +40,7 @@ __all__ = [
     "CHECKPOINT",
     "METRICS",
     "SETTINGS",
+    "HorizonSchedule",
     "Probe",
     "Run",
     "Setting",
@@ -60,6 +62,7 @@ def train(
     probe: Probe | None = None,
     probe_at: Collection[int] | None = None,
     identity: Mapping[str, Any] | None = None,
+    horizon_schedule: HorizonSchedule | None = None,
     every: float = 600.0,
     progress: bool = True,
     process_group: Group = None,
@@ -79,12 +82,13 @@ def train(
         probe: (epoch, stack, split) -> numbers or arrays by name, called at the end of epochs; 0 is before
             the first. What it does to the model, to gradients, random numbers or modes is undone.
         probe_at: the epochs at whose end it is called, all by default.
-        identity: JSON values that tell this run from others beyond the arguments above (the model's name and
-            knobs, for example); a checkpoint with others is refused.
+        identity: JSON values that tell this run from others beyond these arguments (the model's knobs).
+        horizon_schedule: chooses the horizon again every few epochs (of the family of `method`); the rows say
+            which one was used, and the time that this takes is counted with the steps.
         every: seconds after which a checkpoint is also written inside an epoch.
         progress: whether a terminal shows a progress bar.
-        process_group: where several processes of torch.distributed run, "none" says that each trains a model
-            of its own (and needs a folder of its own); there is no other choice.
+        process_group: "none", where several processes of torch.distributed run: each trains a model of its
+            own (and needs a folder of its own).
 
     Raises:
         DomainError, ShapeError: arguments that do not fit together.
@@ -93,9 +97,10 @@ def train(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, once the step is done and the checkpoint written.
     """
     progress = as_flag("progress", progress)
-    _check_extras(probe, identity)
+    _check_extras(probe, identity, horizon_schedule)
     files = RunFolder(None if folder is None else _as_path(folder), every)
-    session = Session(stack, split, method, Training() if training is None else training, files)
+    knobs = Training() if training is None else training
+    session = Session(stack, split, method, knobs, files, horizon_schedule)
     epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)
     key = _key(session, epochs, identity)
     noise = torch.random.fork_rng(device_generators(session.device))
@@ -110,7 +115,11 @@ def train(
     return metrics.run_of(session.rows)
 
 
-def _check_extras(probe: object, identity: object) -> None:
+def _check_extras(probe: object, identity: object, schedule: object) -> None:
+    if schedule is not None and not isinstance(schedule, HorizonSchedule):
+        raise DomainError(
+            f"horizon_schedule is {shown(schedule)}; expected a dlinear.bridge.HorizonSchedule, or None"
+        )
     if probe is not None and not callable(probe):
         raise DomainError(f"probe is {shown(probe)}; expected a function (epoch, stack, split), or None")
     named = isinstance(identity, Mapping) and all(isinstance(name, str) for name in identity)
@@ -151,16 +160,17 @@ def _as_epochs(probe_at: Any) -> list[int]:
 def _key(session: Session, probed: Any, identity: Mapping[str, Any] | None) -> str:
     """The key of everything that the numbers depend on; `epochs` only says when to stop."""
     knobs = {name: value for name, value in asdict(session.training).items() if name != "epochs"}
-    return records.key(
-        {
-            "training": {**knobs, "device": session.device.type},
-            "method": _name(session.method),
-            "data": session.split.digest,
-            "model": checkpoints.structure(session.stack),
-            "probed": probed,
-            "identity": dict(identity or {}),
-        }
-    )
+    known = {
+        "training": {**knobs, "device": session.device.type},
+        "method": _name(session.method),
+        "data": session.split.digest,
+        "model": checkpoints.structure(session.stack),
+        "probed": probed,
+        "identity": dict(identity or {}),
+    }
+    if session.schedule is not None:  # without one the key is what it always was
+        known["horizon_schedule"] = session.schedule.key
+    return records.key(known)
 
 
 def _name(method: Any) -> str:

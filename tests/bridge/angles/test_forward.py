@@ -140,7 +140,7 @@ def test_tensors_of_functions_and_regions_without_gradients():
 
     def second(z):
         with torch.no_grad():
-            z.mul_(1.5)
+            z = z.mul_(1.5)
         return z + (weight.detach() @ z.T).T / 9 + torch.sin(z * weight[0])
 
     blocks, x, loss_fn = (
