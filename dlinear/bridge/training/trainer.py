@@ -99,8 +99,7 @@ def train(
     progress = as_flag("progress", progress)
     _check_extras(probe, identity, horizon_schedule)
     files = RunFolder(None if folder is None else _as_path(folder), every)
-    knobs = Training() if training is None else training
-    session = Session(stack, split, method, knobs, files, horizon_schedule)
+    session = Session(stack, split, method, _given(training), files, horizon_schedule)
     epochs = None if probe is None else "all" if probe_at is None else _as_epochs(probe_at)
     key = _key(session, epochs, identity)
     noise = torch.random.fork_rng(device_generators(session.device))
@@ -113,6 +112,10 @@ def train(
             session.leave()
             raise
     return metrics.run_of(session.rows)
+
+
+def _given(training: Training | None) -> Training:
+    return Training() if training is None else training
 
 
 def _check_extras(probe: object, identity: object, schedule: object) -> None:
