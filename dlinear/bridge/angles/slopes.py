@@ -37,6 +37,7 @@ class SlopeProbe:
         first: over how many first blocks responses are averaged.
         draws: fresh layers of `initial_law`, used at epoch 0 of an untrained "deep" network.
         seed: of the draws.
+        loss: its name, as `data.losses.criterion_of` reads it.
     """
 
     shortfalls: NDArray[np.int64]
@@ -45,6 +46,7 @@ class SlopeProbe:
     first: int = 1
     draws: int = 64
     seed: int = 0
+    loss: str = "auto"
 
     def __call__(self, epoch: int, stack: Stack, split: Any) -> dict[str, Any]:
         """Arrays sin2, cos and norm_ratio along the shortfalls; numbers quadratic, cubic, energy, loss.
@@ -54,7 +56,7 @@ class SlopeProbe:
         """
         device = next(stack.parameters()).device
         x, target = (tensor[: self.batch].to(device) for tensor in (split.x_train, split.y_train))
-        loss = Supervised(criterion_of("auto", split.classes), target)
+        loss = Supervised(criterion_of(self.loss, split.classes), target)
         stack.train()
         depth = len(stack.blocks)
         profile = alignment(stack.blocks, x, loss, depth - self.shortfalls, stack.readout, undefined="nan")

@@ -4,18 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dlinear.checks import shown
+from dlinear.checks import as_known, shown
 from dlinear.errors import DlinearError, DomainError, ShapeError
 
 __all__ = ["Supervised"]
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # output (B, ...), target (B, ...) -> mean loss ()
-CRITERIA: dict[str, Criterion] = {"mse": functional.mse_loss, "cross_entropy": functional.cross_entropy}
+
+
+def _cosine(prediction: Tensor, target: Tensor) -> Tensor:
+    """The mean over the samples of 1 - cos(z, y)."""
+    return (1 - functional.cosine_similarity(prediction, target, dim=1)).mean()
+
+
+HUBER = 0.5  # |z - y| up to which Huber's loss is quadratic; one-hot targets start 1 away
+# Losses of real targets; labels are encoded one-hot for them.
+ENCODED: dict[str, Criterion] = {
+    "squared": functional.mse_loss,
+    "huber": partial(functional.huber_loss, delta=HUBER),
+    "cosine": _cosine,
+}
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """A loss of real targets by its name in `ENCODED`; labels of classes become one-hot vectors.
+
+    Attributes:
+        name: "squared" (z - y)^2, "huber" (half the square up to `HUBER`, then linear), both means over
+            samples and coordinates, or "cosine", the mean of 1 - cos(z, y) over the samples.
+    """
+
+    name: str
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of predictions (N, k) and labels (N,) or real targets (N, k), a scalar.
+
+        Raises:
+            ShapeError: predictions that are not (N, k), or other targets than these.
+            DomainError: a label outside 0..k-1.
+        """
+        if prediction.ndim != 2 or target.shape not in (prediction.shape, prediction.shape[:1]):
+            raise ShapeError(
+                f"a prediction of shape {tuple(prediction.shape)} and a target of shape "
+                f"{tuple(target.shape)} received; the loss {self.name} takes (N, k) with (N,) or (N, k)"
+            )
+        if target.ndim == 1:
+            target = _encoded(target, prediction)
+        return ENCODED[self.name](prediction, target)
+
+
+def _encoded(labels: Tensor, prediction: Tensor) -> Tensor:
+    """The labels as one-hot rows of the prediction's dtype."""
+    classes = prediction.shape[1]
+    if labels.is_floating_point() or (
+        len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes
+    ):
+        raise DomainError(f"the target holds what is no label; expected integers in 0..{classes - 1}")
+    return functional.one_hot(labels.long(), classes).to(prediction.dtype)
+
+
+CRITERIA: dict[str, Criterion] = {
+    "mse": functional.mse_loss,
+    "cross_entropy": functional.cross_entropy,
+    **{name: OneHot(name) for name in ENCODED},
+}
 _INDEXED = ((functional.cross_entropy, nn.CrossEntropyLoss()), (functional.nll_loss, nn.NLLLoss()))
 
 
@@ -52,6 +111,8 @@ class Supervised:
         """
         try:
             return self.criterion(prediction, self.target)
+        except DlinearError:  # said already
+            raise
         except (IndexError, ValueError, RuntimeError) as error:
             if (refusal := self._refusal(prediction)) is None:
                 raise
@@ -120,14 +181,17 @@ def criterion_of(loss: str, classes: int | None) -> Criterion:
     """The criterion for data with this number of classes (None: real targets).
 
     Args:
-        loss: "auto", or the name of the one that fits: "cross_entropy" of classes, "mse" of real targets.
+        loss: "auto" is "cross_entropy" for classes and "mse" for real targets; the names of `ENCODED` fit
+            both.
         classes: number of classes.
 
     Raises:
-        DomainError: cross-entropy without classes, or the squared error of classes.
+        DomainError: an unknown name, cross-entropy without classes, or "mse" for classes.
     """
     fitting = "mse" if classes is None else "cross_entropy"
-    if loss not in ("auto", fitting):
+    name = fitting if loss == "auto" else as_known("loss", loss, ("auto", *CRITERIA))
+    if name not in (fitting, *ENCODED):
         what = "no classes" if classes is None else f"{classes} classes"
-        raise DomainError(f"loss {loss} received for data with {what}; allowed is auto or {fitting}")
-    return CRITERIA[fitting]
+        allowed = ", ".join(("auto", fitting, *ENCODED))
+        raise DomainError(f"loss {loss} received for data with {what}; allowed is one of {allowed}")
+    return CRITERIA[name]

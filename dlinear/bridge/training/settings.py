@@ -13,7 +13,7 @@ from dlinear.checks import as_integer, shown
 from dlinear.errors import DomainError
 
 Optimizer = Literal["sgd", "adam"]
-Loss = Literal["auto", "mse", "cross_entropy"]
+Loss = Literal["auto", "mse", "cross_entropy", "squared", "huber", "cosine"]
 Autocast = Literal["off", "bfloat16"]
 
 
@@ -31,7 +31,8 @@ class Training:
         decay: factor of the learning rate after an epoch whose mean loss rose; 0.9 in the paper.
         seconds: stop when the steps have taken this long in total, without evaluation and probes; None for no
             limit.
-        loss: "auto" is cross-entropy where there are classes and the mean squared error elsewhere.
+        loss: "auto" is cross-entropy where there are classes and the mean squared error elsewhere; "squared",
+            "huber" and "cosine" encode classes one-hot (`dlinear.bridge.data.losses`).
         seed: of the batch order and of dropout; the initial weights have a seed of their own.
         device: "auto" (CUDA if there is one), "cpu", "cuda" or "cuda:N".
         autocast: mixed precision in training and evaluation, "off" or "bfloat16".

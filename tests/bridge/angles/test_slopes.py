@@ -14,7 +14,7 @@ from dlinear.bridge import alignment
 from dlinear.bridge.angles import theorem_d
 from dlinear.bridge.angles.slopes import Slope, SlopeProbe, odds
 from dlinear.bridge.data import load
-from dlinear.bridge.data.losses import Supervised
+from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.data.whitened import whitened
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import TaskShape, model
@@ -125,3 +125,16 @@ def test_a_slope_compares_profiles_with_laws():
 
 def test_odds():
     assert np.allclose(odds(profile_of([0.1, 0.2, 0.5, 0.75, 0.9])).sin2, [1 / 9, 0.25, 1, 3, 9])
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber", "cosine", "cross_entropy"])
+def test_theorem_d_holds_for_every_loss(loss):
+    """The probe measures the loss that it names, and predicts its constant: sin^2 at m = 1 within 5/T."""
+    split = load("digits", samples=40, test_samples=4, dtype=torch.float64)
+    knobs = {"depth": 60, "width": 8, "activation": "tanh", "layers": "smooth", "readout": "shared"}
+    stack = model("deep", split.task, 3, dtype=torch.float64, **knobs)
+    found = SlopeProbe(np.array([1]), 40, 1, loss=loss)(1, stack, split)
+    wanted = Supervised(criterion_of(loss, 10), split.y_train)
+    assert found["batch_loss"] == pytest.approx(float(wanted(stack(split.x_train)).detach()), rel=1e-12)
+    law = limits.decay_law(found["predicted_quadratic"], found["predicted_cubic"], 1, 60)
+    assert float(found["sin2"][0]) == pytest.approx(float(law), rel=5 / 60)
