@@ -5,13 +5,15 @@
     python -m sims.bridge_slopes --model resnet62 --data cifar10 --data-folder data --download
     python -m sims.bridge_slopes --model resnet62 --method horizon-15 --full        # Table D2, for a GPU
     python -m sims.bridge_slopes --model linear                 # or mlp: the networks of appendix D.1
+    python -m sims.bridge_slopes --model gru                    # or graph: a recurrent and a graph network
 
 deep: x + rho act(W_t x), rho = 1/T or 1/sqrt(T), whitened data, squared error, full batch. Layers smooth in
 depth: order 3. Independent Gaussian layers: order 2 for odd activations; relu and gelu drift and cross over
 from 2 to 3. q, C and m* are predicted by Theorem D (`bridge.angles.theorem_d`): at the start from the law
 of the layers, in training from the increments of the last layers; never from the profile.
-The other models are trained by `--method` as Table D2 says, on fewer samples unless `--full`. Their blocks
-are not small, sin^2 saturates at 1, and orders are those of tan^2.
+The models of the paper are trained by `--method` as Table D2 says, on fewer samples unless `--full`; gru and
+graph by Adam. Their blocks are not small, sin^2 saturates at 1, and orders are those of tan^2. For gru and
+graph nothing is predicted: Theorem D needs a state of one tensor, and the steps of a gru share their weights.
 One cell is one network; what its probes saw goes to results/bridge_slopes. Networks of equal seed, depth and
 scale share their random layers, so that lines of the table that differ by the activation are not independent.
 Constants are judged at the largest depth and after training.
@@ -50,6 +52,7 @@ TOY = (  # seconds, for the tests
     "--data linear --width 3 --samples 20 --batch 20 --depths 20 --trained-depth 20 --epochs 2 --seeds 2 "
     "--smooth-seeds 2 --draws 4 --points 6 --combinations identity-smooth tanh-smooth relu-rough"
 )
+Model = Literal["deep", "linear", "mlp", "resnet62", "gru", "graph"]
 ACTIVATIONS = ("identity", "tanh", "relu", "gelu")
 COMBINATIONS = (
     *(f"{act}-smooth" for act in ACTIVATIONS),
@@ -61,14 +64,15 @@ FOLLOWED = 0.03  # of T: the shortfall whose angle is followed in training; the 
 WHY = dict.fromkeys(
     ("linear", "mlp"), "; the last layer has no skip connection: r - v jumps there, which alone gives order 1"
 )
+WHY["gru"] = "; the steps share their weights, which alone gives 4 in place of 3 (sims.architectures)"
 
 
 @dataclass(frozen=True)
 class Knobs(Target, Launch):
     """What to run; None stands for a value that depends on the model (`SIZES`, minutes on two cores)."""
 
-    model: Literal["deep", "linear", "mlp", "resnet62"] = "deep"  # network; only the depth of deep can grow
-    data: str | None = None  # training data; None: digits for deep, those of Table D2 for the others
+    model: Model = "deep"  # network; only the depth of deep can grow
+    data: str | None = None  # training data; None: digits for deep, those of Table D2 or `OWN` for the others
     combinations: tuple[str, ...] = COMBINATIONS  # activation-layers of deep; with -root the scale 1/sqrt(T)
     method: str = "backprop"  # gradient that trains, for example horizon-8 (`dlinear.bridge.methods`)
     depths: tuple[int, ...] = (50, 100, 200, 400)  # T, blocks of deep at the start; a factor of eight
@@ -92,12 +96,20 @@ SIZES: dict[str, dict[str, Any]] = {  # None of a knob becomes this: minutes on 
     "linear": dict(seeds=4, epochs=8, samples=2000, batch=100),
     "mlp": dict(seeds=4, epochs=8, samples=4000, batch=100),
     "resnet62": dict(seeds=5, epochs=2, samples=320, batch=32),
+    "gru": dict(seeds=5, epochs=8, samples=400, batch=100),
+    "graph": dict(seeds=5, epochs=8, samples=120, batch=120),
 }
 FULL: dict[str, dict[str, Any]] = {  # with --full; samples, epochs and rates of the others are Table D2's
     "deep": dict(seeds=40, epochs=512, samples=1000, batch=1000, learning_rate=0.05),
     "linear": dict(seeds=10, batch=1000),
     "mlp": dict(seeds=10, batch=1000),
     "resnet62": dict(seeds=5, batch=128),
+    "gru": dict(seeds=10, epochs=40, samples=1437, batch=500),
+    "graph": dict(seeds=10, epochs=40, samples=120, batch=120),
+}
+OWN: dict[str, dict[str, Any]] = {  # what Table D2 says of the paper's models
+    "gru": dict(data="digits", learning_rate=0.01, batch_size=50, optimizer="adam"),
+    "graph": dict(data="communities", learning_rate=0.01, batch_size=30, optimizer="adam"),
 }
 
 
@@ -140,6 +152,10 @@ def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
             knobs = replace(knobs, depths=tuple({*knobs.depths, 800, 1600}))
         knobs = filled(knobs, {**sizes, "data": "digits"})
         return knobs, {"batch_size": knobs.samples, "optimizer": "sgd"}
+    if knobs.model in OWN:
+        own = dict(OWN[knobs.model])
+        rest = {name: own.pop(name) for name in ("batch_size", "optimizer")}
+        return filled(knobs, {**sizes, **own}), rest
     table = setting("resnet" if knobs.model == "resnet62" else knobs.model)
     paper = asdict(table.training)
     paper_sizes = {name: paper[name] for name in ("epochs", "samples", "learning_rate")}
@@ -150,12 +166,13 @@ def settled(knobs: Knobs) -> tuple[Knobs, dict[str, Any]]:
 @functools.lru_cache(maxsize=2)
 def split_of(model: str, data: str, samples: int, width: int, folder: str | None, download: bool) -> Any:
     """The data: whitened for deep, as they are for the others."""
-    from dlinear.bridge.data import load
+    from dlinear.bridge.data.loading import GRAPH, load
     from dlinear.bridge.data.whitened import whitened
 
     if model == "deep":
         return whitened(data, samples, width, folder=folder, download=download)
-    return load(data, samples=samples, test_samples=360, width=width, folder=folder, download=download)
+    tests = None if data == GRAPH else 360
+    return load(data, samples=samples, test_samples=tests, width=width, folder=folder, download=download)
 
 
 def build(cell: Cell, split: Any) -> Any:

@@ -3,6 +3,7 @@
     python -m sims.bridge_tradeoff                        # residual MLP, T = 64, width 256, digits
     python -m sims.bridge_tradeoff --data mnist --data-folder data --samples 6000
     python -m sims.bridge_tradeoff --model resnet62 --samples 2000 --epochs 10 --workers 1
+    python -m sims.bridge_tradeoff --model gru --rates 0.3 1 3 10 --seeds 3   # or graph, on its own graph
     python -m sims.bridge_tradeoff --model resnet62 --full --workers 1     # the paper's settings, on a GPU
     python -m sims.bridge_tradeoff --plugins my_methods --methods my-rule-3  # methods of yours beside them
 
@@ -61,9 +62,15 @@ TOY = (  # seconds, for the tests
 )
 MLP = {"depth": 64, "width": 256}
 RESNET = {"data": "cifar10", "depth": 30, "width": 16, "batch": 32}
+GRU = {"data": "digits", "depth": 16, "width": 32}
+GRAPH = {"data": "communities", "depth": 16, "width": 32, "batch": 30}
 PRESETS: dict[tuple[str, bool], dict[str, Any]] = {  # what an open knob becomes: (model, --full)
     ("mlp", False): MLP | {"data": "digits", "batch": 50, "epochs": 3},
     ("mlp", True): MLP | {"data": "mnist", "batch": 100, "epochs": 40},
+    ("gru", False): GRU | {"batch": 50, "epochs": 6, "samples": 400},
+    ("gru", True): GRU | {"batch": 50, "epochs": 40},
+    ("graph", False): GRAPH | {"epochs": 10},
+    ("graph", True): GRAPH | {"epochs": 40},
     ("resnet62", False): RESNET | {"epochs": 3, "samples": 512},
     ("resnet62", True): RESNET | {"epochs": 40, "samples": 45_000},
 }
@@ -73,12 +80,12 @@ PRESETS: dict[tuple[str, bool], dict[str, Any]] = {  # what an open knob becomes
 class Knobs(Source, Launch):
     """What to run; None and "auto" take the value that suits the model."""
 
-    model: Literal["mlp", "resnet62"] = "mlp"  # T residual blocks of equal size, or the paper's three stages
+    model: Literal["mlp", "resnet62", "gru", "graph"] = "mlp"  # mlp: T residual blocks of equal size
     full: bool = False  # the paper's epochs and data, instead of ten minutes on two cores
-    data: str = "auto"  # data set: digits for the MLP (mnist with --full), cifar10 for ResNet-62
+    data: str = "auto"  # data set: digits (mnist for the MLP with --full), cifar10, communities for the graph
     samples: int | None = None  # training samples: all, but for ResNet-62 512, or 45000 with --full
     test_samples: int | None = None  # test samples; all by default
-    depth: int | None = None  # T, number of blocks: 64, or 30 for ResNet-62 (a multiple of 3)
+    depth: int | None = None  # T, number of blocks: 64, 30 for ResNet-62 (a multiple of 3), 16 for gru, graph
     width: int | None = None  # units of a layer: 256, or 16 channels in the first stage
     batch: int | None = None  # samples in a step: 50, or 32
     epochs: int | None = None  # passes through the training set: 3, or 40 with --full

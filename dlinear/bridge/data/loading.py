@@ -5,6 +5,8 @@
 - digits, mnist, fashion, cifar10, cifar100 (`dlinear.data.datasets`): images (N, channels, height, width),
   each channel with mean 0 and variance 1 over the training images that are used; the test images are shifted
   and scaled by the same numbers. Models of vectors flatten them in their first block.
+- communities (`dlinear.data.graphs`): the nodes of one generated graph by their numbers, (N, 1), for the
+  model "graph"; one half of them, drawn by the seed, is the training set.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +25,14 @@ from torch import Tensor
 from dlinear.bridge.models.stack import TaskShape
 from dlinear.checks import as_integer, as_known
 from dlinear.data import datasets
+from dlinear.data.graphs import communities
 from dlinear.data.tasks import synthetic_samples
 from dlinear.errors import DataError, DomainError
 
 SAMPLES = {"linear": 10_000, "trigonometric": 100_000}  # Table D2
 TEST_SAMPLES = 2_000
-NAMES = (*SAMPLES, *datasets.NAMES)
+GRAPH = "communities"
+NAMES = (*SAMPLES, *datasets.NAMES, GRAPH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +81,13 @@ def load(
     """The data called `name`, on the CPU; the same arguments give the same numbers.
 
     Args:
-        name: "linear", "trigonometric", "digits", "mnist", "fashion", "cifar10" or "cifar100".
+        name: "linear", "trigonometric", "digits", "mnist", "fashion", "cifar10", "cifar100" or "communities".
         samples: size of the training set; None takes the paper's number (synthetic) or all images. A part of
             an image set has equally many images of each class (to one; a class that runs out gives all it
             has), drawn by the seed, in the set's order; smaller parts are contained in larger ones.
         test_samples: the same for the test set, at most 2,000 for a synthetic one.
-        seed: of the synthetic sets and of the parts of the others; an integer of at least 0.
+        seed: of the synthetic sets and of the parts of the others; an integer of at least 0. The graph of
+            "communities" is the same for every seed.
         width: n of the linear set (10 in the paper); the others ignore it.
         folder: where to look for image sets first.
         download: fetch the official archives when no local copy is found.
@@ -100,6 +106,8 @@ def load(
     as_integer("width", width)
     if name in SAMPLES:
         return _synthetic(name, samples or SAMPLES[name], test_samples or TEST_SAMPLES, seed, width, dtype)
+    if name == GRAPH:
+        return _nodes(samples, test_samples, seed, dtype)
     data = datasets.load(name, folder, download)
     train = balanced_part(data.y_train, samples, seed, f"{name} train")
     test = balanced_part(data.y_test, test_samples, seed, f"{name} test")
@@ -111,7 +119,9 @@ def load(
     return _split(name, classes, inputs[0], labels[0], inputs[1], labels[1])
 
 
-def balanced_part(labels: NDArray[np.uint8], samples: int | None, seed: int, what: str) -> NDArray[np.int64]:
+def balanced_part(
+    labels: NDArray[np.integer[Any]], samples: int | None, seed: int, what: str
+) -> NDArray[np.int64]:
     """Increasing indices of `samples` images, as many of each class as can be; all of them for None.
 
     The images of each class are put in a random order; those with the lowest places are taken, and of the
@@ -173,6 +183,17 @@ def _synthetic(name: str, samples: int, tests: int, seed: int, width: int, dtype
     train, test = slice(TEST_SAMPLES, TEST_SAMPLES + samples), slice(0, tests)
     cut = (x[train], y[train], x[test], y[test])
     return _split(name, None, *(part.clone(memory_format=torch.contiguous_format) for part in cut))
+
+
+def _nodes(samples: int | None, tests: int | None, seed: int, dtype: torch.dtype) -> LoadedSplit:
+    """Half of the nodes for training and half for testing, or balanced parts of these halves."""
+    labels = communities().labels
+    order = np.random.default_rng([seed, 1]).permutation(len(labels))
+    parts: list[torch.Tensor] = []
+    for what, count, nodes in zip(("train", "test"), (samples, tests), np.array_split(order, 2), strict=True):
+        chosen = nodes[balanced_part(labels[nodes], count, seed, f"{GRAPH} {what}")]
+        parts += [torch.from_numpy(chosen)[:, None].to(dtype), torch.from_numpy(labels[chosen])]
+    return _split(GRAPH, int(labels.max()) + 1, *parts)
 
 
 def _split(

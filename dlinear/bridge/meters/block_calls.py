@@ -107,6 +107,7 @@ class _CountingIdentity(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.tally = inputs[0]
+        ctx.forms = [(tensor.shape, tensor.dtype, tensor.device) for tensor in inputs[1:]]
         ctx.set_materialize_grads(False)
 
     @staticmethod
@@ -117,4 +118,8 @@ class _CountingIdentity(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> tuple[Any, ...]:
         ctx.tally.jvps += 1
-        return tuple(None if tangent is None else tangent.view_as(tangent) for tangent in tangents[1:])
+        pairs = zip(tangents[1:], ctx.forms, strict=True)  # a part of the state that nothing moves has none
+        return tuple(
+            torch.zeros(shape, dtype=dtype, device=device) if tangent is None else tangent.view_as(tangent)
+            for tangent, (shape, dtype, device) in pairs
+        )

@@ -91,7 +91,8 @@ def highway_backward(
         signal, found = end.vjp([torch.ones_like(loss)], end.leaves, through=follow)
         total.add(end.leaves, found)
         signals = _sweep(graphs, residual, follows, [signal], passed, total)
-    total.add_inputs(x, signals[-1])
+    if follows[0]:  # otherwise the signals stop where nothing is trained before
+        total.add_inputs(x, signals[-1])
     if not total.gradients:
         raise DomainError(NOTHING_TRAINED)
     accumulate(total.gradients)

@@ -125,8 +125,10 @@ def compute(
 def _build(cell: Cell, split: LoadedSplit, seed: int) -> Stack:
     """The model of a cell, from a seed."""
     readout = method(cell.method).readout or cell.readout
-    sizes: dict[str, Any] = {"depth": cell.depth, "width": cell.width, "gain": 1 / cell.depth}
-    if cell.model != "mlp":
+    sizes: dict[str, Any] = {"depth": cell.depth, "width": cell.width}
+    if cell.model == "mlp":
+        sizes["gain"] = 1 / cell.depth
+    elif cell.model == "resnet62":
         sizes = {"depth_per_stage": cell.depth // 3, "base_channels": cell.width}
     return model(cell.model, split.task, seed, readout=readout, **sizes)
 

@@ -12,6 +12,7 @@ from dlinear.bridge.data.loading import (
     load,
 )
 from dlinear.data import datasets
+from dlinear.data.graphs import communities
 from dlinear.data.tasks import synthetic_samples
 from dlinear.errors import DataError, DomainError
 
@@ -241,4 +242,20 @@ def test_what_is_refused(arguments, error, words):
 
 
 def test_names_are_those_of_the_issue():
-    assert set(NAMES) == {"linear", "trigonometric", "digits", "mnist", "fashion", "cifar10", "cifar100"}
+    images = {"digits", "mnist", "fashion", "cifar10", "cifar100"}
+    assert set(NAMES) == {"linear", "trigonometric", *images, "communities"}
+
+
+def test_nodes_of_a_graph_are_split_in_half():
+    data = load("communities")
+    both = torch.cat([data.x_train, data.x_test]).flatten().long()
+    assert sorted(both.tolist()) == list(range(240))
+    assert (data.classes, data.task.inputs, data.task.outputs) == (4, (1,), 4)
+    labels = torch.from_numpy(communities().labels)
+    assert torch.equal(labels[data.x_test.flatten().long()], data.y_test)
+    part = load("communities", samples=40, test_samples=8)
+    assert torch.bincount(part.y_train).tolist() == [10] * 4
+    assert set(part.x_test.flatten().tolist()) < set(data.x_test.flatten().tolist())
+    assert not torch.equal(load("communities", seed=1).x_train, data.x_train)
+    with pytest.raises(DataError, match=r"communities train has 120 .*; 121 were asked for"):
+        load("communities", samples=121)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dlinear.bridge.data import load
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import (
     MemoryFit,
@@ -22,6 +23,7 @@ from dlinear.bridge.meters import (
     step_times,
 )
 from dlinear.bridge.methods import method
+from dlinear.bridge.models import model
 from dlinear.errors import DomainError
 from dlinear.theory import costs
 
@@ -286,6 +288,16 @@ def test_states_of_several_tensors_are_one_call():
     blocks, (x, loss_fn) = [Pair() for _ in range(5)], batch()
     found = step_calls(method("horizon-2"), blocks, (x, x), loss_fn, lambda state, s: state[0])
     assert found.vjps == (1, 2, 2, 2, 1)
+
+
+@pytest.mark.parametrize("name", ["digits", "communities"])
+def test_a_part_of_the_state_that_nothing_moves_is_counted_in_forward_mode(name):
+    """The sequence of a recurrent network, the numbers of nodes of a graph: one product a block."""
+    split = load(name, samples=8)
+    stack = model("gru" if name == "digits" else "graph", split.task, depth=4, width=3)
+    loss = Supervised(nn.functional.cross_entropy, split.y_train)
+    found = step_calls(method("forward-1"), stack.blocks, split.x_train, loss, stack.readout)
+    assert (found.forwards, found.jvps) == ((1,) * 4, (1,) * 4)
 
 
 # --- time -------------------------------------------------------------------------------------------------

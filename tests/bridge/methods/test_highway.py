@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from stacks import KINDS, WIDTH, Residual, batch, grads, squares, stack_of, worst
 from torch import nn
 
-from dlinear.bridge import method, step_calls
+from dlinear.bridge import Supervised, load, method, model, step_calls
 from dlinear.bridge.methods.highway import highway_backward
 from dlinear.errors import DomainError
 
@@ -148,6 +148,21 @@ def test_blocks_that_change_the_shape_or_have_no_skip_are_passed_exactly():
     body.zero_grad()
     highway_backward(body, batch(0), squares(batch(1)), passed=0)
     assert worst(grads(body), grads(other)) > 1e-3
+
+
+@pytest.mark.parametrize(("name", "passed"), [("gru", 5), ("graph", 5), ("gru", 0)])
+def test_a_first_block_that_makes_a_state_of_two_tensors(name, passed):
+    """x is one tensor, x(1) is two; with K = T - 1 the gradient is that of back-propagation."""
+    split = load("digits" if name == "gru" else "communities", samples=20, dtype=torch.float64)
+    depth = 4 if name == "gru" else 6
+    stack = model(name, split.task, 0, depth=depth, width=5, dtype=torch.float64)
+    loss = Supervised(nn.functional.cross_entropy, split.y_train)
+    method("backprop")(stack.blocks, split.x_train, loss, stack.readout)
+    wanted = {n: p.grad.clone() for n, p in stack.blocks.named_parameters()}
+    stack.zero_grad(set_to_none=True)
+    highway_backward(stack.blocks, split.x_train, loss, stack.readout, passed=passed)
+    found = worst(grads(stack.blocks), wanted)
+    assert found < 1e-12 if passed else found > 1e-3
 
 
 def test_bad_numbers():

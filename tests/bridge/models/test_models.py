@@ -22,6 +22,8 @@ TINY = {
     "mlp": (TaskShape((1,), 4), {"depth": 4, "width": 5}),
     "resnet62": (TaskShape((3, 8, 8), 5), {"depth_per_stage": 2, "base_channels": 4}),
     "deep": (TaskShape((1, 3, 3), 3), {"depth": 5, "width": 6}),
+    "gru": (TaskShape((1, 2, 4), 3), {"depth": 4, "width": 5}),
+    "graph": (TaskShape((1,), 3), {"depth": 4, "width": 5}),
     "resnet50": (
         TaskShape((3, 32, 32), 5),
         {"config": {"embedding_size": 4, "hidden_sizes": [8, 16], "depths": [1, 2]}},
@@ -52,6 +54,8 @@ def tiny(name, seed=0, **change):
 
 
 def batch(task, count=7, dtype=torch.float32, seed=5):
+    if task == TINY["graph"][0]:
+        return torch.arange(count)[:, None].to(dtype)  # numbers of nodes
     return torch.randn(count, *task.inputs, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
@@ -142,7 +146,7 @@ def test_seeding_leaves_nothing_behind_after_an_error():
         (
             lambda t: model("resnet", t),
             DomainError,
-            "unknown model 'resnet'; the names are deep, linear, mlp,",
+            "unknown model 'resnet'; the names are deep, graph, gru, linear, mlp,",
         ),
         (
             lambda t: model("mlp", t, widht=3),
