@@ -43,7 +43,7 @@ from dlinear.runs.records import Record
 from dlinear.runs.stages import Stages
 
 with script.imports():
-    from dlinear.bridge import data, from_scratch
+    from dlinear.bridge import from_scratch
     from dlinear.bridge.from_scratch import METERS, TASKS, TRAIN, Cell
     from dlinear.bridge.tradeoff import SAME
 
@@ -60,7 +60,8 @@ class Knobs(Source, Launch):
     """What to run; None takes the task's own value."""
 
     tasks: tuple[str, ...] = (  # what is learned: with and without need of depth, with and without a head
-        *("tanh", "relu", "linear", "tanh-head", "parity", "digits", "digits-fixed"),
+        *("tanh", "relu", "linear", "tanh-head", "parity", "autoencoder", "autoencoder-relu"),
+        *("digits", "digits-fixed"),
     )
     methods: tuple[str, ...] = (  # beside back-propagation; exact ones are measured and not trained
         *("horizon-1", "greedy", "horizon-4", "stages-4", "anchored-1", "anchored-stages-4"),
@@ -73,7 +74,7 @@ class Knobs(Source, Launch):
     steps: int = 300  # of gradient descent; the gaps grow with it
     seeds: int = 5  # runs that are compared; enough for an interval
     tuning: int = 2  # further runs, on which the rate is chosen; two keep it off the edge of stability
-    rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # step lengths, for all tasks
+    rates: tuple[float, ...] | None = None  # step lengths; a grid that has the best ones inside
     momentum: float = 0.9  # of gradient descent; without it 300 steps are too few
     points: int = 20  # evaluations of a run; they limit how exactly equal time is read
     measured_width: int = 256  # units of the blocks that are timed; of 8, Python's own time is seen
@@ -96,7 +97,7 @@ def check_all(knobs: Knobs) -> None:
         **dict.fromkeys([*given, "measured_width", "measured_batch"], at_least(1)),
         **({} if knobs.depth is None else {"depth": at_least(2)}),
         tasks=known,
-        rates=POSITIVE,
+        **({} if knobs.rates is None else {"rates": POSITIVE}),
         momentum=Constraint(lambda value: 0 <= value < 1, "0 or more and less than 1"),
     )
     for name in knobs.methods:
@@ -111,14 +112,12 @@ def depth_of(knobs: Knobs, task: str) -> int:
 
 def cell_of(knobs: Knobs, part: str, task: str, method: str, depth: int) -> Cell:
     """One cell; that of the meters has no task."""
-    images = TASKS[task].images if task else ""
-    digest = ""
-    if images:
-        kind = TASKS[task]
-        source = {"folder": knobs.data_folder, "download": knobs.download}
-        digest = data.load(images, samples=knobs.samples or kind.samples, **source).digest
+    digest, rates = "", knobs.rates or (TASKS[task].rates if task else ())
+    if task and (kind := TASKS[task]).images:
+        samples = knobs.samples or kind.samples
+        digest = from_scratch.images(task, samples, knobs.data_folder, knobs.download).digest
     own = {"part": part, "task": task, "method": method, "depth": depth}
-    own |= {"width": knobs.units, "digest": digest, "edition": 1}
+    own |= {"width": knobs.units, "rates": rates, "digest": digest, "edition": 1}
     rest = {f.name: getattr(knobs, f.name) for f in fields(Cell) if f.name not in own}
     return Cell(**own, **rest)
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
@@ -32,6 +33,42 @@ def stacks_of(kind, count=3):
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(count, 6, inputs, generator=draw, dtype=torch.float64)
     return made, x, torch.randint(0, outputs, (count, 6), generator=draw)
+
+
+MODELS = {
+    "conv": (TaskShape((3, 4, 4), 2), {"depth": 4, "width": 3, "patch": 2}),
+    "autoencoder": (TaskShape((5,), 5), {"depth": 5, "width": 5, "code": 2}),
+}
+
+
+@pytest.mark.parametrize("readout", ["fixed", "shared", "exits"])
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", ["backprop", "horizon-1", "anchored-stages-2", "highway-1"])
+def test_members_of_every_model_receive_their_own_gradient(name, kind, readout):
+    shape, knobs = MODELS[kind]
+    knobs = {**knobs, "readout": readout, "dtype": torch.float64, "activation": "tanh"}
+    made = [model(kind, shape, s, **knobs) for s in range(3)]
+    draw = torch.Generator().manual_seed(2)
+    x, y = (
+        torch.randn(3, 6, *s, generator=draw, dtype=torch.float64) for s in (shape.inputs, [shape.outputs])
+    )
+    for stack in made:  # a middle that is no projection any more
+        for weight in stack.blocks.parameters():
+            weight.data += 0.3 * torch.randn(weight.shape, generator=draw, dtype=torch.float64)
+    whole = joint.joint(made)
+    found = method(name)(whole.blocks, x, lambda z: training.losses(z, y, None).sum(), whole.readout)
+    total = 0.0
+    for m, stack in enumerate(made):
+        loss_fn = lambda z, m=m: torch.nn.functional.mse_loss(z, y[m])  # noqa: E731
+        total += float(method(name)(stack.blocks, x[m], loss_fn, stack.readout))
+        joined, own = ([p for p in some.parameters() if p.requires_grad] for some in (whole, stack))
+        assert len(joined) == len(own)
+        for ours, theirs in zip(joined, own, strict=True):
+            assert (ours.grad is None) == (theirs.grad is None)
+            if theirs.grad is not None:
+                alone = ours.grad[m].reshape(theirs.shape)
+                torch.testing.assert_close(alone, theirs.grad, rtol=1e-10, atol=1e-14)
+    assert float(found) == pytest.approx(total, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [*METHODS, *OTHERS])
@@ -81,7 +118,7 @@ def test_models_of_several_shapes_are_refused():
     other = model("deep", TaskShape((3,), 3), 0, depth=3, width=3)
     with pytest.raises(ShapeError, match="4 models of 2 shapes"):
         joint.joint([*made, other])
-    with pytest.raises(ShapeError, match="expected 'deep' models"):
+    with pytest.raises(ShapeError, match="of blocks DeepBlock, ConvBlock, NarrowBlock"):
         joint.joint([model("mlp", TaskShape((3,), 3), 0, depth=3, width=3)])
 
 
@@ -205,8 +242,30 @@ def test_tasks_are_what_they_say():
     digits = small("digits-fixed", seeds=2, samples=30)
     assert (digits.classes, tuple(digits.x_train.shape)) == (10, (2, 30, 64))
     assert not any(p.requires_grad for p in digits.stacks[0].readout.parameters())
+    coded = small("autoencoder", seeds=2, width=64, samples=30)
+    assert coded.classes is None
+    assert torch.equal(coded.x_train, digits.x_train)
+    assert torch.equal(coded.y_train, coded.x_train)
+    assert torch.equal(coded.y_test, coded.x_test)
+    assert coded.stacks[0].readout(coded.x_test[0], 4).equal(coded.x_test[0]), "the loss is of the state"
     with pytest.raises(DomainError, match="task"):
         small("sine")
+
+
+def test_images_of_a_convolutional_task_keep_their_shape(monkeypatch):
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), np.arange(60, dtype=np.uint8) % 10
+    images = types.SimpleNamespace(
+        x_train=x, y_train=y, x_test=np.tile(x, (17, 1, 1, 1)), y_test=np.tile(y, 17)
+    )
+    monkeypatch.setattr("dlinear.data.datasets.load", lambda *_: images)
+    task = small("cifar", seeds=2, samples=40)
+    assert (task.classes, tuple(task.x_train.shape)) == (10, (2, 40, 3, 32, 32))
+    assert len(task.x_test[0]) == 250
+    flat = small("cifar10", seeds=1, samples=40)
+    assert torch.equal(flat.x_train[0], task.x_train[0].flatten(1))
+    found = training.train_all(task, "anchored-1", np.array([0.1]), PLAN)
+    assert np.isfinite(found.test_accuracy).all()
 
 
 def test_evaluations_hold_the_first_and_the_last_step():

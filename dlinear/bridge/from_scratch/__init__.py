@@ -4,7 +4,7 @@
 """
 
 from dlinear.bridge.from_scratch.cells import METERS, TRAIN, Cell, compute
-from dlinear.bridge.from_scratch.tasks import TASKS, Problem, problem
+from dlinear.bridge.from_scratch.tasks import TASKS, Problem, images, problem
 from dlinear.bridge.from_scratch.training import check_method
 
-__all__ = ["METERS", "TASKS", "TRAIN", "Cell", "Problem", "check_method", "compute", "problem"]
+__all__ = ["METERS", "TASKS", "TRAIN", "Cell", "Problem", "check_method", "compute", "images", "problem"]

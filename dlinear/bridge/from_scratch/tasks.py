@@ -5,8 +5,11 @@
   state itself: no readout is trained.
 - tanh-head: the same teacher, the student reads its states out by a trained head that all states share.
 - parity: the product of `BITS` signs, all inputs; the fixed readout of one state value.
+- autoencoder, autoencoder-relu: digits to digits through a middle of n/8 units (model "autoencoder"); the
+  loss is taken of the state itself.
 - digits, and mnist, fashion, cifar10, cifar100 by a folder: classes, with a trained shared head;
-  digits-fixed and so on: with a fixed readout.
+  digits-fixed and so on: with a fixed readout. Images are flattened.
+- cifar: ten classes by a convolutional net of equal blocks (model "conv") with a trained shared head.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlinear.bridge.data.loading import load
+from dlinear.bridge.data.loading import LoadedSplit, load
 from dlinear.bridge.models import TaskShape, model
 from dlinear.bridge.models.deep import FourierPath
 from dlinear.bridge.models.readouts import ReadoutKind
@@ -29,6 +32,7 @@ from dlinear.data import datasets
 
 BITS = 4  # of parity: the least number for which one block's local loss sees nothing of the product
 TEACHER = 1_000_000  # added to a seed: its teacher
+AUTOENCODER = "autoencoder"  # the model that gives images back
 SIZE = 2.0  # of the teacher's path, over that of `FourierPath`
 
 
@@ -43,7 +47,10 @@ class TaskKind:
         width: n.
         samples: of the training set.
         batch: samples of a step.
-        images: data set of classes; empty for a teacher and for parity.
+        images: data set; empty for a teacher and for parity.
+        tests: images of the test set, None for all: enough to tell a percent.
+        model: builder of the bridge's models.
+        rates: step lengths that are tried, in back-propagation's unit; each method's best lies inside.
         heads: whether the model that a method with heads of its own leaves is the task's: not where a fixed
             matrix reads out x(T), which such a method would replace by a trained one.
     """
@@ -55,21 +62,35 @@ class TaskKind:
     samples: int = 128
     batch: int = 128
     images: str = ""
+    tests: int | None = None
+    model: str = "deep"
+    rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
     heads: bool = True
 
 
+_TESTS: dict[str, int | None] = {name: None if name == "digits" else 1000 for name in datasets.NAMES}
+_RATES = TaskKind.rates
+_FIXED = (*_RATES, 100.0, 300.0)  # where no head is trained, blocks may take longer steps
 _IMAGES = TaskKind("relu", "shared", depth=32, width=24, samples=500, batch=50)
+_CODED = TaskKind("tanh", width=64, samples=250, batch=25, images="digits", model=AUTOENCODER)
 TASKS = {
-    "tanh": TaskKind("tanh"),
+    "tanh": TaskKind("tanh", rates=(*_RATES, 100.0)),
     "relu": TaskKind("relu"),
     "linear": TaskKind("identity"),
     "tanh-head": TaskKind("tanh", "shared"),
     "parity": TaskKind("relu", width=16, samples=2**BITS, batch=2**BITS, heads=False),
-    **{name: replace(_IMAGES, images=name) for name in datasets.NAMES},
+    "autoencoder": replace(_CODED, rates=(3.0, 10.0, 30.0, 100.0, 300.0)),
+    "autoencoder-relu": replace(_CODED, activation="relu", rates=(3.0, 10.0, 30.0, 100.0, 300.0)),
+    **{name: replace(_IMAGES, images=name, tests=_TESTS[name]) for name in datasets.NAMES},
     **{
-        f"{name}-fixed": replace(_IMAGES, images=name, readout="fixed", heads=False)
+        f"{name}-fixed": replace(
+            _IMAGES, images=name, tests=_TESTS[name], readout="fixed", rates=_FIXED, heads=False
+        )
         for name in datasets.NAMES
     },
+    "cifar": TaskKind(
+        *("relu", "shared", 12, 8, 250, 25, "cifar10", 250, "conv", (0.03, 0.1, 0.3, 1.0, 3.0)),
+    ),
 }
 
 
@@ -120,19 +141,38 @@ def problem(
         DomainError, DataError: an unknown task, or data that are missing or too few.
     """
     kind = TASKS[as_known("task", name, list(TASKS))]
+    classes: int | None = None
     if kind.images:
-        data = load(kind.images, samples=samples, folder=folder, download=download)
-        parts = [data.x_train.flatten(1), data.y_train, data.x_test.flatten(1), data.y_test]
-        every = [parts] * seeds
-        classes: int | None = data.classes
+        data = images(name, samples, folder, download)
+        every, classes = [_of_images(kind, data)] * seeds, None if kind.model == AUTOENCODER else data.classes
     else:
         make = _parity if name == "parity" else functools.partial(_teacher, kind.activation, depth, width)
-        every, classes = [make(seed, samples) for seed in range(seeds)], None
+        every = [make(seed, samples) for seed in range(seeds)]
     x_train, y_train, x_test, y_test = (torch.stack(some) for some in zip(*every, strict=True))
-    shape = TaskShape((x_train.shape[-1],), classes or y_train.shape[-1])
+    shape = TaskShape(tuple(x_train.shape[2:]), classes or y_train.shape[-1])
     knobs: dict[str, Any] = {"depth": depth, "width": width, "activation": kind.activation}
-    stacks = [model("deep", shape, seed, readout=readout or kind.readout, **knobs) for seed in range(seeds)]
+    knobs["readout"] = readout or kind.readout
+    stacks = [model(kind.model, shape, seed, **knobs) for seed in range(seeds)]
     return Problem(x_train, y_train, x_test, y_test, classes, stacks)
+
+
+def images(name: str, samples: int, folder: str | None = None, download: bool = False) -> LoadedSplit:
+    """The images of a task.
+
+    Args:
+        name: one of `TASKS` that has images.
+        samples: of the training set.
+        folder, download: as of `data.load`.
+    """
+    kind = TASKS[name]
+    return load(kind.images, samples=samples, test_samples=kind.tests, folder=folder, download=download)
+
+
+def _of_images(kind: TaskKind, data: LoadedSplit) -> list[Tensor]:
+    """Training set, then test set: flattened but for a convolutional model; their own targets if encoded."""
+    inputs = [x if kind.model == "conv" else x.flatten(1) for x in (data.x_train, data.x_test)]
+    targets = inputs if kind.model == AUTOENCODER else [data.y_train, data.y_test]
+    return [inputs[0], targets[0], inputs[1], targets[1]]
 
 
 def _teacher(activation: str, depth: int, width: int, seed: int, samples: int) -> list[Tensor]:

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-EMBEDDING, READOUT, PATH = 101, 102, 103  # streams of numpy draws: equal seeds give independent ones
+EMBEDDING, READOUT, PATH, NARROW = (
+    101,
+    102,
+    103,
+    104,
+)  # streams of numpy draws: equal seeds give independent ones
 
 
 @contextlib.contextmanager

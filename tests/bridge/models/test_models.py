@@ -24,6 +24,8 @@ TINY = {
     "deep": (TaskShape((1, 3, 3), 3), {"depth": 5, "width": 6}),
     "gru": (TaskShape((1, 2, 4), 3), {"depth": 4, "width": 5}),
     "graph": (TaskShape((1,), 3), {"depth": 4, "width": 5}),
+    "conv": (TaskShape((3, 8, 8), 5), {"depth": 3, "width": 4, "patch": 2}),
+    "autoencoder": (TaskShape((9,), 9), {"depth": 5, "width": 9, "code": 2}),
     "resnet50": (
         TaskShape((3, 32, 32), 5),
         {"config": {"embedding_size": 4, "hidden_sizes": [8, 16], "depths": [1, 2]}},
@@ -146,7 +148,7 @@ def test_seeding_leaves_nothing_behind_after_an_error():
         (
             lambda t: model("resnet", t),
             DomainError,
-            "unknown model 'resnet'; the names are deep, graph, gru, linear, mlp,",
+            "unknown model 'resnet'; the names are autoencoder, conv, deep, graph, gru, linear, mlp,",
         ),
         (
             lambda t: model("mlp", t, widht=3),
@@ -169,6 +171,15 @@ def test_seeding_leaves_nothing_behind_after_an_error():
             DomainError,
             "stage is 0; expected",
         ),
+        (
+            lambda t: model("conv", TaskShape((3, 9, 8), 2), patch=4),
+            ShapeError,
+            r"patches of 4 x 4 divide, not inputs \(3, 9, 8\)",
+        ),
+        (lambda t: model("conv", t), ShapeError, r"conv takes images .*, not inputs \(6,\)"),
+        (lambda t: model("conv", t, activation="selu"), DomainError, "unknown activation 'selu'"),
+        (lambda t: model("autoencoder", t, depth=2), DomainError, "depth is 2; expected an integer >= 3"),
+        (lambda t: model("autoencoder", t, width=4, code=5), DomainError, "code is 5; expected .* 1..4"),
         (
             lambda t: model("deep", t, activation="selu"),
             DomainError,
@@ -670,3 +681,41 @@ def test_forward_mode_runs_through_the_transformer():
     step = 1e-3
     estimate = (stack(x + step * direction) - stack(x - step * direction)) / (2 * step)
     assert torch.allclose(moved, estimate, atol=1e-3)
+
+
+def test_a_convolutional_block_is_its_formula():
+    """First block: the patch at (i, j) holds pixels (p i + a, p j + b); then x + act(conv(x))/T."""
+    stack, task = tiny("conv", dtype=torch.float64)
+    x = batch(task, count=2, dtype=torch.float64)
+    first, second = stack.blocks[:2]
+    patches = torch.stack([x[:, c, a::2, b::2] for c in range(3) for a in range(2) for b in range(2)], dim=1)
+    entered = torch.einsum("cf,nfhw->nchw", first.embedding, patches)
+    rows = first.embedding @ first.embedding.T
+    assert torch.allclose(rows, torch.eye(4, dtype=torch.float64), atol=1e-12)
+    for block, z in ((first, entered), (second, first(x))):
+        padded, branch = nn.functional.pad(z, (1, 1, 1, 1)), torch.zeros_like(z)
+        for i in range(3):
+            for j in range(3):
+                part = padded[:, :, i : i + 4, j : j + 4]
+                branch += torch.einsum("dc,nchw->ndhw", block.weight[:, :, i, j], part)
+        assert torch.allclose(block(x if block is first else z), z + branch.relu() / 3, atol=1e-12)
+    size = model("conv", TaskShape((3, 32, 32), 2), depth=9, width=20).blocks[4].weight.detach().var()
+    assert float(size) == pytest.approx(1 / 180, rel=0.1)
+
+
+def test_the_middle_of_an_autoencoder_keeps_q_coordinates():
+    stack, task = tiny("autoencoder", dtype=torch.float64)
+    x = batch(task, dtype=torch.float64)
+    middle = stack.blocks[2]
+    assert middle.skip is False
+    assert [type(block).__name__ for block in stack.blocks].index("NarrowBlock") == 2
+    projector = middle(torch.eye(9, dtype=torch.float64))
+    assert torch.allclose(projector @ projector, projector, atol=1e-12), "a projection at the start"
+    assert torch.linalg.matrix_rank(middle(x)) == 2
+    draw = torch.Generator().manual_seed(0)
+    for weight in (middle.encoder, middle.decoder):
+        weight.data = torch.randn(weight.shape, generator=draw, dtype=torch.float64)
+    p = middle.start
+    matrix = (p.T + middle.decoder / 5) @ (p + middle.encoder / 5)
+    assert torch.allclose(middle(x), x @ matrix.T, atol=1e-12)
+    assert model("autoencoder", task, width=9).blocks[8].start.shape == (1, 9)
