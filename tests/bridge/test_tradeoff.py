@@ -357,3 +357,19 @@ def test_a_method_that_refuses_the_model_is_left_out(sim, monkeypatch):
     assert set(less.refused) == {"reconstruct-1", "reconstruct-2"}
     assert [name for name in plan.methods if name not in less.refused] == list(less.methods)
     assert all("is lost: reconstructed with a relative error of" in why for why in less.refused.values())
+
+
+def test_a_refused_step_of_training_counts_as_diverged(sim, monkeypatch):
+    """At a rate that is too large the blocks stop contracting: a result of that rate, not a failed cell."""
+    knobs = sim.settled(tyro.cli(sim.Knobs, args=TOY.split()))
+    split = load("digits", samples=50, test_samples=30)
+    cell = tradeoff.plan_of(knobs, split).cell("epochs", "reconstruct-1", 0, 3000.0, 0)
+    found = tradeoff.compute(cell, None, False, None)
+    assert math.isnan(found["final_test_loss"][1]), "it would be finite had the steps been taken"
+    assert math.isnan(found["cos_end"][1])
+    assert found["cos_start"][1] > 0.9
+    fine = tradeoff.compute(dataclasses.replace(cell, rate=0.03), None, False, None)
+    assert np.isfinite([fine["final_test_loss"][1], fine["cos_end"][1]]).all()
+    monkeypatch.setattr("dlinear.bridge.tradeoff.cells._tried", lambda name: False)
+    with pytest.raises(DomainError, match="cannot be inverted"):
+        tradeoff.compute(cell, None, False, None)

@@ -17,7 +17,7 @@ from dlinear.bridge.autograd.isolation import one_thread
 from dlinear.bridge.data.loading import LoadedSplit
 from dlinear.bridge.data.loading import load as load_data
 from dlinear.bridge.data.losses import Supervised, criterion_of
-from dlinear.bridge.methods import method
+from dlinear.bridge.methods import Method, method
 from dlinear.bridge.methods.registry import family_of, load
 from dlinear.bridge.models import Stack, model
 from dlinear.bridge.side_by_side import MethodProbe
@@ -79,8 +79,7 @@ def plan_of(knobs: Any, split: LoadedSplit) -> Plan:
 
 def _refusal(cell: Callable[..., Cell], name: str, split: LoadedSplit) -> str:
     """Why a method that is to be tried first refuses the model; "" if it does not."""
-    family = family_of(name)
-    if family is None or not family.tried:
+    if not _tried(name):
         return ""
     meters: Cell = cell("meters", name, TUNING, 0.0, 0)
     try:
@@ -89,6 +88,26 @@ def _refusal(cell: Callable[..., Cell], name: str, split: LoadedSplit) -> str:
     except DomainError as error:
         return str(error)
     return ""
+
+
+def _tried(name: str) -> bool:
+    """Whether a method may refuse a model, or a step at a rate that is too large."""
+    family = family_of(name)
+    return family is not None and family.tried
+
+
+def _diverging(rule: Method) -> Method:
+    """A method whose refused steps have a loss that is not finite: the run counts as diverged there."""
+    if not _tried(rule.name):
+        return rule
+
+    def run(*given: Any, **more: Any) -> torch.Tensor:
+        try:
+            return rule.run(*given, **more)
+        except DomainError:
+            return torch.tensor(math.nan)
+
+    return dataclasses.replace(rule, run=run)
 
 
 def _steps_in(split: LoadedSplit, batch: int) -> int:
@@ -155,13 +174,18 @@ def _trained(cell: Cell, split: LoadedSplit, place: str | None) -> sweeps.Arrays
     training = Training(rate, cell.batch, epochs, steps=cell.steps or None, seed=cell.seed)
 
     def probe(_epoch: int, stack: Any, data: Any) -> Mapping[str, float]:
-        return {"cos": _probe(cell, data, stack).cosine()}
+        try:
+            return {"cos": _probe(cell, data, stack).cosine()}
+        except DomainError:
+            if not _tried(cell.method):
+                raise
+            return {"cos": math.nan}
 
     folder = None if place is None else f"{place}/{records.key(cell)}"
     run = train(
         _build(cell, split, cell.seed),
         split,
-        method(cell.method),
+        _diverging(method(cell.method)),
         training,
         folder=folder,
         probe=probe,
