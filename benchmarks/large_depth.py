@@ -3,6 +3,7 @@
     python -m benchmarks.large_depth                       # every part, about ten minutes on two cores
     python -m benchmarks.large_depth --parts floor peers
     python -m benchmarks.large_depth --device cuda --parts floor growth
+    python -m benchmarks.large_depth --parts growth --growth 100000000 --width 4 --anchored
 
 Parts, each measured side by side in this one run, medians of alternating repeats, ratios first:
 
@@ -56,6 +57,8 @@ class Knobs:
     repeats: int = 5  # measurements of each time; odd, so that the median is one of them
     device: str | None = None  # torch device of the engine ("cpu", "cuda"); None is numpy
     threads: int | None = None  # number of threads; one per core
+    width: int = 10  # n of part growth
+    anchored: bool = False  # part growth of the anchored rule, not of the plain horizon
 
 
 def medians(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -198,14 +201,15 @@ from dlinear.analysis import profiles
 from dlinear.engine import Engine, Threads, backend_for
 
 depth, threads, device = int(sys.argv[1]), int(sys.argv[2]) or None, sys.argv[3] or None
-phi = np.random.default_rng(0).standard_normal((10, 10))
+width, rule = int(sys.argv[4]), dlinear.HorizonRule(anchored=bool(int(sys.argv[5])))
+phi = np.random.default_rng(0).standard_normal((width, width))
 engine = Engine(backend=backend_for(device), team=Threads(threads))
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-net = dlinear.GaussianNetwork(depth=1000, width=10)
-dlinear.alignment(net, phi, [999, 990, 900], engine=engine)
+net = dlinear.GaussianNetwork(depth=1000, width=width)
+dlinear.alignment(net, phi, [999, 990, 900], rule=rule, engine=engine)
 before, start = peak(), time.perf_counter()
-net = dlinear.GaussianNetwork(depth=depth, width=10)
-dlinear.alignment(net, phi, depth - profiles.shortfalls(depth, 16, 1 / 100), engine=engine)
+net = dlinear.GaussianNetwork(depth=depth, width=width)
+dlinear.alignment(net, phi, depth - profiles.shortfalls(depth, 16, 1 / 100), rule=rule, engine=engine)
 print(json.dumps({"seconds": time.perf_counter() - start, "extra": peak() - before}))
 """
 
@@ -215,6 +219,7 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
     rows, seconds, memory = [], [], []
     for depth in knobs.growth:
         command = [sys.executable, "-c", GROWTH, str(depth), str(knobs.threads or 0), knobs.device or ""]
+        command += [str(knobs.width), str(int(knobs.anchored))]
         runs = [
             json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             for _ in range(1 if depth >= 10_000_000 else 3)
@@ -233,7 +238,7 @@ def measure_growth(knobs: Knobs) -> tuple[list[list[str]], float]:
     if len(seconds) < 2:
         return rows, float("nan")
     exponent = float(np.polyfit(np.log(knobs.growth), np.log(seconds), 1)[0])
-    draw_growth(knobs.growth, seconds, memory, exponent, knobs.threads)
+    draw_growth(knobs, seconds, memory, exponent)
     return rows, exponent
 
 
@@ -246,12 +251,11 @@ def growth_words(exponent: float, memory: Sequence[float], most: Sequence[float]
     return f"{time}, memory from {min(memory):.0f} to {max(memory):.0f} MiB, within its law"
 
 
-def draw_growth(
-    depths: Sequence[int], seconds: list[float], memory: list[float], exponent: float, threads: int | None
-) -> None:
+def draw_growth(knobs: Knobs, seconds: list[float], memory: list[float], exponent: float) -> None:
     """Time with the line of exponent 1 through its last point, and peak extra memory, against T."""
     from dlinear.report import plotting
 
+    depths = knobs.growth
     with plotting.style():
         figure, (upper, lower) = plotting.column(rows=2, height=3.6)
         plotting.measured(upper, depths, seconds, "measured", 0)
@@ -260,9 +264,8 @@ def draw_growth(
         upper.set(xscale="log", yscale="log", ylabel="time (s)")
         plotting.measured(lower, depths, memory, None, 0)
         lower.set(xscale="log", xlabel="$T$", ylabel="extra memory (MiB)", ylim=(0, None))
-        most = [
-            Engine(team=Threads(threads)).most(SimpleNamespace(depth=d, width=10)) / 2**20 for d in depths
-        ]
+        engine = Engine(team=Threads(knobs.threads))
+        most = [engine.most(SimpleNamespace(depth=d, width=knobs.width)) / 2**20 for d in depths]
         plotting.predicted(lower, depths, most, "at most, by `Engine.most`", 1)
         plotting.verdict(figure, growth_words(exponent, memory, most))
         plotting.legend(figure, upper)
@@ -315,7 +318,8 @@ def main(knobs: Knobs) -> int:
         print(report.table(header, measure_peers(knobs)))
     if "growth" in knobs.parts:
         rows, exponent = measure_growth(knobs)
-        print("\n(c) generated network, n = 10, one process each")
+        rule = "anchored" if knobs.anchored else "plain"
+        print(f"\n(c) generated network, n = {knobs.width}, {rule} horizons, one process each")
         print(report.table(["T", "time", "a layer", "extra memory"], rows))
         print(f"exponent of the time in T: {exponent:.3f}")
     if "all" in knobs.parts:
