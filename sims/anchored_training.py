@@ -1,20 +1,22 @@
 """Does a better angle train better? Deep models from scratch at tuned rates, by every rule and its rivals.
 
-    python -m sims.anchored_training                            # seven tasks, minutes on two cores
+    python -m sims.anchored_training                            # nine tasks, half an hour on one core
     python -m sims.anchored_training --tasks tanh relu --steps 600 --seeds 10
-    python -m sims.anchored_training --tasks mnist --samples 2000 --data-folder data
+    python -m sims.anchored_training --tasks mnist autoencoder cifar --data-folder data
     python -m sims.anchored_training --tasks tanh --methods horizon-1 anchored-1 loco-3 --rounds 3
 
 Tasks: deep teacher and student (tanh, relu, linear; T = 16, n = 8, 128 samples, no trained readout), the
-same with a trained head (tanh-head), parity of four signs (T = 16), digits in 32 blocks with a trained shared
-head or with a fixed one (digits-fixed). `dlinear/bridge/from_scratch/tasks.py` defines them.
+same with a trained head (tanh-head), parity of four signs (T = 16), digits through a narrow middle
+(autoencoder, autoencoder-relu; T = 16, n = 64, 8 in the middle), digits in 32 blocks with a trained shared
+head or with a fixed one (digits-fixed). With images in a folder also mnist, fashion, ... in that net, and
+cifar, a convolutional net of 12 equal blocks. `dlinear/bridge/from_scratch/tasks.py` defines them.
 
 - All rates and seeds of a method are trained at once, as members of one stack that nothing mixes: gradient
   descent with momentum, equal batches and starts for all methods.
-- Each method takes its own best of `rates`, by the worst training loss over the tuning runs, which are used
-  for nothing else; the test set has no say. Rates count in |g_T|/|g| at the start for each method. A best
-  rate at an end of the grid is marked *. A run that diverges at the chosen rate is started again at the next
-  smaller one, and so on; the table counts them.
+- Each method takes its own best of the task's rates (or of `rates`), by the worst training loss over the
+  tuning runs, which are used for nothing else; the test set has no say. Rates count in |g_T|/|g| at the start
+  for each method. A best rate at an end of the grid is marked *. A run that diverges at the chosen rate is
+  started again at the next smaller one, and so on; the table counts them.
 - First the gap: how far local training ends above back-propagation, by horizon-1 or by greedy (a head of its
   own for each state), whichever ends lower. Where its interval holds 1, no rule can differ, and that is said.
   Parity and digits-fixed have no greedy: its trained last head would make another model of them.

@@ -125,6 +125,8 @@ def test_models_of_several_shapes_are_refused():
 def test_a_method_that_mixes_members_is_refused():
     with pytest.raises(DomainError, match="forward-1 draws one random direction"):
         from_scratch.check_method("forward-1")
+    with pytest.raises(DomainError, match="projected-1 takes one inner product over all models"):
+        from_scratch.check_method("projected-1")
     assert from_scratch.check_method("anchored-1").name == "anchored-1"
 
 

@@ -20,7 +20,10 @@ from dlinear.errors import DlinearError, DomainError
 __all__ = ["Curves", "Plan", "check_method", "evaluation_steps", "losses", "train_all", "units"]
 
 EXPLODED = 1e3  # times the first loss: a member that exceeds it has diverged, and is set back and frozen
-MIXING = ("forward",)  # families whose gradient of one member depends on the others
+MIXING = {  # families whose gradient of one member depends on the others, and by what
+    "forward": "draws one random direction for",
+    "projected": "takes one inner product over",
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ def check_method(name: str) -> Method:
     found = method(name)
     if found.family in MIXING:
         raise DomainError(
-            f"method {name} draws one random direction for all models that are trained at once; "
-            "allowed are methods without random directions (sims.bridge_tradeoff trains it alone)"
+            f"method {name} {MIXING[found.family]} all models that are trained at once; allowed are methods "
+            "that keep them apart (sims.bridge_tradeoff trains it alone)"
         )
     return found
 
