@@ -11,7 +11,7 @@ Statement. The anchored rule with surrogate Z_s, any window h >= 1, T > c, ||D(t
 
 h = 1 is the method of that paper. For K = 0 the power of m/T = 1 - h/T with the same constant is refuted.
 
-Guarantee. Proved for K = 1, 2, 3; every T, n, h, R. Every K takes the same steps.
+Guarantee. Proved for K = 1, 2, 3; every T, n, h, R. For every K: `highway_level` and `highway_every`.
 
 Method. Z_K(s) = Z_K(s+1) + Z_{K-1}(s+1) D(s), so that ||W_s^T - Z_K(s)|| <= a^k (kc/T)^{K+1}/(K+1)!, k = T -
 s, by induction over k for one K after the other; then (D3), and 1^p + ... + m^p <= (m+1)^{p+1}/(p+1).
@@ -168,10 +168,7 @@ def prove(order: int, goal: dict[str, Any]) -> dict[str, Any]:
     step = p.linear(claimed.replace("j", "(j+1)"), {p.assume(claimed): "1", p.sum_step("K", "j"): "1"})
     base = p.linear(claimed.replace("j", "0"), {p.sum_empty("K"): "1"})
     powers = p.instantiate(p.induction("j", claimed, base, step), j="m")
-    whole = p.instantiate(lemmas.growth(p), k0="T")
-    more = p.linear("1 <= a", {p.assume(lemmas.UPPER): "-1"})
-    low = p.linear("a**(T-1) <= exp(c)", {whole: "1", more: "a**(T-1)"})
-    low = p.linear("a**(2*(T-1)) <= exp(2*c)", {low: "a**(T-1) + exp(c)"})
+    low = surrogates.whole_growth(p)
     share = closed(order).replace("T - h + 1", "m + 1")
     given = p.assume(f"s == {share}")
     scaled = p.linear(
@@ -183,11 +180,7 @@ def prove(order: int, goal: dict[str, Any]) -> dict[str, Any]:
             given: "-r**2*T*b**(2*(T-1))",
         },
     )
-    least, total, near = surrogates.energies(p)
-    ratio = surrogates.sin2_bound(p, scaled, least, near, total, "s")
-    ratio = lemmas.close(p, ratio, s=share)
-    back = p.linear("m == T - h", {p.assume("T == h + m"): "-1"})
-    return p.finish(near, total, p.substitute(back, ratio, goal["conclusions"][2]))
+    return surrogates.angle(p, goal, scaled, share)
 
 
 NAMES = surrogates.NAMES | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import re
 import sys
 from fractions import Fraction
@@ -277,6 +278,46 @@ def test_the_paths_of_highway_are_those_of_their_definition(order, seed):
         exact = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, depth)
         stated = np.array(found.matrix(parse("gh(0)")), dtype=float)
         np.testing.assert_allclose(stated, exact[0], rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_iterate_of_highway_has_its_level(seed):
+    """Z_K by its recursion is the sum over paths, misses what the step allows, and sin^2 keeps the bound."""
+    values, layers, phi = case(seed)
+    depth, c, a, b = values["T"], float(values["c"]), float(values["a"]), float(values["b"])
+    layers, phi, one = np.array(layers, dtype=float), np.array(phi, dtype=float), np.eye(values["n"])
+    tails = [functools.reduce(lambda x, d: x + d @ x, layers[s:], one) for s in range(depth + 1)]
+    full = dlinear.horizon_gradients(dlinear.DenseNetwork(layers), phi, depth)
+    starts = [functools.reduce(lambda x, d: x + d @ x, layers[:t], one) for t in range(depth + 1)]
+    residual, before = starts[depth] - phi, [one] * (depth + 1)
+    for order in range(depth + 1):
+        if order:
+            more = [before[s + 1] @ layers[s] for s in range(depth)]
+            before = [one + sum(more[s:], 0 * one) for s in range(depth + 1)]
+        level, factor = order + 1, (c / depth) ** (order + 1) / math.factorial(order + 1)
+        paths = sum(
+            (
+                functools.reduce(lambda x, t: layers[t] @ x, chosen, one)
+                for size in range(order + 1)
+                for chosen in itertools.combinations(range(depth), size)
+            ),
+            0 * one,
+        )
+        np.testing.assert_allclose(before[0], paths, rtol=1e-12, atol=1e-14)
+        for s in range(depth + 1):
+            k = depth - s
+            assert np.linalg.norm(tails[s] - before[s], 2) <= factor * a**k * k**level * (1 + 1e-12) + 1e-15
+        for h in range(1, depth):
+            seen = [min(t + h, depth) for t in range(depth)]
+            windows = [
+                functools.reduce(lambda x, d: x + d @ x, layers[t + 1 : s], one) for t, s in enumerate(seen)
+            ]
+            ours = [
+                w.T @ before[s].T @ residual @ x.T for w, s, x in zip(windows, seen, starts, strict=False)
+            ]
+            cosine = np.vdot(ours, full) / np.linalg.norm(ours) / np.linalg.norm(full)
+            most = math.exp(2 * c) * depth ** (2 * level) * factor**2 / (2 * level + 1) / b ** (2 * depth - 2)
+            assert 1 - cosine**2 <= most * ((depth - h + 1) / depth) ** (2 * level + 1) + 1e-14
 
 
 def horizon_flow(depth, horizon):

@@ -206,7 +206,7 @@ ROWS = {
         "theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),
     "Theorem H": "theorem_h1 theorem_h2 theorem_h3 theorem_g4_kernel",
-    "highway": "highway_1 highway_2 highway_3 highway_narrow",
+    "highway": "highway_1 highway_2 highway_3 highway_narrow highway_level highway_every",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
 }

@@ -291,6 +291,25 @@ def sin2_bound(p: Proof, most: int, least: int, near: int, total: int, share: st
     return p.cut(lemmas.close(p, ratio, H="HH(T)", G="TT(T)", **sides))
 
 
+def whole_growth(p: Proof) -> int:
+    """a**(2*(T-1)) <= exp(2*c)."""
+    whole = p.instantiate(lemmas.growth(p), k0="T")
+    more = p.linear("1 <= a", {p.assume(lemmas.UPPER): "-1"})
+    low = p.linear("a**(T-1) <= exp(c)", {whole: "1", more: "a**(T-1)"})
+    return p.linear("a**(2*(T-1)) <= exp(2*c)", {low: "a**(T-1) + exp(c)"})
+
+
+def angle(p: Proof, goal: Mapping[str, Any], scaled: int, share: str) -> dict[str, Any]:
+    """The certificate of 0 < HH(T), 0 < TT(T) and a bound of sin^2 in T - h.
+
+    `scaled` is |g_h - g_T|^2 <= r**2*s*(T*b**(2*(T-1))) under s == share, a term in m = T - h.
+    """
+    least, total, near = energies(p)
+    ratio = lemmas.close(p, sin2_bound(p, scaled, least, near, total, "s"), s=share)
+    back = p.linear("m == T - h", {p.assume("T == h + m"): "-1"})
+    return p.finish(near, total, p.substitute(back, ratio, goal["conclusions"][2]))
+
+
 def descent(p: Proof, most: int, least: int) -> tuple[int, int]:
     """|g_h - g_T|^2 <= e**2*|g_T|^2 and (1 - e)*|g_T|^2 <= <g_h, g_T>.
 
