@@ -8,9 +8,9 @@ with Phi; for an eigenvalue phi with layers w_t > 0, P_s = w_0 ... w_{s-1} and s
 
 Statement. G2: while P_T - phi keeps its sign all w move from 1 towards phi's side, and there g_T(t) g(t) >=
 min(1, phi^2) (P_T - phi)^2 for every layer, so that ||R(tau)||_F <= e^{-T min(1, phi_min^2) tau} ||R(0)||_F
-for any h, T. G3: h < T, phi > 1, plain: all w grow while P_T <= phi; once w_{T-1} >= 1 + x the layer T - 1 -
-h grows at least at the rate phi x/(1+x), without end: P_T reaches phi in finite time, and there P_T' > 0.
-The loss rises again.
+for any h, T. G3: h < T, phi != 1, plain: all w move away from 1 until P_T reaches phi. Once w_{T-1} is beyond
+z, the layer T - 1 - h moves at least at the rate phi |1 - 1/z| min(1, phi/z), without end: P_T reaches phi in
+finite time, and there it still moves. The loss rises again.
 
 Guarantee. The inequalities for every layer, T, h, phi; the calculus around them is left to the reader.
 
@@ -109,20 +109,26 @@ def prove_below(goal: dict[str, Any]) -> dict[str, Any]:
     return squared(p, goal, "y**2", *facts)
 
 
-def overshoot_goal(rate: str = "y*(1 - 1/z)") -> dict[str, Any]:
+RATES = {"": "y*(1 - 1/z)", "-": "y*(1/z - 1)*y/z"}
+"""G3: how fast the block T - 1 - h moves at least, for phi > 1 and phi < 1."""
+
+
+def overshoot_goal(sign: str, rate: str) -> dict[str, Any]:
     """G3: the block T - 1 - h, whose loss sits before the last layer, and all others."""
-    last = "(y - exp(G(T-1)))*exp(G(T-1) - L(t))"
+    gap = "(exp(G({0})) - y)" if sign else "(y - exp(G({0})))"
+    given = ["y <= exp(G(T))", "exp(L(T-1)) <= z"] if sign else ["exp(G(T)) <= y", "z <= exp(L(T-1))"]
+    moves = [f"{gap.format(end)}*{OTHERS.format(end)}" for end in ("T-1", "s")]
     return scalars(
-        "",
-        [f"{rate} <= {last}", "0 <= (y - exp(G(s)))*exp(G(s) - L(t))"],
-        ["T == t + 1 + h", "s <= T", "exp(G(T)) <= y", "z <= exp(L(T-1))"],
+        sign,
+        [f"{rate} <= {moves[0]}", f"0 <= {moves[1]}"],
+        ["T == t + 1 + h", "s <= T", *given],
         h="posint",
         z="positive",
     )
 
 
 def prove_overshoot(goal: dict[str, Any]) -> dict[str, Any]:
-    """P_{T-1} z <= P_T <= phi; P_s <= P_T."""
+    """phi > 1: P_{T-1} z <= P_T <= phi; P_s <= P_T."""
     p = begin(goal)
     depth, end, near, wide = (p.assume(text) for text in goal["hypotheses"])
     room = p.linear("0 <= T - 1", {p.sort("T"): "1"})
@@ -131,29 +137,39 @@ def prove_overshoot(goal: dict[str, Any]) -> dict[str, Any]:
     gap = p.linear("y*(1 - 1/z) <= y - exp(G(T-1))", {below: "1/z"})
     inside = p.linear("t + 1 <= T - 1", {depth: "-1", p.sort("h"): "1"})
     most = at_least_one(p, "T-1", inside)
-    before = p.linear("T - 1 <= T")
-    sign = positive(p, "T-1", before, near)
-    both = p.product(most, sign, f"0 <= ({OTHERS.format('T-1')} - 1)*(y - exp(G(T-1)))")
+    side = between(p, "", "T-1", p.linear("T - 1 <= T"), near)
+    both = p.product(most, side, f"0 <= ({OTHERS.format('T-1')} - 1)*(y - exp(G(T-1)))")
     first = p.linear(goal["conclusions"][0], {gap: "1", both: "1"})
-    return p.finish(
-        first, p.linear(goal["conclusions"][1], {positive(p, "s", end, near): OTHERS.format("s")})
-    )
+    rest = {between(p, "", "s", end, near): OTHERS.format("s")}
+    return p.finish(first, p.linear(goal["conclusions"][1], rest))
 
 
-def positive(p: Proof, end: str, fact: int, near: int) -> int:
-    """exp(G(end)) <= phi from end <= T."""
-    side = [p.linear("0 <= T - 1", {p.sort("T"): "1"})] if end == "T-1" else []
-    rise = grown(p, end, fact, side)
-    gap = line(p, f"G(T) - G({end})")
-    return p.linear(f"exp(G({end})) <= y", {gap: f"exp(G({end}))", rise: f"exp(G({end}))", near: "1"})
+def prove_undershoot(goal: dict[str, Any]) -> dict[str, Any]:
+    """phi < 1: P_{T-1} z >= P_T >= phi; P_s >= P_T; the others are at least P_{T-1}."""
+    p = begin(goal)
+    _, end, near, wide = (p.assume(text) for text in goal["hypotheses"])
+    room = p.linear("0 <= T - 1", {p.sort("T"): "1"})
+    short = p.substitute(p.sum_step("G", "T-1", room), near, "y <= exp(G(T-1))*exp(L(T-1))")
+    above = p.linear("y <= exp(G(T-1))*z", {short: "1", wide: "exp(G(T-1))"})
+    others = {line(p, "-L(t)"): "exp(G(T-1))", p.definition("L", "t"): "exp(G(T-1))", above: "1/z"}
+    most = p.linear(f"y/z <= {OTHERS.format('T-1')}", others)
+    side = between(p, "-", "T-1", p.linear("T - 1 <= T"), near)
+    both = p.product(most, side, f"0 <= ({OTHERS.format('T-1')} - y/z)*(exp(G(T-1)) - y)")
+    first = p.linear(goal["conclusions"][0], {above: "y/z**2", both: "1"})
+    rest = {between(p, "-", "s", end, near): OTHERS.format("s")}
+    return p.finish(first, p.linear(goal["conclusions"][1], rest))
 
 
-def grown(p: Proof, end: str, fact: int, side: list[int]) -> int:
-    """G(end) <= G(T)."""
-    whole = growing(p, "", "s", "T", p.assume("s <= T"))
-    if end == "s":
-        return whole
-    return p.cut(p.instantiate(whole, side, s=end), fact)
+def between(p: Proof, sign: str, end: str, fact: int, near: int) -> int:
+    """exp(G(end)) <= phi from end <= T; with "-" the opposite."""
+    moved = growing(p, sign, "s", "T", p.assume("s <= T"))
+    if end == "T-1":
+        side = p.linear("0 <= T - 1", {p.sort("T"): "1"})
+        moved = p.cut(p.instantiate(moved, [side], s=end), fact)
+    low, high = ("T", end) if sign else (end, "T")
+    gap = line(p, f"G({high}) - G({low})")
+    text = f"y <= exp(G({end}))" if sign else f"exp(G({end})) <= y"
+    return p.linear(text, {gap: f"exp(G({low}))", moved: f"exp(G({low}))", near: "1"})
 
 
 FLOW = "all layers stay diagonal with Phi; the products are the gradients of one eigenvalue (chain rule)"
@@ -167,7 +183,7 @@ NAMES = {
     "Z": "any matrices",
     "L": "L(t) = log w_t of the layer",
     "G": "exp(G(s)) = P_s = w_0 ... w_{s-1}",
-    "z": "1 + x, a lower bound of the last layer",
+    "z": "a bound of the last layer",
 }
 TEST = "tests/certify/test_anchored_proofs.py::test_the_flows_of_g2_and_g3_go_as_stated"
 POINT = {"n": 1, "T": 2, "t": 0, "s": 1, "Z": {}}
@@ -198,6 +214,34 @@ def rate(name: str, sign: str, least: str, y: str, words: str, prove: Any) -> An
     )
 
 
+BLOCKS = {"n": 1, "T": 3, "t": 1, "h": 1, "s": 2}
+
+
+def overshoot(name: str, sign: str, words: str, values: dict[str, Any], prove: Any) -> Any:
+    """One side of G3."""
+    twin = RATES[sign].replace("1/z - 1", "2/z - 2").replace("1 - 1/z", "2 - 1/z")
+    return claim(
+        name,
+        "Theorem G3",
+        Form.NEW,
+        f"plain, h < T, one eigenvalue {words}",
+        Relation.UPPER_BOUND,
+        Verdict.PROVED,
+        goal=overshoot_goal(sign, RATES[sign]),
+        witness=values,
+        route=prove,
+        twin_goal=overshoot_goal(sign, twin),
+        twin_statement="twice the rate" if sign else "phi (2 - 1/z)",
+        twin_values=values,
+        letters=NAMES,
+        assumes=f"{FLOW}; what moves at a rate bounded below leaves every bound: P_T reaches phi, and there "
+        "the layer T-1-h still moves",
+        evidence="so the true loss rises again for every h < T",
+        function="dlinear.horizon_gradients",
+        test=TEST,
+    )
+
+
 CLAIMS = (
     rate(
         "above",
@@ -217,25 +261,20 @@ CLAIMS = (
         "g_T(t) g(t) = (P_T - phi)^2 prod_{j != t} w_j prod_{j < s, j != t} w_j >= phi^2 (P_T - phi)^2",
         prove_below,
     ),
-    claim(
+    overshoot(
         "theorem_g3",
-        "Theorem G3",
-        Form.NEW,
-        "plain, h < T, one eigenvalue phi > 1, all w >= 1, P_T <= phi, w_{T-1} >= z: layer T-1-h grows at "
-        "least at the rate phi (1 - 1/z), and no layer falls",
-        Relation.UPPER_BOUND,
-        Verdict.PROVED,
-        goal=overshoot_goal(),
-        witness={"n": 1, "T": 3, "t": 1, "h": 1, "s": 2, "Z": {}, "y": 2, "z": 1},
-        route=prove_overshoot,
-        twin_goal=overshoot_goal("y*(2 - 1/z)"),
-        twin_statement="phi (2 - 1/z)",
-        twin_values={"n": 1, "T": 3, "t": 1, "h": 1, "s": 2, "Z": {}, "y": 2, "z": 1},
-        letters=NAMES,
-        assumes=f"{FLOW}; a function that grows at a rate bounded below leaves every bound: P_T reaches phi, "
-        "and there P_T' > 0 since the layer T-1-h still grows; phi < 1 alike",
-        evidence="so the true loss rises again for every h < T",
-        function="dlinear.horizon_gradients",
-        test=TEST,
+        "",
+        "phi > 1, all w >= 1, P_T <= phi, w_{T-1} >= z: layer T-1-h grows at least at the rate "
+        "phi (1 - 1/z), and no layer falls",
+        {**BLOCKS, "Z": {}, "y": 2, "z": 1},
+        prove_overshoot,
+    ),
+    overshoot(
+        "theorem_g3_below",
+        "-",
+        "0 < phi < 1, 0 < w <= 1, P_T >= phi, w_{T-1} <= z: layer T-1-h falls at least at the rate "
+        "phi (1/z - 1) phi/z, and no layer grows",
+        {**BLOCKS, "Z": {2: [["3/5"]]}, "y": "27/50", "z": "11/20"},
+        prove_undershoot,
     ),
 )

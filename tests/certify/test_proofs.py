@@ -201,7 +201,7 @@ ROWS = {
     "Theorem E2": "theorem_e2_anchored theorem_e2_value theorem_e2_scalar",
     "Theorem F": "theorem_f1_windows theorem_f1_count theorem_f2_smooth theorem_f2_rough theorem_f3",
     "Theorem G": (
-        "theorem_g1_step theorem_g1_path theorem_g2_above theorem_g2_below theorem_g3 "
+        "theorem_g1_step theorem_g1_path theorem_g2_above theorem_g2_below theorem_g3 theorem_g3_below "
         "theorem_g4_modes theorem_g4_plateau theorem_g4_ringing theorem_g5_plain "
         "theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),

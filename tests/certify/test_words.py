@@ -62,6 +62,7 @@ LINKS = {
     "theorem_g2_above": "Gronwall",
     "theorem_g2_below": "Gronwall",
     "theorem_g3": "leaves every bound",
+    "theorem_g3_below": "leaves every bound",
     "theorem_g4_plateau": "solution is unique",
     "theorem_g4_ringing": "solution is unique",
 }
