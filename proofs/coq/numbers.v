@@ -189,9 +189,14 @@ Ltac identity := first [reflexivity | ring | field; manifest].
 (* powers of positive bases: both sides become one exp *)
 Lemma pow_exp b k : 0 < b -> b ^ k = exp (INR k * ln b).
 Proof. intros; now rewrite <- exp_pow, exp_ln. Qed.
-Ltac logs := repeat first [rewrite ln_exp | rewrite ln_1 | rewrite ln_mult by manifest | rewrite ln_Rinv by manifest].
+Lemma ln_one x : x = 1 -> ln x = 0. Proof. intros ->; apply ln_1. Qed.
+Ltac logs :=
+  repeat first
+  [ rewrite ln_exp | rewrite ln_1 | rewrite ln_mult by manifest | rewrite ln_Rinv by manifest
+  | match goal with |- context [ln ?x] => rewrite (ln_one x) by (clear; lra) end ].
 Ltac exponents :=
   unfold Rpower;
+  repeat match goal with |- context [?x - 1 + 1] => replace (x - 1 + 1) with x by ring end;
   repeat (rewrite power_exp by manifest);
   repeat first [rewrite exp_pow | rewrite pow_exp by manifest | rewrite inv_exp | rewrite <- exp_plus];
   logs;
