@@ -26,11 +26,11 @@ def cost(one: comparison.MethodResult, axis: str) -> float:
 
 
 def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
-    """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the two fronts."""
+    """Draw from results/bridge_tradeoff: means and 95 % intervals over seeds; lines are the fronts."""
     run = collection.run_of(Path(results) / "bridge_tradeoff", which)
     found = comparison.entries(run.records(), method)
     with plotting.style():
-        figure, panels = plotting.column(rows=len(PANELS), height=7.6)
+        figure, panels = plotting.column(rows=len(PANELS), height=8.6)
         for axes, (axis, regime) in zip(panels, PANELS, strict=True):
             shown = [one for one in found if np.isfinite(one.value(regime)).all()]
             means = {one.method: statistics.mean_interval(one.value(regime)) for one in shown}
@@ -41,15 +41,11 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
                     costs = [cost(one, axis) for one in some]
                     plotting.interval(axes, costs, mean, low, high, label, number)
             end = max(cost(one, axis) for one in shown)
-            for label, number, exact in (
-                ("best exact in budget", 1, True),
-                ("best horizon in budget", 0, False),
-            ):
-                some = [one for one in shown if (one.exact if exact else one.truncated)]
+            for label, colour, some in fronts(shown):
                 line = pareto.staircase(
                     [cost(one, axis) for one in some], [means[one.method].value for one in some], end
                 )
-                plotting.predicted(axes, *line, label, number)
+                axes.plot(*line, color=colour, label=label, zorder=3)
             for one in shown:
                 if one.truncated:
                     place = (cost(one, axis), means[one.method].value)
@@ -66,6 +62,21 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         return list(plotting.save(figure, "bridge_pareto", figures))
 
 
+def sides(found: list[comparison.MethodResult]) -> list[budgets.Side]:
+    """Horizons, and where there are others all inexact methods together."""
+    others = any(not one.exact and not one.truncated for one in found)
+    return [budgets.HORIZONS, budgets.INEXACT] if others else [budgets.HORIZONS]
+
+
+def fronts(shown: list[comparison.MethodResult]) -> list[tuple[str, str, list[comparison.MethodResult]]]:
+    """What the lines of the best within a budget are about: label, colour, methods."""
+    lines = [("best exact in budget", "red", [one for one in shown if one.exact])]
+    for side in reversed(sides(shown)):
+        colour = "blue" if side is budgets.HORIZONS else "black"
+        lines.append((f"best {side.word} in budget", colour, [one for one in shown if side.holds(one)]))
+    return [(label, plotting.COLOURS[colour], some) for label, colour, some in lines]
+
+
 def quantity(found: list[comparison.MethodResult]) -> str:
     """What is on the upright axis."""
     classes = any(np.isfinite(one.scores["epochs"]["test_accuracy"]).any() for one in found)
@@ -73,17 +84,27 @@ def quantity(found: list[comparison.MethodResult]) -> str:
 
 
 def said(found: list[comparison.MethodResult], regime: str) -> str:
-    """Whether a horizon wins anywhere, in a few words."""
+    """Where a horizon wins, and where any inexact method does, in a few words."""
     where = comparison.REGIMES[regime].capitalize()
     if len(found[0].value(regime)) < 2:
         return f"{where}: no verdict from one seed."
-    won = [(one.low, one.high) for one in budgets.won_budgets(found, regime) if one.rival is not None]
-    if not won:
-        return f"{where}: within no memory does a horizon beat every exact method that fits."
-    lows = [low for low, _ in won if low not in {high for _, high in won}]  # neighbouring ranges are one
-    highs = [high for _, high in won if high not in {low for low, _ in won}]
-    ranges = ", ".join(
+    horizons, *others = [won(found, regime, side) for side in sides(found)]
+    if horizons:
+        more = f"; an inexact method at {others[0]}" if others else ""
+        return f"{where}: a horizon beats every exact method that fits at {horizons}{more}."
+    if not any(others):
+        which = "a horizon or another inexact method" if others else "a horizon"
+        return f"{where}: within no memory does {which} beat every exact method that fits."
+    return f"{where}: an inexact method beats every exact one that fits at {others[0]}, a horizon nowhere."
+
+
+def won(found: list[comparison.MethodResult], regime: str, side: budgets.Side) -> str:
+    """The budgets at which a method of a side beats the exact ones; "" where there are none."""
+    ranges = budgets.won_budgets(found, regime, side=side)
+    ends = [(one.low, one.high) for one in ranges if one.rival is not None]
+    lows = [low for low, _ in ends if low not in {high for _, high in ends}]  # neighbouring ranges are one
+    highs = [high for _, high in ends if high not in {low for low, _ in ends}]
+    return ", ".join(
         f"{low:.1%}" + (f" to {high:.1%}" if np.isfinite(high) else " on")
         for low, high in zip(lows, highs, strict=True)
     )
-    return f"{where}: a horizon beats every exact method that fits at {ranges}."

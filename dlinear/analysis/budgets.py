@@ -1,4 +1,4 @@
-"""Who wins within which memory: horizons against exact methods, in numbers and in words.
+"""Who wins within which memory: horizons, and all inexact methods, against exact ones, in numbers and words.
 
 "Beats" means that the 95 % interval of the difference over the seeds, seed by seed, lies above zero.
 """
@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,33 @@ import numpy as np
 from dlinear.analysis import pareto, statistics
 from dlinear.analysis.comparison import REGIMES, MethodResult
 
-__all__ = ["WinningRange", "difference", "findings", "won_budgets"]
+__all__ = ["HORIZONS", "INEXACT", "Side", "WinningRange", "difference", "findings", "won_budgets"]
+
+
+class Side(NamedTuple):
+    """Which methods are weighed against the exact ones.
+
+    Attributes:
+        word: one of them, in a sentence.
+        article: before the word.
+        scope: what a sentence begins with, where it is not of horizons alone.
+        none: what is said if none of them was run.
+        holds: whether a method is one of them.
+    """
+
+    word: str
+    article: str
+    scope: str
+    none: str
+    holds: Callable[[MethodResult], bool]
+
+
+HORIZONS = Side("horizon", "a", "", "no horizon below T was run", lambda one: one.truncated)
+"""Plain horizons h < T: a line of their own in every comparison."""
+INEXACT = Side(
+    "inexact method", "an", ", all methods", "no inexact method was run", lambda one: not one.exact
+)
+"""Every method whose gradient is not that of the loss: anchored horizons, stages, local losses, ..."""
 
 
 def difference(
@@ -30,79 +56,92 @@ def difference(
 
 
 class WinningRange(NamedTuple):
-    """Budgets (shares of back-propagation's activations) within which a horizon beats the exact methods.
+    """Budgets (shares of back-propagation's activations) within which a method beats the exact ones.
 
     Attributes:
         low: the least.
         high: where they end; infinite at the top.
-        horizon: the best of those that beat every exact method that fits.
+        winner: the best of those that beat every exact method that fits.
         rival: the best exact method that fits; None where none does.
     """
 
     low: float
     high: float
-    horizon: MethodResult
+    winner: MethodResult
     rival: MethodResult | None
 
 
-def won_budgets(found: Sequence[MethodResult], regime: str, metric: str = "test") -> list[WinningRange]:
-    """The budgets within which a horizon h < T beats every exact method that fits, or is alone."""
-    ours, rivals = _sides(found)
+def won_budgets(
+    found: Sequence[MethodResult], regime: str, metric: str = "test", side: Side = HORIZONS
+) -> list[WinningRange]:
+    """The budgets within which a method of a side beats every exact method that fits, or is alone."""
+    ours, rivals = _sides(found, side)
     beats = [[difference(one, rival, regime, metric).low > 0 for rival in rivals] for one in ours]
     table = np.reshape(np.array(beats, bool), (len(ours), len(rivals)))
     out: list[WinningRange] = []
     for budget in pareto.winning_budgets([o.memory for o in ours], [r.memory for r in rivals], table):
         best = _best([ours[i] for i in budget.winners], regime, metric)
         rival = _best([rivals[j] for j in budget.rivals], regime, metric) if budget.rivals else None
-        if out and (out[-1].horizon, out[-1].rival, out[-1].high) == (best, rival, budget.low):
+        if out and (out[-1].winner, out[-1].rival, out[-1].high) == (best, rival, budget.low):
             out[-1] = out[-1]._replace(high=budget.high)
         else:
             out.append(WinningRange(budget.low, budget.high, best, rival))
     return out
 
 
-def _sides(found: Sequence[MethodResult]) -> tuple[list[MethodResult], list[MethodResult]]:
-    """Horizons below T, and the exact methods."""
-    return [one for one in found if one.truncated], [one for one in found if one.exact]
+def _sides(found: Sequence[MethodResult], side: Side) -> tuple[list[MethodResult], list[MethodResult]]:
+    """The methods of a side, and the exact methods."""
+    return [one for one in found if side.holds(one)], [one for one in found if one.exact]
 
 
 def findings(found: Sequence[MethodResult], regime: str, metric: str = "test") -> list[str]:
-    """`won_budgets` in words, or how close a horizon comes."""
-    ours, rivals = _sides(found)
-    where = f"{REGIMES[regime]}, {_name(found, metric)}"
+    """`won_budgets` in words, or how close a method comes.
+
+    First for horizons below T; then, where the run has other inexact methods, for all of them together.
+    """
+    first = _findings(found, regime, metric, HORIZONS)
+    if not any(INEXACT.holds(one) and not HORIZONS.holds(one) for one in found):
+        return first
+    return [*first, *_findings(found, regime, metric, INEXACT)]
+
+
+def _findings(found: Sequence[MethodResult], regime: str, metric: str, side: Side) -> list[str]:
+    """The sentences about one side."""
+    ours, rivals = _sides(found, side)
+    where = f"{REGIMES[regime]}, {_name(found, metric)}{side.scope}"
     if not ours:
-        return [f"{where}: no horizon below T was run"]
+        return [f"{where}: {side.none}"]
     if len(ours[0].value(regime)) < 2:
         return [f"{where}: one seed gives no interval, so nothing is said about who wins"]
-    won, lines = won_budgets(found, regime, metric), []
+    won, lines = won_budgets(found, regime, metric, side), []
     for one in won:
         end = f"to {one.high:.1%}" if math.isfinite(one.high) else "on"
-        lines.append(f"{where}: from {_budget(one.horizon, one.low)} {end} {_won(one, regime, metric)}")
+        lines.append(f"{where}: from {_budget(one.winner, one.low)} {end} {_won(one, regime, metric, side)}")
     if all(one.rival is None for one in won):
         lines.append(
-            f"{where}: within no memory budget does a horizon beat every exact method that fits; "
-            f"{_closest(ours, rivals, regime, metric)}"
+            f"{where}: within no memory budget does {side.article} {side.word} beat every exact method that "
+            f"fits; {_closest(ours, rivals, regime, metric)}"
         )
     return lines
 
 
-def _won(one: WinningRange, regime: str, metric: str) -> str:
+def _won(one: WinningRange, regime: str, metric: str, side: Side) -> str:
     """What holds within a range of budgets."""
     if one.rival is None:
-        if not _finite(one.horizon, regime, metric):
-            return "no exact method of this run fits, and every horizon that does diverged"
-        return f"no exact method of this run fits; the best horizon is {one.horizon.method}"
-    gap = difference(one.horizon, one.rival, regime, metric)
+        if not _finite(one.winner, regime, metric):
+            return f"no exact method of this run fits, and every {side.word} that does diverged"
+        return f"no exact method of this run fits; the best {side.word} is {one.winner.method}"
+    gap = difference(one.winner, one.rival, regime, metric)
     if not math.isfinite(gap.value):
-        return f"{one.horizon.method} beats every exact method that fits: all of them diverged"
+        return f"{one.winner.method} beats every exact method that fits: all of them diverged"
     return (
-        f"{one.horizon.method} beats every exact method that fits, the best of them, "
+        f"{one.winner.method} beats every exact method that fits, the best of them, "
         f"{one.rival.method}, by {gap:.4f}"
     )
 
 
 def _closest(ours: Sequence[MethodResult], rivals: Sequence[MethodResult], regime: str, metric: str) -> str:
-    """The horizon that comes closest to the best of the exact methods that it fails to beat.
+    """The one of ours that comes closest to the best of the exact methods that it fails to beat.
 
     Of those within its own memory: it may well beat the best one on average, and not another one whose seeds
     differ more.

@@ -67,7 +67,7 @@ class MethodResult:
 
     @property
     def horizon(self) -> int | None:
-        """h of a horizon that is weighed against the exact methods, else None."""
+        """h of a plain horizon, else None."""
         h = self.numbers["horizon"]
         return None if math.isnan(h) else int(h)
 
@@ -83,7 +83,7 @@ class MethodResult:
 
     @property
     def truncated(self) -> bool:
-        """Whether it is a horizon h < T."""
+        """Whether it is a plain horizon h < T."""
         return self.horizon is not None and not self.exact
 
     def value(self, regime: str, metric: str = "test") -> NDArray[np.float64]:

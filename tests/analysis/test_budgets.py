@@ -172,6 +172,55 @@ def test_the_training_loss_is_judged_by_itself():
     assert line.startswith("minus the training loss: from 10.0%")
 
 
+def other(name, memory, *values):
+    return result(name, memory, values)
+
+
+def test_every_inexact_method_is_weighed_and_horizons_keep_their_lines():
+    """A horizon alone wins nowhere; anchored-1 wins below checkpointing."""
+    found = [exact("slow", 0.05, 0.3, 0.31, 0.32), horizon(1, 0.1, 0.2, 0.21, 0.22)]
+    found += [other("anchored-1", 0.12, 0.6, 0.61, 0.62), other("stages-4", 0.5, 0.7, 0.71, 0.72)]
+    found += [exact("checkpoint", 0.25, 0.9, 0.91, 0.92), WHOLE_BATCH]
+    assert said(*found) == [
+        NONE + "the closest, horizon-1 at 10.0%, differs from slow at 5.0% by -0.1000 [-0.1000, -0.1000]",
+        "test accuracy, all methods: from 12.0% (0.12 MB) to 25.0% anchored-1 beats every exact method that "
+        "fits, the best of them, slow, by 0.3000 [0.3000, 0.3000]",
+    ]
+    (alone,) = [won for won in budgets.won_budgets(found, "epochs", side=budgets.INEXACT) if won.rival]
+    assert (alone.low, alone.high, alone.winner.method) == (0.12, 0.25, "anchored-1")
+    assert not [won for won in budgets.won_budgets(found, "epochs") if won.rival]
+
+
+def test_sentences_about_inexact_methods():
+    near = other("stages-4", 0.2, 0.7, 0.71, 0.72)
+    assert said(near, WHOLE_BATCH) == [
+        "test accuracy: no horizon below T was run",
+        "test accuracy, all methods: from 20.0% (0.20 MB) to 100.0% no exact method of this run fits; "
+        "the best inexact method is stages-4",
+        NONE.replace(":", ", all methods:", 1).replace("a horizon", "an inexact method")
+        + "none of them can be compared with one",
+    ]
+    wild = other("anchored-1", 0.2, 0.7, NAN, 0.72)
+    assert "and every inexact method that does diverged" in said(wild, WHOLE_BATCH)[1]
+    one = [other("stages-4", 0.1, 0.5), exact("backprop", 1.0, 0.9)]
+    assert said(*one)[1].endswith("one seed gives no interval, so nothing is said about who wins")
+
+
+@given(st.data())
+def test_all_inexact_methods_win_wherever_horizons_do(data):
+    """The second side contains the first: at every budget that a horizon wins, some method wins."""
+    found = data.draw(comparisons())
+    more = [other(f"stages-{i}", one.memory, *one.value("epochs")) for i, one in enumerate(found[1:3])]
+    together = [*found, *more]
+    inside = budgets.won_budgets(together, "epochs", side=budgets.INEXACT)
+    for won in budgets.won_budgets(found, "epochs"):
+        assert any(wide.low <= won.low < wide.high for wide in inside)
+    lines = budgets.findings(together, "epochs")
+    assert lines[: len(budgets.findings(found, "epochs"))] == budgets.findings(found, "epochs")
+    assert all("all methods" in line for line in lines[len(budgets.findings(found, "epochs")) :])
+    assert (len(lines) > len(budgets.findings(found, "epochs"))) == bool(more)
+
+
 @st.composite
 def comparisons(draw):
     """Few different numbers: ties, equal values and diverged seeds occur."""

@@ -70,7 +70,7 @@ def test_back_propagations_runs_stand_for_what_has_its_gradient():
 def test_no_horizon_wins_where_an_exact_method_has_less_memory_and_is_better():
     found = comparison.entries(made(), method)
     (alone,) = budgets.won_budgets(found, "epochs")
-    assert (alone.low, alone.high, alone.horizon.method, alone.rival) == (0.05, 0.08, "horizon-2", None)
+    assert (alone.low, alone.high, alone.winner.method, alone.rival) == (0.05, 0.08, "horizon-2", None)
     first, second = budgets.findings(found, "epochs")
     assert "from 5.0% (0.00 MB) to 8.0% no exact method" in first
     assert "within no memory budget does a horizon beat every exact method" in second
@@ -81,7 +81,7 @@ def test_a_horizon_wins_between_the_budgets_of_the_exact_methods():
     """At equal time: horizon-4 beats the slow accumulate-16 until checkpointing fits."""
     found = comparison.entries(made(), method)
     won = [
-        (w.low, w.high, w.horizon.method, w.rival and w.rival.method)
+        (w.low, w.high, w.winner.method, w.rival and w.rival.method)
         for w in budgets.won_budgets(found, "time")
     ]
     assert won == [

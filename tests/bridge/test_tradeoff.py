@@ -226,6 +226,12 @@ def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, mo
         (points,) = [line for line in axes.get_lines() if line.get_label() == "twice"]
         wanted = found["twice"].memory if cost == "memory" else found["twice"].ratio[0]
         assert points.get_xdata() == pytest.approx([wanted])
+        fronts = {line.get_label(): line for line in axes.get_lines() if line.get_label().startswith("best")}
+        assert list(fronts) == [f"best {word} in budget" for word in ("exact", "inexact method", "horizon")]
+        some = [one for one in found.values() if not one.exact]
+        costs = [one.memory if cost == "memory" else one.ratio[0] for one in some]
+        assert min(fronts["best inexact method in budget"].get_xdata()) == pytest.approx(min(costs))
+    assert "all methods: " in said
 
 
 @pytest.mark.slow

@@ -55,8 +55,8 @@ class Method:
         run: what a call runs.
         cost: T -> `Cost` of one step, for blocks that all hold something to train.
         predicted: T -> `Predicted`, memory and time over back-propagation's.
-        horizon: h, for a horizon that is weighed against the exact methods; None for all others. h = T is
-            exact.
+        horizon: h of a plain horizon, which has sentences and a line of its own in comparisons; None for all
+            others. h = T is exact.
         whole_batch: whether each block sees the whole batch at once, so that batch norm is the same.
         sin2: (constants of the decay law, T) -> predicted sin^2 of the angle to the true gradient (Theorems
             B to D); None where theory predicts none.
