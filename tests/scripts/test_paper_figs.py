@@ -90,7 +90,7 @@ def test_figure_is_readable_at_one_column(name, drawn):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"k_map"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"k_map", "bridge_selection"}))  # maps
 def test_predictions_lie_over_measured_points(name, drawn):
     lines = drawn[1][name].axes[0].lines
     points = [line for line in lines if line.get_linestyle() == "None"]

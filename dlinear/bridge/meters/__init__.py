@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dlinear.bridge.meters.block_calls import StepCalls, step_calls
+from dlinear.bridge.meters.block_sizes import block_sizes
 from dlinear.bridge.meters.memory import (
     CudaMemory,
     MemoryFit,
@@ -21,6 +22,7 @@ __all__ = [
     "StepCalls",
     "StepMemory",
     "StepTime",
+    "block_sizes",
     "cuda_memory",
     "fit_memory",
     "step_calls",

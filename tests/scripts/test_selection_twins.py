@@ -10,6 +10,8 @@ import pytest
 import tyro
 from paths import ROOT
 
+from dlinear.bridge.selection import ModelRecords, Problems
+from dlinear.runs.records import Record
 from dlinear.selection import estimators
 
 
@@ -35,3 +37,18 @@ def test_a_wrong_estimate_loses_to_the_best(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     for name in ("polynomial", "theory"):
         assert re.search(f"^NOT SUPPORTED: no noise, equal blocks: {name} loses less", said, re.MULTILINE)
+
+
+def test_a_rival_with_another_gradient_is_noticed():
+    """False twins: checkpointing with another gradient, memory that falls with the horizon."""
+    sim = importlib.import_module("sims.bridge_selection")
+    one = ModelRecords("mlp")
+    curve = {"problems": Problems(3, (0.5,), (0.5,)).words, "depth": 5}
+    one.curves[0] = Record("", curve, {}, {}, {})
+    one.differences = {"checkpoint": 1e-8, "revolve-4": 0.0, "horizon-5": 0.0, "horizon-1": 0.7}
+    one.memory = {f"horizon-{h}": 1.0 + h for h in range(1, 6)}
+    assert [answer.holds for answer in sim.judge({"mlp": one})] == [True, True]
+    one.differences["checkpoint"] = 1e-3
+    assert [answer.holds for answer in sim.judge({"mlp": one})] == [False, True]
+    one.memory["horizon-3"] = 20.0
+    assert [answer.holds for answer in sim.judge({"mlp": one})] == [False, False]
