@@ -27,6 +27,7 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     found = [record for record in run.records() if record.knobs["seed"] != TUNING]
     names = list(dict.fromkeys(record.knobs["method"] for record in found))
     names.sort(key=lambda name: (name == "backprop", name in LABELS, len(name), name))
+    depth = found[0].knobs["depth"]
     with plotting.style():
         figure, (above, below) = plotting.column(rows=2, height=4.6)
         ends = {}
@@ -36,10 +37,11 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
             loss = np.exp(np.mean([np.log(one["test_loss"][1:]) for one in some], axis=0))
             label = LABELS.get(name, f"$h={name.rpartition('-')[2]}$")
             if name == "backprop":
-                below.plot(time, loss, "--", color=plotting.COLOURS["black"], label=label, zorder=4)
+                plotting.predicted(above, epochs, np.full(len(epochs), depth), None, number)
+                plotting.predicted(below, time, loss, label, number)
                 continue
             plotting.measured(below, time, loss, label, number)
-            below.plot(time, loss, lw=0.6, color=plotting.CYCLE[number % len(plotting.CYCLE)])
+            below.plot(time, loss, lw=0.6, color=plotting.CYCLE[number % len(plotting.CYCLE)], zorder=1)
             if name.startswith("schedule"):
                 path = np.array([one["horizon"][1:] for one in some])
                 numbers = path.mean(axis=0), path.min(axis=0), path.max(axis=0)
@@ -48,7 +50,6 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         above.set(xlabel="epoch", ylabel="chosen $h$", ylim=(0, None))
         below.set(xlabel="time, steps of back-propagation", ylabel="test loss", yscale="log")
         words = " and ".join(f"{path[0]:.1f} to {path[-1]:.1f}" for path in ends.values())
-        depth = found[0].knobs["depth"]
         plotting.verdict(figure, f"The chosen horizon goes from {words} of {depth} blocks", run.changed)
         plotting.legend(figure, below)
         return list(plotting.save(figure, "horizon_schedule", figures))
