@@ -203,7 +203,7 @@ def main(knobs: Knobs) -> int:
     """Run the missing cells and print the verdicts; 0 iff none fails."""
     check(knobs, depth=at_least(8))
     if knobs.depth % 4:
-        raise dlinear.DlinearError(f"--depth must be a multiple of 4; received {knobs.depth}")
+        raise dlinear.errors.DomainError(f"--depth must be a multiple of 4; received {knobs.depth}")
     names = ("overshoot", "plateau", "ringing", "drift", "anchored")
     cells = [cell_from(Cell, knobs, part=part) for part in names]
     sweep, data = knobs.gather("identity_flow", cells, compute)

@@ -75,36 +75,37 @@ def _advance(state: Recorder, now: float, then: float, scaling: Scaling, accurac
 
     def slope(_: float, flat: Floats) -> Floats:
         # (D, change of balance)' = (-c g, -c (X + X^T))
-        with np.errstate(over="ignore", invalid="ignore"):
-            here = flat[:cut].reshape(shape)
-            seen = signals.run(here, problem.phi[some], problem.horizon[some], problem.rule)
-            factor = -(best_rescaling(seen.gradient, seen.true) if scaling == "best" else np.ones(len(some)))
-            factor = factor[:, None, None, None]
-            change = factor * (seen.exchange + seen.exchange.mT)
-            return np.concatenate([(factor * seen.gradient).ravel(), change.ravel()])
+        here = flat[:cut].reshape(shape)
+        seen = signals.run(here, problem.phi[some], problem.horizon[some], problem.rule)
+        factor = -(best_rescaling(seen.gradient, seen.true) if scaling == "best" else np.ones(len(some)))
+        factor = factor[:, None, None, None]
+        change = factor * (seen.exchange + seen.exchange.mT)
+        return np.concatenate([(factor * seen.gradient).ravel(), change.ravel()])
 
     def reaches(_: float, flat: Floats) -> float:
         return float(state.limit - np.linalg.norm(flat[:cut].reshape(shape), axis=(2, 3)).max())
 
     reaches.terminal = True  # type: ignore[attr-defined]
     start = np.concatenate([layers.ravel(), balance.ravel()])
-    scale = max(np.abs(state.problem.layers).max(), np.abs(slope(now, start)[:cut]).max() / problem.depth)
-    path = solve_ivp(
-        slope, (now, then), start, method="DOP853", rtol=accuracy, atol=accuracy * 1e-3 * scale or 1e-300,
-        events=reaches,
-    )  # fmt: skip
+    with np.errstate(over="ignore", invalid="ignore"):  # a step that overflows is refused and halved
+        first = np.abs(slope(now, start)[:cut]).max() / problem.depth
+        scale = max(np.abs(problem.layers).max(), first)
+        path = solve_ivp(  # t_eval: the steps between are not kept
+            slope, (now, then), start, method="DOP853", t_eval=[then], events=reaches,
+            rtol=accuracy, atol=accuracy * 1e-3 * scale or 1e-300,
+        )  # fmt: skip
     if path.status < 0:
         raise DomainError(
-            f"the flow cannot be followed beyond tau = {path.t[-1]:g} of {then:g}: it needs steps below the "
-            "spacing of float64; give earlier times or a smaller limit"
+            f"the flow cannot be followed from tau = {now:g} to {then:g}: it needs steps below the spacing "
+            "of float64; give earlier times or a smaller limit"
         )
-    end = path.y[:, -1]
+    stopped = path.status == 1
+    time, end = (path.t_events[0][-1], path.y_events[0][-1]) if stopped else (then, path.y[:, -1])
     state.layers[some], state.predicted[some] = end[:cut].reshape(shape), end[cut:].reshape(balance.shape)
-    if path.status == 1:  # whoever is at the limit, to rounding, is put over it
+    if stopped:  # the network that has come to the limit
         norms = np.linalg.norm(state.layers[some], axis=(2, 3)).max(axis=1)
-        over = some[norms >= state.limit * (1 - 1e-9)]
-        state.diverged[over] = path.t[-1]
-    return float(path.t[-1])
+        state.diverged[some[norms >= norms.max() * (1 - 1e-9)]] = time
+    return float(time)
 
 
 def _times(times: ArrayLike) -> Floats:

@@ -31,6 +31,7 @@ def observe(
         "loss": 0.5 * residual**2,
         "residual": residual,
         **angles(seen.gradient, seen.true),
+        "steepness": _over(dot(seen.true, seen.true), 0.5 * residual**2),
         **_steps(deviations, phi, seen),
         "predicted_sin2": _predicted(deviations, seen, horizon, rule),
         "inner_residual": _inner(deviations, phi, horizon),
@@ -67,6 +68,13 @@ def dot(a: Floats, b: Floats) -> Floats:
     return found
 
 
+def _over(a: Floats, b: Floats) -> Floats:
+    """a/b, NaN or infinite where b = 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient: Floats = a / b
+    return quotient
+
+
 def _steps(deviations: Floats, phi: Floats, seen: signals.Pass) -> dict[str, Floats]:
     """The best step along g_h beside the best step along g_T, and the curvatures along both."""
     start = np.zeros(len(deviations))
@@ -77,10 +85,8 @@ def _steps(deviations: Floats, phi: Floats, seen: signals.Pass) -> dict[str, Flo
         loss, _, bend = lines.derivatives(deviations, direction, phi, start)
         _, least = lines.nearest_minimum(deviations, direction, phi)
         falls.append(loss - least)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            bends.append(bend / dot(direction, direction))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {"best_step": falls[0] / falls[1], "curvature": bends[1] / bends[0]}
+        bends.append(_over(bend, dot(direction, direction)))
+    return {"best_step": _over(falls[0], falls[1]), "curvature": _over(bends[1], bends[0])}
 
 
 def _predicted(

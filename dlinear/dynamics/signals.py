@@ -56,7 +56,8 @@ def run(deviations: Floats, phi: Floats, horizon: NDArray[np.int64], rule: Horiz
     """
     nets, depth, n, _ = deviations.shape
     layers = np.arange(depth)
-    ends = np.stack([rule.ends(depth, int(h), layers) for h in horizon])  # s(t), (B, T)
+    # s(t), (B, T); no network is allowed: all may have diverged
+    ends = np.array([rule.ends(depth, int(h), layers) for h in horizon], dtype=np.int64).reshape(nets, depth)
     # in one table: P_t - I for t = 0..T, W_{t+1}^s - I, W_{t+1}^T - I, and W_s^{s'} - I, (B, n, n) each
     starts = [np.zeros(depth + 1, dtype=np.int64), layers + 1, layers + 1, ends[:, :-1]]
     lengths = [np.arange(depth + 1), ends - layers - 1, depth - 1 - layers, np.diff(ends)]

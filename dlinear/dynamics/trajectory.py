@@ -29,6 +29,7 @@ class Trajectory:
         sin2: sin^2(theta_h) at the weights that horizon h has led to.
         cos: cos(theta_h).
         norm_ratio: ||g_h||/||g_T||.
+        steepness: ||g_T||^2/J, the rate at which the flow of g_T itself reduces ln J.
         curvature: kappa(g_T)/kappa(g_h), kappa(v) = <v, J'' v>/||v||^2, the curvature of the loss along v.
         best_step: the decrease of J by the best step along g_h over that by the best step along g_T.
         predicted_sin2: the law of Theorem B (anchored: E1) with P_T, R, N of the network and A(1) = T D(T-1);
@@ -51,6 +52,7 @@ class Trajectory:
     sin2: Floats
     cos: Floats
     norm_ratio: Floats
+    steepness: Floats
     curvature: Floats
     best_step: Floats
     predicted_sin2: Floats

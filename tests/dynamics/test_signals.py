@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+import strategies
+from hypothesis import given, settings
 
 import dlinear
 from dlinear.dynamics import imbalance, imbalance_rate, lines, signals
@@ -95,6 +97,25 @@ def test_a_small_exchange_keeps_its_digits():
     for t in range(4):  # D(s)^T R, to first order in the layers
         x = deviations[t + 2].T @ residual
         assert np.allclose(found[t], -(x + x.T), rtol=1e-7, atol=0)
+
+
+@settings(max_examples=40)
+@given(case_and_horizon=strategies.cases_with_horizon())
+def test_the_anchored_drift_is_bounded_and_the_bound_is_met(case_and_horizon):
+    """2 a^{T-1} (c/T) ||R||_F for every pair of layers, horizon and network."""
+    case, horizon = case_and_horizon
+    net = dlinear.DenseNetwork(case.deviations)
+    rates = np.linalg.norm(imbalance_rate(net, case.phi, horizon, HorizonRule(anchored=True)), axis=(1, 2))
+    bound = dlinear.bounds.balance_drift(case.depth, case.c, case.residual_norm)
+    assert rates.max(initial=0) <= bound * (1 + 1e-9) + 1e-12
+
+
+def test_the_bound_of_the_anchored_drift_is_sharp():
+    """One neuron, all layers 1 + c/T: the pair before the last one meets it for h = 1."""
+    net, depth, c = dlinear.ConstantNetwork(np.eye(1) * 0.7, 6), 6, 0.7
+    residual = (1 + c / depth) ** depth - 0.2
+    rate = abs(imbalance_rate(net, np.array([[0.2]]), 1, HorizonRule(anchored=True))[-1, 0, 0])
+    assert np.allclose(rate, dlinear.bounds.balance_drift(depth, c, residual), rtol=1e-12)
 
 
 def test_balance_by_definition():

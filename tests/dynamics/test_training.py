@@ -263,13 +263,14 @@ def test_rescaled_flow_falls_at_the_rate_of_cos2():
             full = reference.gradients(net.deviations(0, 5), phi[j], 5)
             cos2 = 1 - reference.sin2(net.deviations(0, 5), phi[j], h)
             assert np.allclose(slope[i, j], -cos2 * np.sum(full**2), rtol=1e-4)
+            assert np.allclose(path.steepness[0, i, j], np.sum(full**2) / path.loss[0, i, j], rtol=1e-10)
 
 
 def test_a_network_that_diverges_leaves_the_others_as_they_are():
     """Too large a step for one target: NaN from then on, and the other start's numbers are unchanged."""
     nets, phi = start(6, 2)
     wild = phi.copy()
-    wild[1] *= 40
+    wild[1] *= 20
     both = descent(nets, wild, [3, 6], step=0.05, steps=30, every=10)
     assert np.isfinite(both.diverged[:, 1]).all()
     assert np.isinf(both.diverged[:, 0]).all()
@@ -281,6 +282,9 @@ def test_a_network_that_diverges_leaves_the_others_as_they_are():
     assert 0 < path.diverged[0, 1] < 0.5
     assert np.isfinite(path.loss[-1, 0, 0])
     assert np.isnan(path.loss[-1, 0, 1])
+    gone = descent(nets[1], wild[1], [3, 6], step=1.0, steps=30, every=10)
+    assert np.isnan(gone.loss[-1]).all()
+    assert gone.loss.shape == (4, 2, 1)
     calm = flow(nets[0], wild[0], [3], [0.0, 0.05, 0.5], limit=5.0)
     assert np.allclose(path.loss[:, 0, 0], calm.loss[:, 0, 0], rtol=1e-6)
 

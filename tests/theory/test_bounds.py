@@ -524,6 +524,7 @@ CALLS = {
     "theorem_a_per_layer": (7, 4, Q(3, 2), 3, Q(5, 7)),
     "theorem_e1": (7, 3, Q(3, 2)),
     "theorem_e1_closed": (7, 3, Q(3, 2)),
+    "balance_drift": (7, Q(3, 2), Q(5, 7)),
     "theorem_e2": (7, 1, Q(3, 2), 2, 3, Q(5, 7)),
     "theorem_e2_closed": (7, 1, Q(3, 2), 2, 3, Q(5, 7)),
 }

@@ -10,10 +10,11 @@ pass unchecked. Exact work hands them in as such (`sympy.Rational(1, 10)`, `flin
 literal is the wrong number.
 
 `products`: Lemmas C.1 and C.4. `gradients`: Lemmas C.2 and C.3, equations (37)-(39). `angles`: equation (42)
-and Theorem A. `anchored`: Theorems E1 and E2. `descent`: Theorem C.8. `balls`: the namespace `ARB`.
+and Theorem A. `anchored`: Theorems E1 and E2, G5. `descent`: Theorem C.8. `balls`: the namespace `ARB`.
 """
 
 from dlinear.theory.bounds.anchored import (
+    balance_drift,
     theorem_e1,
     theorem_e1_closed,
     theorem_e2,
@@ -51,6 +52,7 @@ __all__ = [
     "Interval",
     "ProductBounds",
     "TailBounds",
+    "balance_drift",
     "cosine_lower",
     "gradient_change",
     "gradient_norm_bounds",

@@ -101,6 +101,25 @@ def theorem_e1_closed(depth: Any, horizon: Any, c: Any, xp: Any = np) -> Any:
 
 
 @elementwise
+def balance_drift(depth: Any, c: Any, residual_norm: Any, xp: Any = np) -> Any:
+    """Theorem G5, anchored: the largest rate of ||W(t+1)^T W(t+1) - W(t) W(t)^T||_F along W' = -g_h.
+
+    2 a^{T-1} (c/T) ||R||_F for every pair of neighbours and every h: it vanishes with the residual.
+
+    Args:
+        depth: T >= 1.
+        c: bound on ||W~(t)||_2, 0 <= c < T.
+        residual_norm: ||R||_F >= 0.
+        xp: namespace; no function of it is needed.
+
+    Raises:
+        DomainError: an argument outside its domain.
+    """
+    depth, c, residual = as_depth(depth), as_scale(c, depth, xp), as_real("residual_norm", residual_norm)
+    return 2 * (1 + c / depth) ** (depth - 1) * c / depth * residual
+
+
+@elementwise
 def theorem_e2(
     depth: Any, horizon: Any, c: Any, runs: Any, width: Any = None, residual_norm: Any = None, xp: Any = np
 ) -> Any:
