@@ -130,6 +130,7 @@ def row(
     return Claim(
         id=name, reference=reference, form=Form.NEW, statement=statement, relation=relation,
         expected=Verdict.SUPPORTED, prove=prove, twin=twin, twin_statement=twin_statement, function=function,
+        test="tests/certify/test_limits_of_rules.py",
     )  # fmt: skip
 
 
