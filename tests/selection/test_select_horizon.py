@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from paths import ROOT
 
 import dlinear
 from dlinear import selection
@@ -337,3 +338,18 @@ def test_bad_input_says_what_was_received_and_allowed(change, error, words):
     with pytest.raises(error, match=words) as caught:
         selection.select_horizon(**{**VALID, **change})
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_example_of_the_documentation(capsys):
+    text = (ROOT / "docs" / "selection.md").read_text(encoding="utf-8")
+    (example,) = text.split("```python\n")[1:]
+    names = {}
+    exec(compile(example.partition("```")[0], "docs/selection.md", "exec"), names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("Choice(horizon=") and "of 64" in line for line in lines)
+    first = selection.select_horizon(
+        *(names["horizons"], names["cos"], names["memory"], 64, names["first"]), estimator="theory"
+    )
+    assert first.feasible
+    assert 1 < first.horizon < 64
