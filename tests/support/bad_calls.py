@@ -18,6 +18,7 @@ from torch.nn import functional
 
 import dlinear
 from dlinear import bounds, bridge, costs, limits, scalar, selection
+from dlinear.bridge import meters
 
 Kind = dict[str, Callable[[], Any]]
 FEW = {
@@ -426,6 +427,12 @@ def _models() -> list[Row]:
             for name in names
         ),
         *(Row(f.__name__, f, run, {**kinds, "run": CHOICE}) for f in (bridge.step_calls, bridge.step_memory)),
+        Row(
+            "meters.block_sizes",
+            meters.block_sizes,
+            {"blocks": model.blocks, "x": step["x"]},
+            {"blocks": _BLOCKS, "x": _DATA},
+        ),
         Row(
             "step_times",
             bridge.step_times,
