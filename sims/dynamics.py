@@ -110,6 +110,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
     blind = np.arange(cell.depth - 1) < cell.depth - path.horizons[:, None]  # t < T - h
     drift, wrong = path.drift[:, :, 0], path.drift_error[:, :, 0]
     found["drift"] = (both, np.sqrt(np.sum(drift**2 * blind, axis=-1)))
+    found["predicted_drift"] = (both, np.sqrt(np.sum(path.predicted_drift[:, :, 0] ** 2 * blind, axis=-1)))
     found["drift_error"] = (both, np.sqrt(np.sum(wrong**2, axis=-1)))
     found["tail_drift"] = (both, np.max(drift * ~blind, axis=-1))
     found["largest_layer"] = (both, cell.depth * path.layer_norms[:, :, 0].max(axis=-1))
