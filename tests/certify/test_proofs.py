@@ -155,7 +155,7 @@ ROWS = {
     "(10)": "eq_10_forward eq_10_backward",
     "(11) and section E.1": "eq_11_eager eq_11_static",
     "(13)": "eq_13",
-    "(14)": "eq_14_convexity eq_14_constant eq_14_domination eq_14_rate eq_14_measured",
+    "(14)": "eq_14_convexity eq_14_constant eq_14_domination eq_14_rate eq_14_measured eq_14_step",
     "(17)": "eq_17_printed eq_17_repaired eq_17_model",
     "(18)": "eq_18_printed eq_18_repaired",
     "(27)": "eq_27_printed eq_27",
@@ -205,6 +205,7 @@ ROWS = {
         "theorem_g4_modes theorem_g4_plateau theorem_g4_ringing theorem_g5_plain "
         "theorem_g5_anchored theorem_g5_tail theorem_g6"
     ),
+    "balance": "balance_stage balance_steps balance_rate balance_path",
     "Theorem H": "theorem_h1 theorem_h2 theorem_h3 theorem_g4_kernel",
     "highway": "highway_1 highway_2 highway_3 highway_narrow highway_level highway_every",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
