@@ -34,11 +34,11 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         top.plot([], [], "-", color="black", zorder=3, label="Theorem G5, added up")
         top.set(yscale="log", ylabel="change of balance")
         bottom.set(xlabel=r"$T\tau$", ylabel=r"$\|P_h-\Phi\|$, relative to start", ylim=(0, None))
+        plotting.legend(figure, top)
         ends = [part["drift"].isel(epoch=-1, horizon=0).item() for part in flows.values()]
         words = (
             f"A horizon $h=1$ changes the balance {ends[0] / ends[1]:.0f} times as much as its anchored form "
             f"($T={data['depth'].item()}$, flows, medians)"
         )
         plotting.verdict(figure, words, run.changed)
-        plotting.legend(figure, top)
         return list(plotting.save(figure, "dynamics_balance", figures))

@@ -44,11 +44,11 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
             [], [], "-", color="black", zorder=3, label=r"$e^{-\int\cos^2\!\theta_h\,\lambda}$; Theorem B"
         )
         bottom.set(yscale="log", ylabel=r"$\sin^2\theta_h$, plain flow", xlabel=r"$T\tau$")
+        plotting.legend(figure, top, columns=3)
         at, past = x[len(x) // 2], flow["sin2"].isel(epoch=len(x) // 2, horizon=-2).median().item()
         words = (
             f"The angle opens while the loss falls: at $T\\tau={at:g}$, $h=T-{depth - horizons[-2]}$ has "
             f"$\\sin^2={past:.2g}$ ($T={depth}$, medians of {data.sizes['seed']} nets)"
         )
         plotting.verdict(figure, words, run.changed)
-        plotting.legend(figure, top, columns=3)
         return list(plotting.save(figure, "dynamics_path", figures))
