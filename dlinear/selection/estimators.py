@@ -88,14 +88,14 @@ def _line(measured: Measured) -> Floats:
 
 
 def theory(measured: Measured) -> HorizonCurves:
-    """The law of decay: tan^2(theta_h) = a_0 + a_1 S_1(m) + a_2 S_2(m), a >= 0, m = T - h > 0; r(T) = 1.
+    """The law of decay: tan^2(theta_h) = a + a_0 m + a_1 S_1(m) + a_2 S_2(m), m = T - h > 0; r(T) = 1.
 
-    S_1 and S_2 are the terms of Theorems C and B (`dlinear.theory.decay_law`), a_0 is what a last block
-    without skip connection and noise add at every h < T. tan^2 agrees with sin^2 to first order, and
-    r = 1/(1 + tan^2) stays in [0, 1] and grows with h by itself. Least squares in r: with r' = -r^2 (tan^2)'
-    the residuals are r^2 (tan^2 - fit).
+    No coefficient is negative. S_1 and S_2 are the terms of Theorems C and B (`dlinear.theory.decay_law`);
+    m is order 1, which a last block without skip connection gives, and a what noise adds at every h < T.
+    tan^2 agrees with sin^2 to first order, and r = 1/(1 + tan^2) stays in [0, 1] and grows with h by itself.
+    Least squares in r: with r' = -r^2 (tan^2)' the residuals are r^2 (tan^2 - fit).
 
-    Memory is a_0 + a_1 W(h), a >= 0, W(h) the largest sum of h neighbouring blocks, or h where the sizes of
+    Memory is b_0 + b_1 W(h), b >= 0, W(h) the largest sum of h neighbouring blocks, or h where the sizes of
     the blocks are not known.
     """
     rate, short = rate_of(measured.cos), (measured.depth - measured.horizons).astype(np.float64)
@@ -107,9 +107,9 @@ def theory(measured: Measured) -> HorizonCurves:
 
 
 def _law(short: Floats, depth: int) -> Floats:
-    """(r, 3): 1, S_1 and S_2, each 1 at m = T; 0 at m = 0."""
-    whole = [faulhaber(float(depth), p) for p in (1, 2)]
-    return np.stack([short > 0, *(faulhaber(short, p) / whole[p - 1] for p in (1, 2))], 1).astype(np.float64)
+    """(r, 4): 1, m, S_1 and S_2, each 1 at m = T; 0 at m = 0."""
+    sums = [faulhaber(short, p) / faulhaber(float(depth), p) for p in (1, 2)]
+    return np.stack([short > 0, short / depth, *sums], 1).astype(np.float64)
 
 
 def _nonnegative(design: Floats, target: Floats) -> Floats:
