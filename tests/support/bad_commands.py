@@ -95,6 +95,21 @@ COMMANDS = [
     Command("sims.dynamics", "--step 3", "--step must be more than 0 and less than 0.5"),
     Command("sims.dynamics", "--gap -1", "--gap must be more than 0 and less than 10"),
     Command("sims.dynamics", "--seeds 1", "--seeds must be 2 or more"),
+    *(
+        Command(f"sims.{name}", "--qqq", "unknown option --qqq")
+        for name in ("horizon_schedule", "select_horizon")
+    ),
+    Command("sims.horizon_schedule", "--every 0", "--every must be 1 or more"),
+    Command("sims.horizon_schedule", "--data digit", "digit"),
+    Command("sims.select_horizon", "--model resnet", "model 'resnet'"),
+    Command("sims.select_horizon", "--model gru --units -1", "--units must be 1 or more"),
+    Command("sims.select_horizon", "--budget-mb 0", "--budget-mb must be finite and more than 0"),
+    Command("sims.select_horizon", "--budget-mb many", "--budget-mb"),
+    Command("sims.select_horizon", "--rules greedy", "--rules"),
+    Command("sims.select_horizon", "--horizons 4", "--horizons must be two different ones or more"),
+    Command("sims.select_horizon", "--horizons 1 16", "--horizons must be in 1..15"),
+    Command("sims.select_horizon", "--objective best", "--objective"),
+    Command("sims.select_horizon", "--data mnist --data-folder missing", "mnist not found in missing"),
     Command("sims.large_depth", "--sigma 0", "--sigma must be"),
     Command("sims.large_depth", "--depth -5", "--depth"),
     Command("sims.large_depth", "--memory -5", "--memory"),

@@ -1,0 +1,83 @@
+"""The choice of `sims.select_horizon`: against the best of what was measured, and verdicts that can fail."""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from paths import ROOT
+
+from dlinear.analysis import statistics
+
+
+@pytest.fixture
+def sim(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module("sims.select_horizon")
+
+
+def records(cosines, memory, time=1.0):
+    """Angles of each rule for two seeds, and costs of each method."""
+    angles = [
+        SimpleNamespace(knobs={"method": rule}, arrays={"cos": np.array(cos)})
+        for rule, cos in cosines.items()
+        for _ in range(2)
+    ]
+    costs = [
+        SimpleNamespace(knobs={"method": name}, arrays={"activations": size, "ratio": time, "rate": 1.0})
+        for name, size in {"backprop": 4e6, **memory}.items()
+    ]
+    return angles, costs
+
+
+SIZES = {f"{rule}-{h}": h * 1e6 for rule in ("horizon", "anchored") for h in (1, 2, 3)}
+COS = {"horizon": [0.5, 0.6, 0.7], "anchored": [0.9, 0.92, 0.94]}
+
+
+def question(sim, cosines=COS, sizes=SIZES, **knobs):
+    chosen = {"depth": 4, "horizons": (1, 2, 3), "rules": ("horizon", "anchored"), "budget_mb": 2.0, **knobs}
+    return sim.Question(sim.Knobs(**chosen), *records(cosines, sizes))
+
+
+def test_the_best_rule_and_horizon_within_the_budget(sim):
+    one = question(sim, estimator="polynomial")
+    assert one.budget == 2e6
+    assert (one.rule, one.choice.horizon, one.choice.feasible) == ("anchored", 2, True)
+    assert question(sim, {**COS, "anchored": [0.1, 0.2, 0.3]}).rule == "horizon"
+    assert question(sim, budget_mb=None).budget == 1e6  # a quarter of back-propagation
+    poor = question(sim, budget_mb=0.001)
+    assert not poor.choice.feasible
+
+
+def test_every_horizon_measured_gives_the_best_of_them(sim):
+    """T = 4 with 1, 2, 3 and T: the estimates go through all points, brute force is the answer."""
+    sizes = {name: size + 1e6 * (name.startswith("horizon")) for name, size in SIZES.items()}
+    rate = {1: 0.81, 2: 0.92**2, 3: 0.94**2, 4: 1.0}
+    for weight in (0.0, 0.3, 3.0):
+        one = question(sim, sizes=sizes, objective="weighted", weight=weight, estimator="polynomial")
+        line = np.polyval(np.polyfit([1, 2, 3, 4], [1e6, 2e6, 3e6, 4e6], 1), np.arange(1, 5))
+        want = {h: weight * max(line[h - 1], 0) / 4e6 - rate[h] for h in rate}
+        assert one.choice.horizon == min(want, key=want.get)
+        assert one.rule == "anchored" or weight == 0
+
+
+def test_accuracy_takes_the_cheapest_that_keeps_the_rate(sim):
+    one = question(sim, objective="accuracy", epsilon=0.12, estimator="polynomial")
+    assert (one.rule, one.choice.horizon) == ("anchored", 3)  # r = 0.81, 0.85, 0.88
+
+
+def test_a_promise_that_is_not_kept_is_noticed(sim):
+    one = question(sim)
+    at = float(one.choice.rate[one.choice.horizon - 1])
+    offer = sim.Offer("anchored-2", "anchored", 2.5e6, 1.0, at)
+    kept = statistics.Estimate(at + 0.05, at, at)
+    assert [a.holds for a in sim.answers_of(one, kept, offer)] == [True, False]  # 2.5 MB of 2 MB
+    broken = statistics.Estimate(at - 0.2, at, at)
+    assert [a.holds for a in sim.answers_of(one, broken, sim.replace(offer, memory=2e6))] == [False, True]
+
+
+def test_uphill_is_no_rate(sim):
+    assert sim.rate_of(np.array([-0.5, np.nan])).value == 0
+    assert sim.cosine(np.array([1.0, 0.9])).high == 1
