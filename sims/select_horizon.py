@@ -14,7 +14,8 @@ choice is measured too: a horizon that was only predicted must keep what was pro
 would pick instead within the same memory: checkpointing, micro-batches, recursive checkpointing,
 reconstructed states.
 
-Progress is r/time, r = cos^2, which is the paper's heuristic (14), not a theorem. MB are 10^6 bytes of
+Progress is r/time, r = cos^2, which is the paper's heuristic (14), not a theorem. Where blocks are small, the
+time is mostly that of Python: unit costs say what large ones come to. MB are 10^6 bytes of
 activations of a step (`meters.step_memory`): parameters, gradients and the optimizer come on top for all.
 """
 
@@ -72,8 +73,8 @@ class Knobs(Source, LocalRun):
     data: str = "digits"  # data set; digits are bundled with scikit-learn
     samples: int | None = None  # training samples; all by default
     depth: int = 16  # T, blocks (a multiple of 3 for resnet62)
-    units: int = 64  # neurons of a layer, or channels
-    batch: int = 50  # samples in a step; bytes are proportional to it
+    units: int = 256  # neurons of a layer, or channels; of small ones the time is that of Python
+    batch: int = 128  # samples in a step; bytes are proportional to it
     budget_mb: float | None = None  # MB of activations; None is a quarter of what back-propagation takes
     rules: tuple[one_model.Rule, ...] = ("horizon", "anchored", "stages", "anchored-stages")  # to choose from
     horizons: tuple[int, ...] | None = None  # measured h, or k of stages: powers of two, T/2 and 3T/4
@@ -83,7 +84,7 @@ class Knobs(Source, LocalRun):
     estimator: Literal["theory", "polynomial"] = "theory"  # of horizons that are not measured
     angles: Literal["exact", "forward"] = "exact"  # forward: within the memory of the horizons themselves
     probes: int = 16  # random directions of "forward"
-    steps: int = 100  # of back-propagation before the angles are measured; they get worse with training
+    steps: int = 50  # of back-propagation before the angles are measured; they get worse with training
     rate: float = 0.1  # learning rate of those steps
     seeds: int = 3  # models and batches; enough for an interval
     rounds: int = 7  # interleaved rounds of timing
@@ -203,12 +204,15 @@ class Question:
         """The name of the chosen method."""
         return f"{self.rule}-{self.choice.horizon}"
 
-    def offer(self, name: str, rate: float) -> Offer:
-        """A method as it was measured."""
-        costs = self.costs[name]
-        return Offer(
-            name, name.rpartition("-")[0] or name, float(costs["activations"]), float(costs["ratio"]), rate
-        )
+    def offer(self, name: str, rate: float, time: str = "ratio") -> Offer:
+        """A method as it was measured; `time` "unit": in the products that theory counts."""
+        costs, family = self.costs[name], name.rpartition("-")[0] or name
+        return Offer(name, family, float(costs["activations"]), float(costs[time]), rate)
+
+    def rivals(self, time: str = "ratio") -> list[Offer]:
+        """Those that the model does not refuse."""
+        some = [(name, float(self.costs[name]["rate"])) for name in RIVALS]
+        return [self.offer(name, rate, time) for name, rate in some if math.isfinite(rate)]
 
 
 def cosine(values: np.ndarray) -> statistics.Estimate:
@@ -307,12 +311,9 @@ def show(question: Question, rate: statistics.Estimate, stages: Stages) -> int:
         else f"no horizon is allowed; nearest: {chosen}"
     )
     budget = question.budget if knobs.objective == "budget" else chosen.memory
-    rivals = [
-        question.offer(rival, float(question.costs[rival]["rate"]))
-        for rival in RIVALS
-        if math.isfinite(float(question.costs[rival]["ratio"]))
-    ]
-    print("\n".join(advice(chosen, rivals, budget)))
+    print("\n".join(advice(chosen, question.rivals(), budget)))
+    unit = replace(chosen, time=question.offer(name, rate.value, "unit").time)
+    print(f"at unit costs (products with weights alone): {advice(unit, question.rivals('unit'), budget)[-1]}")
     return report.finish(answers_of(question, rate, chosen))
 
 

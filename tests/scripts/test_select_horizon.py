@@ -26,7 +26,9 @@ def records(cosines, memory, time=1.0):
         for _ in range(2)
     ]
     costs = [
-        SimpleNamespace(knobs={"method": name}, arrays={"activations": size, "ratio": time, "rate": 1.0})
+        SimpleNamespace(
+            knobs={"method": name}, arrays={"activations": size, "ratio": time, "unit": 2 * time, "rate": 1.0}
+        )
         for name, size in {"backprop": 4e6, **memory}.items()
     ]
     return angles, costs
@@ -76,6 +78,17 @@ def test_a_promise_that_is_not_kept_is_noticed(sim):
     assert [a.holds for a in sim.answers_of(one, kept, offer)] == [True, False]  # 2.5 MB of 2 MB
     broken = statistics.Estimate(at - 0.2, at, at)
     assert [a.holds for a in sim.answers_of(one, broken, sim.replace(offer, memory=2e6))] == [False, True]
+
+
+def test_offers_take_the_time_that_is_asked_for_and_refusals_are_left_out(sim):
+    sizes = SIZES | dict.fromkeys(sim.RIVALS, 1e6)
+    one = question(sim, sizes=sizes)
+    assert one.offer("horizon-2", 0.5) == sim.Offer("horizon-2", "horizon", 2e6, 1.0, 0.5)
+    assert one.offer("horizon-2", 0.5, "unit").time == 2
+    assert len(one.rivals()) == len(sim.RIVALS)
+    one.costs["reconstruct-1"]["rate"] = np.nan
+    assert [offer.method for offer in one.rivals("unit")] == [n for n in sim.RIVALS if n != "reconstruct-1"]
+    assert {offer.time for offer in one.rivals("unit")} == {2}
 
 
 def test_uphill_is_no_rate(sim):

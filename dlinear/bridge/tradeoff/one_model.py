@@ -128,7 +128,8 @@ def cosines(cell: Asked, stack: Stack, split: LoadedSplit, asked: Sequence[int])
 
 def costs(cell: Asked, stack: Stack, split: LoadedSplit) -> dict[str, float]:
     """Bytes of activations; processor time over back-propagation's, which other work on the machine does not
-    enter; and r = cos^2, 1 for exact methods. NaN, all of them, where the method refuses the model.
+    enter, and as theory counts it ("unit"); and r = cos^2, 1 for exact methods. NaN, all of them, where the
+    method refuses the model.
     """
     x, loss_fn = batch(cell, split)
     probe = MethodProbe(cell.method, stack, x, loss_fn)
@@ -140,6 +141,7 @@ def costs(cell: Asked, stack: Stack, split: LoadedSplit) -> dict[str, float]:
             steps = {REFERENCE: partial(probe.step, REFERENCE)} | {cell.method: probe.step}
             took = step_times(steps, cell.rounds, reference=REFERENCE, clock=time.process_time)[cell.method]
     except DomainError:
-        return dict.fromkeys(("activations", "ratio", "rate"), math.nan)
+        return dict.fromkeys(("activations", "ratio", "unit", "rate"), math.nan)
     rate = 1.0 if probe.method.exact else max(0.0, cos) ** 2
-    return {"activations": memory.activations, "ratio": took.ratio, "rate": rate}
+    found = {"activations": float(memory.activations), "ratio": took.ratio, "rate": rate}
+    return found | {"unit": probe.method.predicted(stack.depth).time}
