@@ -54,15 +54,24 @@ def test_the_best_rule_and_horizon_within_the_budget(sim):
 
 
 def test_every_horizon_measured_gives_the_best_of_them(sim):
-    """T = 4 with 1, 2, 3 and T: the estimates go through all points, brute force is the answer."""
-    sizes = {name: size + 1e6 * (name.startswith("horizon")) for name, size in SIZES.items()}
+    """T = 4 with 1, 2, 3 and T: brute force over what was measured, whatever the estimate."""
     rate = {1: 0.81, 2: 0.92**2, 3: 0.94**2, 4: 1.0}
-    for weight in (0.0, 0.3, 3.0):
-        one = question(sim, sizes=sizes, objective="weighted", weight=weight, estimator="polynomial")
-        line = np.polyval(np.polyfit([1, 2, 3, 4], [1e6, 2e6, 3e6, 4e6], 1), np.arange(1, 5))
-        want = {h: weight * max(line[h - 1], 0) / 4e6 - rate[h] for h in rate}
-        assert one.choice.horizon == min(want, key=want.get)
-        assert one.rule == "anchored" or weight == 0
+    for estimator in ("theory", "polynomial"):
+        for weight in (0.01, 0.3, 3.0):
+            one = question(sim, objective="weighted", weight=weight, estimator=estimator)
+            choice = one.choices["anchored"]
+            want = {h: weight * h / 4 - r for h, r in rate.items()}
+            assert choice.horizon == min(want, key=want.get)
+            assert choice.objective == pytest.approx(list(want.values()))
+
+
+def test_what_was_measured_is_not_overruled_by_the_estimate(sim):
+    """Memory that is no line: h = 1 fits into the budget, though the line says that it does not."""
+    bent = {**SIZES, **{f"anchored-{h}": m for h, m in ((1, 0.5e6), (2, 3.4e6), (3, 3.7e6))}}
+    one = question(sim, sizes=bent, rules=("anchored",), budget_mb=0.6, estimator="polynomial")
+    assert one.estimates["anchored"].memory[0] > 0.6e6
+    assert (one.choice.horizon, one.choice.feasible) == (1, True)
+    assert one.misfit()[1] == pytest.approx(abs(one.estimates["anchored"].memory[0] / 0.5e6 - 1))
 
 
 def test_accuracy_takes_the_cheapest_that_keeps_the_rate(sim):
@@ -71,13 +80,16 @@ def test_accuracy_takes_the_cheapest_that_keeps_the_rate(sim):
 
 
 def test_a_promise_that_is_not_kept_is_noticed(sim):
-    one = question(sim)
-    at = float(one.choice.rate[one.choice.horizon - 1])
-    offer = sim.Offer("anchored-2", "anchored", 2.5e6, 1.0, at)
-    kept = statistics.Estimate(at + 0.05, at, at)
-    assert [a.holds for a in sim.answers_of(one, kept, offer)] == [True, False]  # 2.5 MB of 2 MB
-    broken = statistics.Estimate(at - 0.2, at, at)
-    assert [a.holds for a in sim.answers_of(one, broken, sim.replace(offer, memory=2e6))] == [False, True]
+    """Of three measured horizons of T = 6 the fourth is chosen, which was only predicted."""
+    one = question(sim, sizes={**SIZES, "backprop": 6e6}, depth=6, budget_mb=4.1, estimator="polynomial")
+    assert one.choice.horizon == 4
+    at = float(one.choice.rate[3])
+    offer = sim.Offer("anchored-4", "anchored", 5e6, 1.0, at)
+    kept, broken = statistics.Estimate(at + 0.05, at, at), statistics.Estimate(at - 0.2, at, at)
+    assert [a.holds for a in sim.answers_of(one, kept, offer)] == [True, False]  # 5 MB of 4.1 MB
+    assert [a.holds for a in sim.answers_of(one, broken, sim.replace(offer, memory=4e6))] == [False, True]
+    known = question(sim)
+    assert [a.holds for a in sim.answers_of(known, broken, sim.replace(offer, memory=2e6))] == [True]
 
 
 def test_offers_take_the_time_that_is_asked_for_and_refusals_are_left_out(sim):
