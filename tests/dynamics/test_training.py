@@ -229,6 +229,17 @@ def test_best_step_by_a_fine_search():
     assert np.allclose(path.best_step[:, 2], 1)
 
 
+def test_where_the_angle_is_obtuse_the_best_step_goes_backwards():
+    """W = (1, -3), Phi = 6: g_1 = (-5, -9), g_2 = (27, -9); along -g_1 J falls."""
+    net = dlinear.DenseNetwork(np.array([0.0, -4.0]).reshape(2, 1, 1))
+    path = descent(net, np.array([[6.0]]), [1, 2], step=0.1, steps=0)
+    assert np.allclose(path.cos[0, 0, 0], -54 / np.sqrt((25 + 81) * (729 + 81)))
+    s = np.linspace(0, 1, 100_001)
+    along = [((1 - s * a) * (-3 - s * b) - 6) ** 2 / 2 for a, b in ((5, 9), (27, -9))]
+    falls = [81 / 2 - one[: int(np.argmax(np.diff(one) > 0)) + 1].min() for one in along]
+    assert np.allclose(path.best_step[0, 0, 0], falls[0] / falls[1], rtol=1e-6)
+
+
 def test_the_law_of_the_best_step_holds_near_the_target():
     """Where the best step is short J is quadratic along it: decrease ~ <g, g_T>^2/(2 <g, J'' g>)."""
     nets, phi = start(6, 2, size=0.1)
