@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dlinear.checks import as_horizon
 from dlinear.dynamics import signals
 from dlinear.dynamics.stacks import as_problem
 from dlinear.engine.rule import PLAIN, HorizonRule
@@ -45,6 +46,7 @@ def imbalance_rate(net: Network, phi: ArrayLike, horizon: int, rule: HorizonRule
         ShapeError, NonFiniteError, HorizonError, DomainError: see the message.
     """
     problem = as_problem(net, phi, horizon, rule)
+    as_horizon(horizon, problem.depth)  # one, where `as_problem` takes several
     exchange = signals.run(problem.layers, problem.phi, problem.horizon, problem.rule).exchange[0]
     found: Floats = -(exchange + exchange.mT)
     return found

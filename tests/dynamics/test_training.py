@@ -75,6 +75,7 @@ def test_descent_in_sixty_digits():
     assert abs(path.loss[-1, 0, 0] / float(loss) - 1) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [HorizonRule(), ANCHORED, HorizonRule(stride=2), HorizonRule(runs=1)])
 def test_flow_is_that_of_each_network_alone(rule):
     nets, phi = start(4, 2)
@@ -203,6 +204,7 @@ def test_recorded_angles_and_laws_are_those_of_the_library():
     )
 
 
+@pytest.mark.slow
 def test_best_step_by_a_fine_search():
     """The decreases of J along g_h and g_T, each at the best of 800 steps, and curvature by differences."""
     nets, phi = start(4, 2, seeds=3, size=0.2)
@@ -277,6 +279,7 @@ def test_rescaled_flow_falls_at_the_rate_of_cos2():
             assert np.allclose(path.steepness[0, i, j], np.sum(full**2) / path.loss[0, i, j], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_network_that_diverges_leaves_the_others_as_they_are():
     """Too large a step for one target: NaN from then on, and the other start's numbers are unchanged."""
     nets, phi = start(6, 2)

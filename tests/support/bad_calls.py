@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 import dlinear
-from dlinear import bounds, bridge, costs, limits, scalar, selection
+from dlinear import bounds, bridge, costs, dynamics, limits, scalar, selection
 from dlinear.bridge import meters
 
 Kind = dict[str, Callable[[], Any]]
@@ -242,6 +242,29 @@ def _networks() -> list[Row]:
             dlinear.horizon_gradients,
             {"net": net, "phi": phi, "horizon": 2},
             {"net": CHOICE, "phi": MATRIX, "horizon": INTEGER},
+        ),
+        Row(
+            "dynamics.descent",
+            dynamics.descent,
+            {"nets": [net], "phi": phi, "horizons": [1, 2], "step": 0.1, "steps": 1},
+            {
+                **{"nets": few(CHOICE), "phi": few(MATRIX), "horizons": few(INTEGER), "step": few(POSITIVE)},
+                **{"steps": without(few(INTEGER), "zero"), "every": few(INTEGER), "limit": few(POSITIVE)},
+                **{"rule": few(CHOICE), "scaling": few(CHOICE)},
+            },
+        ),
+        Row(
+            "dynamics.flow",
+            dynamics.flow,
+            {"nets": [net], "phi": phi, "horizons": [1, 2], "times": [0.0, 0.01]},
+            {"times": without(FINITE, "several"), "accuracy": few(POSITIVE)},
+        ),
+        Row("dynamics.imbalance", dynamics.imbalance, {"net": net}, {"net": CHOICE}),
+        Row(
+            "dynamics.imbalance_rate",
+            dynamics.imbalance_rate,
+            {"net": net, "phi": phi, "horizon": 2},
+            {"net": few(CHOICE), "phi": few(MATRIX), "horizon": INTEGER},
         ),
         Row(
             "HorizonRule",
