@@ -10,7 +10,7 @@ help:
 	@echo "make test        run every test"
 	@echo "make fast        run the tests that are not marked slow (under a minute)"
 	@echo "make coverage    run every test and list the lines of the library that none of them reached"
-	@echo "make bridge      real torch models: decay of the angle, memory, every method side by side (20 minutes)"
+	@echo "make bridge      real torch models: angle, memory, methods, the experiments of the paper (30 minutes)"
 	@echo "make bench       time and memory beside the floor and what a user would write"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make dead-code   list code that nothing uses (vulture)"
@@ -33,7 +33,7 @@ proofs: $(STAMP)
 	$(BIN)/python -m proofs
 
 # A simulation or a figure is found by its file; REAL are of real models, large_* run only when asked.
-REAL := bridge_% anchored_training horizon_schedule select_horizon
+REAL := bridge_% paper_% anchored_training horizon_schedule select_horizon
 NAMES = $(patsubst $(1)/%.py,%,$(wildcard $(1)/[a-z]*.py))
 SIMS := $(filter-out $(REAL) large_%,$(call NAMES,sims))
 BRIDGE := $(filter $(REAL),$(call NAMES,sims))

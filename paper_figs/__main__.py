@@ -4,6 +4,7 @@
     python -m paper_figs decay k_map            # some
     python -m paper_figs decay --run default    # from the latest run with all knobs at their defaults
     python -m paper_figs --results results --figures figures
+    python -m paper_figs --reproduction         # docs/records and docs/reproduction.md in place of figures
 
 Nothing is computed here beyond closed forms: a figure whose records are missing names the command that
 makes them, and one drawn from a run that is not the default one says so. Exit status 0 iff every figure
@@ -39,6 +40,8 @@ class Knobs:
     run: Literal["latest", "default"] = "latest"  # run that is drawn; default: the latest without options
     results: str = "results"  # folder of the simulations' records
     figures: str = "figures"  # folder that PDF and PNG are written to
+    reproduction: bool = False  # write what the runs say of the paper's statements, and draw nothing
+    docs: str = str(Path(__file__).parents[1] / "docs")  # folder of reproduction.md and records
 
 
 def warn(name: str, figure: ModuleType, knobs: Knobs) -> None:
@@ -52,10 +55,24 @@ def warn(name: str, figure: ModuleType, knobs: Knobs) -> None:
         print(f"{name}: drawn from a run with {options}; the default one: {advice}", file=sys.stderr)
 
 
+def write_reproduction(knobs: Knobs) -> int:
+    """Renew the extracts of the experiments that have run here, keep the others, and write the page."""
+    from dlinear.bridge.paper import extracts
+
+    renewed = extracts.update(knobs.results, Path(knobs.docs), knobs.run)
+    said = (
+        f"from {', '.join(renewed)}" if renewed else f"no experiment of the paper has run in {knobs.results}"
+    )
+    print(f"{Path(knobs.docs) / 'reproduction.md'}: {said}")
+    return 0
+
+
 def main(knobs: Knobs) -> int:
     """Draw, say what was written and what is missing."""
     for name in knobs.names:
         as_known("figure", name, NAMES)
+    if knobs.reproduction:
+        return write_reproduction(knobs)
     remove_leftovers(Path(knobs.figures))
     missing = 0
     for name in knobs.names or NAMES:

@@ -94,10 +94,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
         meters.step_memory, blocks=stack.blocks, x=x, loss_fn=loss, readout=stack.readout
     )
     found = [watch(method(f"horizon-{h}")) for h in horizons]
-    states = [x]
-    with torch.no_grad():
-        for block in stack.blocks:
-            states.append(block(states[-1]))
+    states = meters.states_of(stack, x)
     fit = meters.fit_memory(horizons, [one.saved for one in found])
     return {
         "slope": ((), fit.slope),
@@ -106,41 +103,11 @@ def compute(cell: Cell) -> sweeps.Arrays:
         "horizon": (("horizon",), horizons),
         "saved": (("horizon",), [one.saved for one in found]),
         "activations": (("horizon",), [one.activations for one in found]),
-        "window": (("horizon",), [largest_window(stack, states, loss, h) for h in horizons]),
+        "window": (("horizon",), [meters.largest_window(stack, states, loss, h) for h in horizons]),
         "backprop": ((), watch(method("backprop")).saved),
         "backprop_activations": ((), watch(method("backprop")).activations),
         "checkpoint_activations": ((), watch(method("checkpoint")).activations),
     }
-
-
-def largest_window(stack: Stack, states: list[Tensor], loss: Supervised, horizon: int) -> int:
-    """The most bytes that autograd keeps of h consecutive blocks and the loss after them."""
-    return max(
-        window_bytes(stack, states[s - horizon], loss, s - horizon, s)
-        for s in range(horizon, stack.depth + 1)
-    )
-
-
-def window_bytes(stack: Stack, state: Tensor, loss: Supervised, start: int, stop: int) -> int:
-    """Bytes of the storages that autograd keeps of blocks start..stop-1 and the loss, each once."""
-    kept: dict[int, Tensor] = {}
-    foreign = {p.untyped_storage().data_ptr() for p in [*stack.parameters(), *stack.buffers()]}
-    z = state.clone().requires_grad_(start > 0)
-    if not start:  # the batch was there before
-        foreign.add(z.untyped_storage().data_ptr())
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in foreign:
-            kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor.detach()  # an output with its history would keep itself alive
-
-    foreign.add(loss.target.untyped_storage().data_ptr())
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        for block in stack.blocks[start:stop]:
-            z = block(z)
-        end = loss(stack.readout(z, stop))
-    assert end.requires_grad
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def judge(cell: Cell, data: dict[str, Any]) -> tuple[list[str], list[report.Answer]]:

@@ -13,6 +13,7 @@ from dlinear.bridge.meters.memory import (
     step_memory,
 )
 from dlinear.bridge.meters.timing import StepTime, step_times
+from dlinear.bridge.meters.windows import all_windows, largest_window, states_of
 from dlinear.errors import MeterError
 
 __all__ = [
@@ -23,8 +24,11 @@ __all__ = [
     "StepMemory",
     "StepTime",
     "block_sizes",
+    "all_windows",
     "cuda_memory",
     "fit_memory",
+    "largest_window",
+    "states_of",
     "step_calls",
     "step_memory",
     "step_times",

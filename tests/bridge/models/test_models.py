@@ -26,6 +26,8 @@ TINY = {
     "graph": (TaskShape((1,), 3), {"depth": 4, "width": 5}),
     "conv": (TaskShape((3, 8, 8), 5), {"depth": 3, "width": 4, "patch": 2}),
     "autoencoder": (TaskShape((9,), 9), {"depth": 5, "width": 9, "code": 2}),
+    "small_resnet50": (TaskShape((3, 8, 8), 5), {"depth_per_stage": 1, "base_channels": 2}),
+    "small_vit": (TaskShape((1, 4, 4), 5), {"depth": 3, "width": 8, "heads": 2}),
     "resnet50": (
         TaskShape((3, 32, 32), 5),
         {"config": {"embedding_size": 4, "hidden_sizes": [8, 16], "depths": [1, 2]}},
