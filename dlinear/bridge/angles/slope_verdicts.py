@@ -195,10 +195,14 @@ class ShallowSlope:
         return [odds(one) for one in self.found]
 
     @functools.cached_property
+    def orders(self) -> NDArray[np.float64]:
+        """The order of tan^2 of each seed."""
+        return np.array([fit_decay(one, max_fraction=NEAR).order for one in self.tangents])
+
+    @functools.cached_property
     def order(self) -> Estimate:
         """The mean order of tan^2 over the seeds."""
-        fits = [fit_decay(one, max_fraction=NEAR) for one in self.tangents]
-        return statistics.mean_interval([fit.order for fit in fits])
+        return statistics.mean_interval(self.orders)
 
     def shown(self) -> tuple[int, int, int]:
         """The shortfalls that a table shows: 1, 2 and the largest small one."""

@@ -24,13 +24,20 @@ State = tuple[Tensor, Tensor]  # X (nodes, n) and the numbers of the batch's nod
 
 
 class Propagation(nn.Module):
-    """A X; one for all blocks."""
+    """A X; one for all blocks. A is a constant: the module is never in training mode, so that methods which
+    run blocks again keep no copy of it.
+    """
 
     matrix: Tensor
 
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
         self.register_buffer("matrix", matrix)
+        self.eval()
+
+    def train(self, mode: bool = True) -> Propagation:
+        """Nothing changes."""
+        return super().train(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(nodes, n) to (nodes, n)."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlinear.bridge import Supervised, alignment, horizon_gradients, load
+from dlinear.bridge import Supervised, alignment, horizon_gradients, load, method, step_memory
 from dlinear.bridge.models import TaskShape, model
 from dlinear.data.graphs import communities
 from dlinear.errors import DomainError, ShapeError
@@ -70,3 +70,11 @@ def test_a_sample_that_is_no_node_is_refused(x):
 def test_what_is_refused(task, knobs, error, words):
     with pytest.raises(error, match=words):
         model("graph", task, **knobs)
+
+
+def test_recomputation_keeps_no_copy_of_the_graph():
+    """The matrix has 240^2 entries; two of four segments' states are far smaller."""
+    stack = network(width=2).train()
+    loss = Supervised(nn.functional.cross_entropy, SPLIT.y_train[:9])
+    found = step_memory(method("checkpoint-2"), stack.blocks, SPLIT.x_train[:9], loss, stack.readout)
+    assert found.activations < 240**2 * 8 / 2
