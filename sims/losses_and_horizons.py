@@ -277,6 +277,8 @@ def main(knobs: Knobs) -> int:
         for loss in knobs.losses
         for seed in range(knobs.seeds)
     ]
+    for cell in cells[:: len(knobs.losses) * knobs.seeds]:  # one of each model: refused before any work
+        build(cell, split)
     run = functools.partial(compute, folder=knobs.data_folder, download=knobs.download)
     sweep, found = knobs.gather(NAME, cells, run)
     if found is None:
