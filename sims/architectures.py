@@ -52,7 +52,7 @@ with script.imports():
 NAME = "architectures"
 TOY = (  # seconds, for the tests
     "--depth 4 --width 4 --slope-depth 16 --equal-depth 30 --samples 40 --epochs 1 --rates 0.01 --seeds 3 "
-    "--methods horizon-1 checkpoint-2 --rounds 1"
+    "--methods horizon-1 --rounds 1"
 )
 DATA = {"gru": "digits", "graph": "communities"}
 BATCH = {"gru": 50, "graph": 30}  # samples of a step

@@ -30,7 +30,7 @@ from dlinear.analysis import profiles, statistics
 from dlinear.analysis.statistics import JUDGED
 from dlinear.report.findings import Difference
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Source, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Images, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.selection import AccuracyConstraint, LinearCost, select_horizon
 from dlinear.theory import costs
@@ -55,12 +55,11 @@ HEADER = (
 
 
 @dataclass(frozen=True)
-class Knobs(Source, Launch):
+class Knobs(Images, Launch):
     """What to run."""
 
     models: tuple[str, ...] = MODELS  # tanh: residual and smooth in depth; gru: unrolled in time
     losses: tuple[str, ...] = LOSSES  # the differences are to the first; the usual one of classes is that
-    data: str = "digits"  # images with labels; digits are bundled
     depth: int = 50  # T of tanh, blocks; enough for an order below T/10
     steps: int = 16  # T of gru, into which an image is cut
     width: int = 16  # n of both

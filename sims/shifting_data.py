@@ -37,7 +37,7 @@ from dlinear.analysis.statistics import JUDGED
 from dlinear.errors import DomainError
 from dlinear.report.findings import Difference
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Source, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Images, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.runs.records import Record
 from dlinear.runs.stages import Stages
@@ -60,19 +60,18 @@ TOY = (  # seconds, for the tests
 
 
 @dataclass(frozen=True)
-class Knobs(Source, Launch):
+class Knobs(Images, Launch):
     """What to run."""
 
     methods: tuple[str, ...] = ("horizon-1", "horizon-4", "anchored-1", SCHEDULE)  # beside back-propagation
-    data: str = "digits"  # images with labels, as high as wide
     depth: int = 16  # T, blocks of the residual MLP
-    width: int = 32  # n
+    width: int = 24  # n
     samples: int = 300  # training images
     batch: int = 50  # images of a step
     before: int = 8  # epochs until the shift; the training set is then nearly known
     after: int = 12  # epochs from the shift on; what takes longer is not seen
-    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # of Adam
     seeds: int = 5  # networks; enough for an interval
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # of Adam
     margin: float = 3.0  # of test accuracy in %, within which a run is back; about two standard errors
     epsilon: float = 0.3  # share of the rate cos^2 that the schedule may lose; at 0.05 it is T nearly always
 

@@ -121,6 +121,13 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Images(Source):
+    """The labelled images that a model is trained on."""
+
+    data: str = "digits"  # images with labels; digits are real and bundled with scikit-learn
+
+
+@dataclass(frozen=True)
 class Target(Source):
     """The data whose whitened target Phi the networks are measured against, and the points of a profile."""
 
