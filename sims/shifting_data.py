@@ -69,8 +69,8 @@ class Knobs(Images, Launch):
     samples: int = 300  # training images
     batch: int = 50  # images of a step
     before: int = 8  # epochs until the shift; the training set is then nearly known
-    after: int = 12  # epochs from the shift on; what takes longer is not seen
-    seeds: int = 5  # networks; enough for an interval
+    after: int = 20  # epochs from the shift on; what takes longer is not seen
+    seeds: int = 6  # networks; a 99.7 % interval of fewer is long
     rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # of Adam
     margin: float = 3.0  # of test accuracy in %, within which a run is back; about two standard errors
     epsilon: float = 0.3  # share of the rate cos^2 that the schedule may lose; at 0.05 it is T nearly always
