@@ -35,7 +35,7 @@ import numpy as np
 from dlinear import report
 from dlinear.analysis import statistics
 from dlinear.analysis.comparison import REFERENCE
-from dlinear.analysis.statistics import JUDGED, Estimate
+from dlinear.analysis.statistics import JUDGED
 from dlinear.report.findings import Difference
 from dlinear.runs import script, sweeps
 from dlinear.runs.knobs import POSITIVE, Constraint, at_least, cell_from, check
@@ -280,7 +280,7 @@ def orders(knobs: Knobs, found: Sequence[Record]) -> tuple[list[report.Answer], 
         order = slope_of(found, kind).order
         name = f"equal blocks, {kind}"
         rows.append([name, str(knobs.equal_depth), "start", f"{expected:g}", f"{order:.2f}"])
-        judged = widened(Estimate(*order), ORDER)
+        judged = widened(order, ORDER)
         words = f"equal blocks with {'one matrix' if kind == 'shared' else 'a copy each'}"
         holds = judged.supports(expected) if knobs.seeds > 2 else None
         answers.append(report.Answer(f"{words}: order {expected:g}", holds, f"{order:.3f} (95 %)"))
