@@ -58,7 +58,7 @@ def _one_range(rows: np.ndarray) -> None:
     left, right, low, high = np.array(limits).T
     for axes in rows:
         axes.set(xlim=(left.min(), right.max()), ylim=(max(low.min(), 1e-5), high.max()))
-        axes.set_xticks([m for m in (1, 2, 5, 10, 20) if left.min() < m < right.max()])
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ticks = [m for m in (1, 2, 5, 10, 20) if left.min() < m < right.max()]
+        axes.set_xticks(ticks, map(str, ticks))
         axes.xaxis.set_minor_formatter(lambda *_: "")
     rows[-1].set_xlabel("$T-h$")

@@ -15,17 +15,13 @@ of small T - h, a fitted law (`bridge.paper.angles`), and the test loss beside t
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from dlinear import report
-from dlinear.report import reproduction
 from dlinear.runs import script
-from dlinear.runs.stages import Stages
 
 with script.imports():
-    from dlinear.bridge.paper import angles, course, plan
+    from dlinear.bridge.paper import angles, experiment, plan
     from dlinear.bridge.paper.settings import Size
 
 NAME = "paper_angles"
@@ -49,21 +45,7 @@ def main(knobs: Knobs) -> int:
     """Train what is missing, print slopes and findings; 0 iff no verdict fails."""
     plan.check_run(knobs)
     cells = plan.every(knobs, knobs.models, SIZES, lambda depth: [depth])
-    run = functools.partial(
-        course.compute,
-        place=f"{knobs.results}/{NAME}",
-        folder=knobs.data_folder,
-        download=knobs.download,
-    )
-    stages = Stages(NAME, knobs, run)
-    found = stages.gather(cells)
-    if not found:
-        return stages.failed
-    print(f"{', '.join(knobs.models)}, back-propagation, {knobs.seeds} seeds; {stages.finish()}")
-    rows = [panel.row() for some in angles.panels(found).values() for panel in some]
-    print(report.table(angles.HEADER, rows))
-    print(f"\n{reproduction.findings_table(angles.findings(found))}")
-    return report.finish(angles.answers(found))
+    return experiment.conduct(NAME, knobs, cells, angles.READING)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,13 @@ back-propagation's, seed by seed.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from dlinear import report
-from dlinear.report import reproduction
 from dlinear.runs import script
-from dlinear.runs.stages import Stages
 
 with script.imports():
-    from dlinear.bridge.paper import course, losses, plan
+    from dlinear.bridge.paper import experiment, losses, plan
     from dlinear.bridge.paper.settings import Size, thirds
 
 NAME = "paper_losses"
@@ -48,15 +44,7 @@ def main(knobs: Knobs) -> int:
     """Train what is missing, print losses, findings and verdicts; 0 iff no verdict fails."""
     plan.check_run(knobs)
     cells = plan.every(knobs, knobs.models, SIZES, lambda depth: knobs.horizons or thirds(depth))
-    where = {"place": f"{knobs.results}/{NAME}", "folder": knobs.data_folder, "download": knobs.download}
-    stages = Stages(NAME, knobs, functools.partial(course.compute, **where))
-    found = stages.gather(cells)
-    if not found:
-        return stages.failed
-    print(f"{', '.join(knobs.models)}, {knobs.seeds} seeds; {stages.finish()}")
-    print(report.table(losses.HEADER, losses.rows(found)))
-    print(f"\n{reproduction.findings_table(losses.findings(found))}")
-    return report.finish(losses.answers(found))
+    return experiment.conduct(NAME, knobs, cells, losses.READING)
 
 
 if __name__ == "__main__":

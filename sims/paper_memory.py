@@ -16,15 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dlinear import report
-from dlinear.report import reproduction
 from dlinear.runs import script
 from dlinear.runs.knobs import at_least, check
 from dlinear.runs.launch import LocalRun
-from dlinear.runs.stages import Stages
 
 with script.imports():
-    from dlinear.bridge.paper import memory
+    from dlinear.bridge.paper import experiment, memory
 
 NAME = "paper_memory"
 TOY = "--models linear resnet62 --batch 5 --images 2 --blocks 3 --points 4"  # seconds, for the tests
@@ -49,15 +46,7 @@ def main(knobs: Knobs) -> int:
         memory.Cell(name, knobs.images if name == "resnet62" else knobs.batch, knobs.points, knobs.blocks)
         for name in knobs.models
     ]
-    stages = Stages(NAME, knobs, memory.compute)
-    found = stages.gather(cells)
-    if not found:
-        return stages.failed
-    print(stages.finish())
-    read = memory.read(found)
-    print(report.table(memory.HEADER, memory.rows(read)))
-    print(f"\n{reproduction.findings_table(memory.findings(found))}")
-    return report.finish(memory.answers(read))
+    return experiment.conduct(NAME, knobs, cells, memory.READING, memory.compute)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,13 @@ the batch of Table D2. Runs of a model differ in the horizon alone.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from dlinear import report
-from dlinear.report import reproduction
 from dlinear.runs import script
-from dlinear.runs.stages import Stages
 
 with script.imports():
-    from dlinear.bridge.paper import course, plan, tuning
+    from dlinear.bridge.paper import experiment, plan, tuning
     from dlinear.bridge.paper.settings import Size
 
 NAME = "paper_tuning"
@@ -54,16 +50,7 @@ def main(knobs: Knobs) -> int:
     plan.check_run(knobs)
     horizons = tuning.horizons_of if knobs.horizons is None else lambda _: knobs.horizons or ()
     cells = plan.every(knobs, knobs.models, SIZES, horizons)
-    source = {"folder": knobs.data_folder, "download": knobs.download}
-    run = functools.partial(course.compute, place=f"{knobs.results}/{NAME}", **source)
-    stages = Stages(NAME, knobs, run)
-    found = stages.gather(cells)
-    if not found:
-        return stages.failed
-    print(f"{cells[0].data}, {knobs.seeds} seeds; {stages.finish()}")
-    print(report.table(tuning.HEADER, tuning.rows(found)))
-    print(f"\n{reproduction.findings_table(tuning.findings(found))}")
-    return report.finish(tuning.answers(found))
+    return experiment.conduct(NAME, knobs, cells, tuning.READING)
 
 
 if __name__ == "__main__":

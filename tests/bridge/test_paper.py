@@ -185,13 +185,14 @@ def test_bytes_of_windows_by_hand():
         assert meters.all_windows(stack, states, loss, h) == (windows * (h + 1) - 1) * state
 
 
-def test_lines_and_parabolas_are_told_from_other_curves():
+def test_lines_and_parabolas_are_told_from_other_curves(monkeypatch):
     h = np.arange(1, 16)
     line = memory.Bytes("mlp", 15, h, 40 + 10 * h, 40 + 10 * h, (3 * h + 1) * (16 - h))
     assert line.line().r_squared == pytest.approx(1)
     assert line.parabola() == pytest.approx(1)
     twin = dataclasses.replace(line, static=h**3)
     assert twin.parabola() < 0.9
+    monkeypatch.setattr(memory, "read", lambda found: found)
     assert all(answer.holds for answer in memory.answers([dataclasses.replace(line, static=line.eager)]))
     assert not any(answer.holds for answer in memory.answers([dataclasses.replace(twin, window=2 * h)]))
 
@@ -204,6 +205,7 @@ def run_of(h, seed, ends, accuracy=0.9, activations=None):
     noise = 1 + 0.01 * seed
     loss = np.array([1.0, *(noise * end for end in ends)])
     arrays = {"train_loss": loss, "test_loss": 2 * loss, "activations": np.array(activations or 10 * h + 5)}
+    arrays["saved"] = arrays["activations"]
     arrays |= {name: np.full(3, accuracy + 0.001 * seed) for name in ("test_accuracy", "train_accuracy")}
     arrays |= {"checkpoint": np.array(40)} if h == 9 else {}
     knobs = {"model": "small_vit", "method": settings.method_of(h, 9), "depth": 9, "seed": seed}

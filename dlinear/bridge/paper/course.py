@@ -211,7 +211,8 @@ def memory_of(course: Course, stack: Stack, split: LoadedSplit) -> dict[str, int
     watch = functools.partial(
         step_memory, blocks=stack.to(device).train().blocks, x=x, loss_fn=loss, readout=stack.readout
     )
-    found = {"activations": watch(method(course.method)).activations}
+    own = watch(method(course.method))
+    found = {"activations": own.activations, "saved": own.saved or 0}
     if course.method == "backprop":  # the rival with the same gradient
         found["checkpoint"] = watch(method("checkpoint")).activations
     return found

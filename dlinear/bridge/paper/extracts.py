@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlinear.bridge.paper import angles, losses, memory, reading, tuning
+from dlinear.bridge.paper.experiment import Reading
 from dlinear.bridge.paper.settings import title
 from dlinear.report import reproduction
-from dlinear.report.reproduction import Finding
 from dlinear.runs import collection
 from dlinear.runs.records import Record
 
 __all__ = ["EXPERIMENTS", "extract_of", "update"]
 
-Findings = Callable[[Sequence[Record]], list[Finding]]
-
-EXPERIMENTS: Mapping[str, Findings] = {
-    "paper_angles": angles.findings,
-    "paper_losses": losses.findings,
-    "paper_memory": memory.findings,
-    "paper_tuning": tuning.findings,
+EXPERIMENTS: Mapping[str, Reading] = {
+    "paper_angles": angles.READING,
+    "paper_losses": losses.READING,
+    "paper_memory": memory.READING,
+    "paper_tuning": tuning.READING,
 }
 
 
@@ -34,7 +32,7 @@ def extract_of(results: str, name: str, which: str = "latest") -> dict[str, Any]
     run = collection.run_of(Path(results) / name, which)
     found = run.records()
     command = f"python -m sims.{name} {run.changed}".strip()
-    return reproduction.extract(command, _sizes(name, found), EXPERIMENTS[name](found))
+    return reproduction.extract(command, _sizes(name, found), EXPERIMENTS[name].findings(found))
 
 
 def _sizes(name: str, found: Sequence[Record]) -> dict[str, str]:

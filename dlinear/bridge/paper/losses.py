@@ -8,6 +8,7 @@ import numpy as np
 
 from dlinear.analysis.scratch import ratio
 from dlinear.analysis.statistics import Estimate
+from dlinear.bridge.paper.experiment import Reading
 from dlinear.bridge.paper.reading import Group, by_model, depth_of, mean, stacked
 from dlinear.bridge.paper.settings import title
 from dlinear.report.reproduction import Finding
@@ -134,3 +135,6 @@ def answers(found: Sequence[Record]) -> list[Answer]:
         question = f"{name}: the training loss of the largest horizon falls"
         out.append(Answer(question, fallen < 1, f"to {fallen:.3g} of the start"))
     return out
+
+
+READING = Reading(HEADER, rows, findings, answers)

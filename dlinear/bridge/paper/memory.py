@@ -14,6 +14,7 @@ from dlinear.bridge import meters
 from dlinear.bridge.data.losses import Supervised, criterion_of
 from dlinear.bridge.methods import method
 from dlinear.bridge.models import Stack, TaskShape, model
+from dlinear.bridge.paper.experiment import Reading
 from dlinear.bridge.paper.settings import TITLES, method_of, title
 from dlinear.report.reproduction import Finding
 from dlinear.report.verdicts import Answer
@@ -135,7 +136,7 @@ def read(found: Sequence[Record]) -> list[Bytes]:
     ]
 
 
-def rows(found: Sequence[Bytes]) -> list[list[str]]:
+def rows(found: Sequence[Record]) -> list[list[str]]:
     """Lines of the table with HEADER."""
     return [
         [
@@ -144,7 +145,7 @@ def rows(found: Sequence[Bytes]) -> list[list[str]]:
             str(stored),
             *(f"{value / one.whole:.3f}" for value in (eager, static)),
         ]
-        for one in found
+        for one in read(found)
         for h, eager, window, static, stored in zip(
             one.h, one.eager, one.window, one.static, one.stored, strict=True
         )
@@ -179,22 +180,20 @@ def findings(found: Sequence[Record]) -> list[Finding]:
     return out
 
 
-def answers(found: Sequence[Bytes]) -> list[Answer]:
+def answers(found: Sequence[Record]) -> list[Answer]:
     """What must hold of the measurement: the step keeps the largest window, and T windows of 1 are all."""
-    out = []
-    for one in found:
-        apart = float(np.abs(one.eager / one.window - 1).max())
-        ends = abs(float(one.static[one.h == one.depth][0]) / one.whole - 1)
-        out += [
-            Answer(
-                f"{one.model}: eager bytes are those of the largest window within {SAME:.0%}",
-                apart <= SAME,
-                f"worst {apart:.2%}",
-            ),
-            Answer(
-                f"{one.model}: at h = T the one static window is back-propagation within {SAME:.0%}",
-                ends <= SAME,
-                f"{ends:.2%}",
-            ),
-        ]
-    return out
+    return [answer for one in read(found) for answer in _checks(one)]
+
+
+def _checks(one: Bytes) -> list[Answer]:
+    """Those of one model."""
+    apart = float(np.abs(one.eager / one.window - 1).max())
+    ends = abs(float(one.static[one.h == one.depth][0]) / one.whole - 1)
+    questions = {
+        f"{one.model}: eager bytes are those of the largest window within {SAME:.0%}": apart,
+        f"{one.model}: at h = T the one static window is back-propagation within {SAME:.0%}": ends,
+    }
+    return [Answer(question, off <= SAME, f"{off:.2%}") for question, off in questions.items()]
+
+
+READING = Reading(HEADER, rows, findings, answers)

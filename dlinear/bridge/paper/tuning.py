@@ -9,6 +9,7 @@ import numpy as np
 from dlinear.analysis.statistics import Estimate
 from dlinear.bridge import meters
 from dlinear.bridge.paper import losses
+from dlinear.bridge.paper.experiment import Reading
 from dlinear.bridge.paper.reading import Floats, Group, by_model, depth_of, mean, stacked
 from dlinear.bridge.paper.settings import title
 from dlinear.report.reproduction import Finding
@@ -24,7 +25,7 @@ HEADER = (
         "test loss [95 %]",
         "train loss [95 %]",
     ),
-    *("MB", "of backprop"),
+    *("MB", "of backprop", "saved, of backprop"),
 )
 CLOSE = 0.02  # difference of accuracies from which performance counts as another
 LINE = 0.99  # R^2 from which points are called a line
@@ -42,10 +43,16 @@ def accuracy_gap(group: Group, h: int) -> Estimate:
     return mean(own - whole)
 
 
-def memory(group: Group) -> Floats:
-    """Activations of a step over back-propagation's, (K,), one for each horizon."""
-    found = np.array([stacked(some, "activations")[0] for some in group.values()])
-    share: Floats = found / stacked(group[depth_of(group)], "activations")[0]
+def memory(group: Group, name: str = "activations") -> Floats:
+    """Bytes of a step over back-propagation's, (K,), one for each horizon.
+
+    Args:
+        group: horizon -> records.
+        name: "activations", all that a step keeps beside the model and its gradients; or "saved", what autograd
+            keeps for the backward pass, the subject of eq. (11).
+    """
+    found = np.array([stacked(some, name)[0] for some in group.values()])
+    share: Floats = found / stacked(group[depth_of(group)], name)[0]
     return share
 
 
@@ -63,10 +70,10 @@ def rows(found: Sequence[Record]) -> list[list[str]]:
             f"{accuracy_gap(group, h):+.3f}",
             *(f"{mean(stacked(some, part)[:, -1]):.3g}" for part in ("test_loss", "train_loss")),
             f"{stacked(some, 'activations')[0] / 1e6:.3g}",
-            f"{share:.3f}",
+            *(f"{share:.3f}", f"{saved:.3f}"),
         ]
         for name, group in by_model(found).items()
-        for (h, some), share in zip(group.items(), memory(group), strict=True)
+        for (h, some), share, saved in zip(group.items(), memory(group), memory(group, "saved"), strict=True)
     ]
 
 
@@ -104,20 +111,23 @@ def _depends(name: str, group: Group) -> Finding:
 
 def _line(name: str, group: Group) -> Finding:
     """Memory is a line in h for equal blocks, and concave where stages halve it."""
-    h, share = np.array(list(group)), memory(group)
+    h, share, kept = np.array(list(group)), memory(group, "saved"), memory(group)
     if len(h) < 3:
         return Finding("figure3-memory", title(name), "fewer than three horizons", None)
     fit = meters.fit_memory(h, share)
     shown = ", ".join(f"{k}: {one:.2f}" for k, one in zip(h, share, strict=True))
     line = fit.r_squared >= LINE
     holds = bool(line if "vit" in name else not line and (np.diff(share) > 0).all())
-    measured = f"of back-propagation's activations, at h = {shown}; R^2 of a line {fit.r_squared:.4f}"
-    return Finding("figure3-memory", title(name), measured, holds)
+    measured = f"of what autograd keeps at h = T, at h = {shown}; R^2 of a line {fit.r_squared:.4f}"
+    more = (
+        f"with all that a step keeps it is {kept[-2]:.2f} at h = {h[-2]}: gradients that are added up count"
+    )
+    return Finding("figure3-memory", title(name), measured, holds, more)
 
 
 def _batch(name: str, group: Group) -> Finding:
     """Within the same memory the batch is in inverse proportion to h: M(T)/M(h) = T/h."""
-    depth, share = depth_of(group), memory(group)
+    depth, share = depth_of(group), memory(group, "saved")
     h = min(group)
     times = 1 / share[0]
     holds = bool(abs(times * h / depth - 1) < NEARLY)
@@ -154,3 +164,6 @@ def answers(found: Sequence[Record]) -> list[Answer]:
         question = f"{name}: the least horizon keeps no more than back-propagation"
         out.append(Answer(question, bool(share[0] <= 1), f"{share[0]:.3f} of it"))
     return out
+
+
+READING = Reading(HEADER, rows, findings, answers)
