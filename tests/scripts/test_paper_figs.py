@@ -219,6 +219,25 @@ def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(results, tmp_pa
     assert "default" not in verdicts[1]
 
 
+@pytest.mark.slow
+def test_the_page_of_the_reproduction_is_written_from_the_runs_that_are_there(results, tmp_path, capsys):
+    shutil.copytree(ROOT / "docs" / "records", tmp_path / "docs" / "records")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "docs" / "records").iterdir()}
+    words = ["--reproduction", "--docs", str(tmp_path / "docs"), "--results"]
+    assert run([*words, str(tmp_path / "none")]) == 0
+    assert "no experiment of the paper has run in" in capsys.readouterr().out
+    page = (tmp_path / "docs" / "reproduction.md").read_text()
+    assert page == (ROOT / "docs" / "reproduction.md").read_text()
+    assert run([*words, str(results)]) == 0
+    assert "from paper_angles, paper_losses, paper_memory, paper_tuning" in capsys.readouterr().out
+    for path in (tmp_path / "docs" / "records").iterdir():
+        assert (path.read_bytes() == before[path.name]) == (not path.stem.startswith("paper_")), path
+    assert "--blocks" in (tmp_path / "docs" / "reproduction.md").read_text()
+    (tmp_path / "docs" / "records" / "paper_memory.json").write_text("[]")
+    assert script.command(lambda: run([*words, str(tmp_path / "none")])) == 2
+    assert "is damaged" in capsys.readouterr().err
+
+
 def test_unknown_figure(capsys):
     assert script.command(lambda: run(["decai"])) == 2
     assert capsys.readouterr().err.rstrip().endswith("; did you mean decay?")

@@ -48,8 +48,8 @@ def memory(group: Group, name: str = "activations") -> Floats:
 
     Args:
         group: horizon -> records.
-        name: "activations", all that a step keeps beside the model and its gradients; or "saved", what autograd
-            keeps for the backward pass, the subject of eq. (11).
+        name: "activations", all that a step keeps beside the model and its gradients; or "saved", what
+            autograd keeps for the backward pass, the subject of eq. (11).
     """
     found = np.array([stacked(some, name)[0] for some in group.values()])
     share: Floats = found / stacked(group[depth_of(group)], name)[0]
