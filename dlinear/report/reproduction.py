@@ -118,7 +118,7 @@ def page(statements: Sequence[Mapping[str, Any]], extracts: Mapping[str, Mapping
             )
         for k, one in enumerate(own):
             first = said if not k else ["", ""]
-            last = [one.model, one.measured, f"**{WORDS[one.holds]}**", one.why or statement.get("why", "")]
+            last = [one.model, one.measured, f"**{WORDS[one.holds]}**", one.why]
             lines.append(f"| {' | '.join([*first, *map(_cell, last)])} |")
     counts = {word: sum(WORDS[one.holds] == word for one in rows) for word in WORDS.values()}
     lines += ["", f"{len(rows)} findings: {', '.join(f'{n} {word}' for word, n in counts.items())}.", ""]

@@ -16,7 +16,9 @@ from dlinear.bridge import load, meters, model
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.models import TaskShape
 from dlinear.bridge.models.small_vit import Adapted, adapters
-from dlinear.bridge.paper import angles, course, extracts, losses, memory, plan, settings, tuning
+from dlinear.bridge.paper import angles, course, extracts, losses, memory, plan, selected, settings, tuning
+from dlinear.bridge.selection.columns import Column
+from dlinear.bridge.selection.outcome import Algorithm, Table
 from dlinear.errors import DataError, DomainError, RecordError
 from dlinear.report import reproduction
 from dlinear.runs.records import Record
@@ -247,8 +249,8 @@ def test_the_page_is_that_of_the_records():
     statements, found = reproduction.read(ROOT / "docs" / "records")
     page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
     assert page == reproduction.page(statements, found)
-    assert set(extracts.EXPERIMENTS) <= set(found)
-    asked = {one["id"] for one in statements if "tested" not in one and not one["id"].startswith("figure5")}
+    assert set(extracts.EXPERIMENTS) - {"bridge_selection"} <= set(found)
+    asked = {one["id"] for one in statements if "tested" not in one and "why" not in one}
     assert asked <= {one["claim"] for content in found.values() for one in content["findings"]}
     for one in statements:
         assert (ROOT / one.get("tested", "docs")).exists()
@@ -281,3 +283,28 @@ def test_extracts_say_what_the_records_say(tmp_path, monkeypatch):
     assert found["command"] == "python -m sims.paper_memory --models linear --batch 5 --points 3"
     assert found["sizes"] == {"linear residual net": "no seeds, bytes are counts; batches of 5"}
     assert [one["claim"] for one in found["findings"]] == ["figureE1-eager", "figureE1-static"]
+
+
+def test_sentences_about_figure_5_are_judged_by_rel(monkeypatch):
+    """A table in which selection is best everywhere, and its twin in which it is worst."""
+    rows = ["BP", "FF (h = 1)", "LoCo 3", "polynomial", "theory", "checkpointed"]
+    kinds = [Algorithm(one, "" if one in rows[3:5] else "m", "e" if one in rows[3:5] else "") for one in rows]
+    kinds[-1] = Algorithm("checkpointed", "checkpoint", paper=False)
+    columns = [Column(name, "C1", kind, 0.5) for name in ("mlp", "resnet62") for kind in ("O1", "O2")]
+    best = np.array([0.9, np.inf, 0.5, 0.2, 0.2, 0.1])
+
+    def verdicts_of(values):
+        grid = np.repeat(np.repeat(np.asarray(values)[:, None, None], 4, 1), 3, 2)
+        table = Table(kinds, columns, grid, np.full(grid.shape, np.nan))
+        monkeypatch.setattr(selected, "tables", lambda _: ({}, table))
+        return {(one.claim, one.model): one.holds for one in selected.findings([])}
+
+    told = verdicts_of(best)
+    assert told["figure5-better", "all, selection by theory"] is True
+    assert told["figure5-stable", "all, selection by theory"] is True
+    assert told["figure5-loco", "all, selection by theory"] is False  # far better than comparable
+    assert told["review-exact", "all"] is True
+    twin = verdicts_of(np.array([0.1, 0.2, 0.3, np.inf, np.inf, 0.5]))
+    assert twin["figure5-better", "all, selection by polynomial"] is False
+    assert twin["figure5-stable", "all, selection by polynomial"] is False
+    assert twin["review-exact", "all"] is False

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlinear.bridge.paper import angles, losses, memory, reading, tuning
-from dlinear.bridge.paper.experiment import Reading
+from dlinear.bridge.paper import angles, losses, memory, reading, selected, tuning
 from dlinear.bridge.paper.settings import title
 from dlinear.report import reproduction
+from dlinear.report.reproduction import Finding
 from dlinear.runs import collection
 from dlinear.runs.records import Record
 
+Findings = Callable[[Sequence[Record]], list[Finding]]
+
 __all__ = ["EXPERIMENTS", "extract_of", "update"]
 
-EXPERIMENTS: Mapping[str, Reading] = {
-    "paper_angles": angles.READING,
-    "paper_losses": losses.READING,
-    "paper_memory": memory.READING,
-    "paper_tuning": tuning.READING,
+EXPERIMENTS: Mapping[str, Findings] = {
+    "bridge_selection": selected.findings,
+    "paper_angles": angles.findings,
+    "paper_losses": losses.findings,
+    "paper_memory": memory.findings,
+    "paper_tuning": tuning.findings,
 }
 
 
@@ -32,7 +35,7 @@ def extract_of(results: str, name: str, which: str = "latest") -> dict[str, Any]
     run = collection.run_of(Path(results) / name, which)
     found = run.records()
     command = f"python -m sims.{name} {run.changed}".strip()
-    return reproduction.extract(command, _sizes(name, found), EXPERIMENTS[name].findings(found))
+    return reproduction.extract(command, _sizes(name, found), EXPERIMENTS[name](found))
 
 
 def _sizes(name: str, found: Sequence[Record]) -> dict[str, str]:
@@ -41,10 +44,21 @@ def _sizes(name: str, found: Sequence[Record]) -> dict[str, str]:
         batch = {r.knobs["model"]: r.knobs["batch"] for r in found}
         names = [one.model for one in memory.read(found)]
         return {title(one): f"no seeds, bytes are counts; batches of {batch[one]}" for one in names}
+    if name == "bridge_selection":
+        return _sizes_of_selection(found)
     out = {}
     for one, group in reading.by_model(found).items():
         some = next(iter(group.values()))
         out[title(one)] = reading.size_of(some[0], len(some))
+    return out
+
+
+def _sizes_of_selection(found: Sequence[Record]) -> dict[str, str]:
+    """The same of Figure 5, whose records have the settings of its script."""
+    out = {}
+    for one, some in selected.tables(found)[0].items():
+        setting = some.curves[some.seeds[0]].knobs["setting"]
+        out[title(one)] = f"{len(some.seeds)} seeds; T = {some.depth}; {setting}"
     return out
 
 
