@@ -228,14 +228,16 @@ def test_verdicts_of_training_and_their_false_twins():
 
 
 def test_verdicts_of_figure_3_and_their_false_twins():
-    told = verdicts(tuning, (1, (0.6, 0.4), 0.5), (3, (0.6, 0.4), 0.7), (9, (0.6, 0.1), 0.9))
+    told = verdicts(tuning, (1, (0.6, 0.4), 0.5), (3, (0.6, 0.4), 0.7), (6, (0.6, 0.4), 0.8), (9, (0.6, 0.1)))
     assert told["figure3-depends"] is True
     assert told["figure3-converges"] is False
     assert told["figure3-memory"] is True
     assert told["figure3-batch"] is False  # 95/15 is not 9
     assert told["review-local"] is False  # 6.3 times less
     assert told["review-checkpointing"] is False  # h = 3 is below 40 of 95 and reaches less
-    twin = verdicts(tuning, (1, (0.6, 0.1), 0.9, 30), (3, (0.6, 0.1), 0.9, 35), (9, (0.6, 0.1), 0.8))
+    twin = verdicts(
+        tuning, (1, (0.6, 0.1), 0.9, 30), (3, (0.6, 0.1), 0.9, 35), (6, (0.6, 0.1), 0.8), (9, (0.6, 0.1), 0.8)
+    )
     assert twin["figure3-depends"] is False
     assert twin["figure3-memory"] is False
     assert twin["review-checkpointing"] is True

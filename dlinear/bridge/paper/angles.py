@@ -194,7 +194,7 @@ def _polynomial(name: str, some: Sequence[Panel]) -> Finding:
         least = min(float(panel.gap.mean(axis=0).min()) for panel in flat)
         why = (
             f"from epoch {flat[0].epoch} on 1 - cos is {least:.2f} or more at every h < T, no decay is left: "
-            "as the loss falls g_T vanishes and g_h does not, since the last layer has no skip connection"
+            "g_T falls with the loss at x(T), that at x(T - 1), before a layer without skip connection, stays"
         )
     return Finding("figure2-polynomial", title(name), f"slope of 1 - cos, m <= T/3, {shown}", holds, why)
 

@@ -112,13 +112,15 @@ def _depends(name: str, group: Group) -> Finding:
 def _line(name: str, group: Group) -> Finding:
     """Memory is a line in h for equal blocks, and concave where stages halve it."""
     h, share, kept = np.array(list(group)), memory(group, "saved"), memory(group)
-    if len(h) < 3:
+    equal = h < depth_of(group) if "vit" in name else h > 0  # the frozen embedding keeps nothing
+    if equal.sum() < 3:
         return Finding("figure3-memory", title(name), "fewer than three horizons", None)
-    fit = meters.fit_memory(h, share)
+    fit = meters.fit_memory(h[equal], share[equal])
     shown = ", ".join(f"{k}: {one:.2f}" for k, one in zip(h, share, strict=True))
     line = fit.r_squared >= LINE
     holds = bool(line if "vit" in name else not line and (np.diff(share) > 0).all())
-    measured = f"of what autograd keeps at h = T, at h = {shown}; R^2 of a line {fit.r_squared:.4f}"
+    linear = f"R^2 of a line, h <= {h[equal][-1]}: {fit.r_squared:.4f}"
+    measured = f"of what autograd keeps at h = T, at h = {shown}; {linear}"
     more = (
         f"with all that a step keeps it is {kept[-2]:.2f} at h = {h[-2]}: gradients that are added up count"
     )
