@@ -24,8 +24,7 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         figure, panels = plotting.column(rows=len(groups), height=1.3 + 1.7 * len(groups))
         words = []
         for axes, (name, group) in zip(np.atleast_1d(panels), groups.items(), strict=True):
-            drawing.loss_panel(axes, group)
-            axes.set_title(f"{settings.title(name)}, $T={reading.depth_of(group)}$", loc="left", pad=2)
+            drawing.loss_panel(axes, name, group)
             if min(group) < reading.depth_of(group):
                 times = losses.against(group, min(group), "train_loss", -1).value
                 words.append(f"{settings.title(name)} {times:.2g}")

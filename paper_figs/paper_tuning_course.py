@@ -24,9 +24,8 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         figure, rows = plotting.column(rows=len(every), height=1.5 + 1.8 * len(every))
         said = []
         for panel, (model, some) in zip(np.atleast_1d(rows), every.items(), strict=True):
-            drawing.loss_panel(panel, some)
+            drawing.loss_panel(panel, model, some)
             depth, least = reading.depth_of(some), min(some)
-            panel.set_title(f"{settings.title(model)}, $T={depth}$", loc="left", pad=2)
             panel.set_xlabel("epoch")
             if least < depth:
                 start, end = (losses.against(some, least, "train_loss", k).value for k in (1, -1))
