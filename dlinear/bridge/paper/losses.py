@@ -85,7 +85,7 @@ def late(name: str, group: Group, claim: str) -> Finding:
 
 
 def converges(name: str, group: Group, claim: str) -> Finding:
-    """The largest horizon below T ends nearer to back-propagation than the smallest."""
+    """The largest horizon below T ends where back-propagation does."""
     below = [h for h in group if h < depth_of(group)]
     ends = {h: against(group, h, "train_loss", -1) for h in below}
     tests = {h: against(group, h, "test_loss", -1) for h in below}
@@ -93,7 +93,12 @@ def converges(name: str, group: Group, claim: str) -> Finding:
     holds = True if near.high < ALIGNED and near.low > 1 / ALIGNED else None
     holds = False if near.low > ALIGNED or near.high < 1 / ALIGNED else holds
     shown = "; ".join(f"h = {h}: {ends[h]:.3g} (test {tests[h]:.3g})" for h in below)
-    return Finding(claim, title(name), f"final loss over back-propagation's, train (test): {shown}", holds)
+    why = ""
+    if holds is False and near.value > ends[below[0]].value:
+        why = f"h = {below[-1]} ends no nearer than h = {below[0]}"
+    return Finding(
+        claim, title(name), f"final loss over back-propagation's, train (test): {shown}", holds, why
+    )
 
 
 def complete(found: Sequence[Record]) -> dict[str, Group]:
