@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from dlinear.checks import as_choice, as_floats, as_horizons, as_integer, shown
 from dlinear.errors import DomainError, ShapeError
 from dlinear.selection.estimators import ESTIMATORS, HorizonCurves, Measured
-from dlinear.selection.objectives import Objective
+from dlinear.selection.objectives import Objective, check_objective
 from dlinear.selection.prices import ROUNDING, Floats
 
 __all__ = ["Choice", "best_horizon", "estimate_curves", "select_horizon"]
@@ -125,9 +125,7 @@ def best_horizon(curves: HorizonCurves, objective: Objective) -> Choice:
     """
     if not isinstance(curves, HorizonCurves):
         raise DomainError(f"curves is {shown(curves)}; expected what estimate_curves returns")
-    for name in ("value", "excess"):
-        if isinstance(objective, type) or not callable(getattr(objective, name, None)):
-            raise DomainError(f"objective is {shown(objective)}; expected for example a WeightedObjective")
+    check_objective(objective)
     rate, memory = curves.rate, curves.memory
     excess = np.asarray(objective.excess(rate, memory), dtype=np.float64)
     values = np.where(excess > 0, np.inf, np.asarray(objective.value(rate, memory), dtype=np.float64))

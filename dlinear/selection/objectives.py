@@ -27,6 +27,17 @@ class Objective(Protocol):
         """By how much each horizon misses the constraint; 0 where it is allowed."""
 
 
+def check_objective(objective: object) -> None:
+    """Refuse what has not the two functions.
+
+    Raises:
+        DomainError: such a one.
+    """
+    for name in ("value", "excess"):
+        if isinstance(objective, type) or not callable(getattr(objective, name, None)):
+            raise DomainError(f"objective is {shown(objective)}; expected for example a WeightedObjective")
+
+
 def priced(cost: Cost, memory: Floats) -> Floats:
     """C(M) of each horizon.
 

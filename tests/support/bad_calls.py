@@ -449,6 +449,17 @@ def _models() -> list[Row]:
             Row(f"method {name}", bridge.method(name), step, {**kinds, "blocks": few(_BLOCKS)})
             for name in names
         ),
+        Row(
+            "HorizonSchedule",
+            bridge.HorizonSchedule,
+            {"objective": selection.WeightedObjective(0.1, selection.LinearCost(1.0, 2.0))},
+            {
+                **{name: INTEGER for name in ("every", "samples", "probes")},
+                **{name: CHOICE for name in ("angles", "estimator", "grows")},
+                "objective": without(CHOICE, "None"),
+                "memory": without(NO_NUMBER, "None"),
+            },
+        ),
         *(Row(f.__name__, f, run, {**kinds, "run": CHOICE}) for f in (bridge.step_calls, bridge.step_memory)),
         Row(
             "meters.block_sizes",

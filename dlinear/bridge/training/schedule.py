@@ -25,6 +25,7 @@ from dlinear.checks import as_choice, as_flag, as_floats, as_horizons, as_intege
 from dlinear.errors import DomainError
 from dlinear.selection import Objective, select_horizon
 from dlinear.selection.estimators import ESTIMATORS
+from dlinear.selection.objectives import check_objective
 
 __all__ = ["FAMILIES", "HorizonSchedule"]
 
@@ -72,6 +73,7 @@ class HorizonSchedule:
 
     def __post_init__(self) -> None:
         _numbers(self.objective)
+        check_objective(self.objective)
         for name in ("every", "samples", "probes"):
             object.__setattr__(self, name, as_integer(name, getattr(self, name)))
         as_choice("angles", self.angles, get_args(Angles))
