@@ -24,12 +24,13 @@ def modules_among(parts: Iterable[Any]) -> list[nn.Module]:
     return [found for found in _reached(parts) if isinstance(found, nn.Module)]
 
 
-def loose_tensors(parts: Iterable[Any]) -> list[Tensor]:
-    """The tensors among and behind the parts that no module holds, and that are not trained."""
+def modules_and_loose_tensors(parts: Iterable[Any]) -> tuple[list[nn.Module], list[Tensor]]:
+    """`modules_among`, and the tensors behind the parts that no module holds and that are not trained."""
     reached = _reached(parts)
-    held = {t for m in reached if isinstance(m, nn.Module) for t in (*m.parameters(), *m.buffers())}
-    loose = (found for found in reached if isinstance(found, Tensor))
-    return [found for found in loose if found not in held and not found.requires_grad]
+    modules = [found for found in reached if isinstance(found, nn.Module)]
+    loose = [found for found in reached if isinstance(found, Tensor) and not found.requires_grad]
+    held = {t for m in modules for t in (*m.parameters(), *m.buffers())} if loose else set()
+    return modules, [found for found in loose if found not in held]
 
 
 def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:

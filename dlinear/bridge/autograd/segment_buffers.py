@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dlinear.bridge.autograd.blocks import Block
-from dlinear.bridge.autograd.modules import loose_tensors, modules_among
+from dlinear.bridge.autograd.modules import modules_and_loose_tensors
 from dlinear.errors import DomainError
 
 SMALL = 2**16  # entries of a tensor whose values are compared; running statistics have far fewer
@@ -30,10 +30,11 @@ class SegmentBuffers:
         self._before: dict[nn.Module, dict[str, Tensor]] = {}
         self._version: dict[nn.Module, dict[str, tuple[Tensor, int]]] = {}
         self._passes = 0
-        for module in modules_among(segment):
+        modules, loose = modules_and_loose_tensors(segment)
+        for module in modules:
             for part in module.modules():
                 self._keep(part)
-        self._loose = [(t, t._version, _small(t)) for t in loose_tensors(segment)]
+        self._loose = [(t, t._version, _small(t)) for t in loose]
 
     def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """For the first pass, and for the second; there may be more of the second."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stacks import KINDS, WIDTH, Pair, Residual, batch, grads, squares, stack_of, worst
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import dlinear
 from dlinear import HorizonRule
@@ -328,6 +329,51 @@ def test_counts(name, depth):
     counted = step_calls(method(name), blocks, batch(0), squares(batch(1)))
     cost = method(name).cost(depth)
     assert (sum(counted.forwards), sum(counted.vjps)) == (cost.forwards, cost.vjps)
+
+
+class Multiplied(nn.Module):
+    """x + x W^T."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(WIDTH, dtype=torch.float64) / 9)
+
+    def forward(self, z):
+        return z + z @ self.weight.T
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products, whoever asks for them: forward, for a state, for a weight."""
+
+    done = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.done += function.overloadpacket is torch.ops.aten.mm
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("depth", [2, 7, 16])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "backprop",
+        "anchored-1",
+        "anchored-2",
+        "stages-1",
+        "stages-3",
+        "anchored-stages-1",
+        "anchored-stages-5",
+    ],
+)
+def test_the_products_of_a_step_are_those_of_the_unit_cost_model(name, depth):
+    """Counted one by one: none is done twice, so that what a step takes beyond the model is overhead."""
+    blocks = nn.ModuleList(Multiplied() for _ in range(depth))
+    with Products() as counted:
+        method(name)(blocks, batch(0), squares(batch(1)))
+    if name == "backprop":
+        assert counted.done == 3 * depth - 1
+    else:
+        assert method(name).predicted(depth).time * (3 * depth - 1) == pytest.approx(counted.done, abs=1e-9)
 
 
 def test_predicted_times_are_those_of_the_unit_cost_model():
