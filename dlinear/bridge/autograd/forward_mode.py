@@ -156,9 +156,10 @@ def _named_rule(name: str) -> Iterator[None]:
         text = " ".join(str(error).split())
         if not _NO_RULE.search(text):
             raise
+        why = text.partition(" that does not support")[0].partition(".")[0]
         raise DomainError(
-            f"{name} has no forward-mode rule ({text.partition('.')[0][:120]}): give its autograd.Function a "
-            "jvp, or take the exact angle by dlinear.bridge.alignment"
+            f"{name} has no forward-mode rule ({why[:120]}): give its autograd.Function a jvp, use another "
+            "form of the operation (eager attention), or take the exact angle by dlinear.bridge.alignment"
         ) from error
 
 

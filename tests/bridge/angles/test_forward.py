@@ -12,7 +12,15 @@ import torch
 from stacks import KINDS, Pair, Residual, Two, batch, grads, squares, stack_of
 from torch import nn
 
-from dlinear.bridge import alignment, alignment_forward, horizon_gradients, step_calls, step_memory
+from dlinear.bridge import (
+    TaskShape,
+    alignment,
+    alignment_forward,
+    horizon_gradients,
+    model,
+    step_calls,
+    step_memory,
+)
 from dlinear.bridge.methods.horizon import horizon_backward
 from dlinear.errors import DomainError, HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
 from dlinear.theory import costs
@@ -168,6 +176,41 @@ def test_autocast_and_float32_keep_their_digits():
         coarse = alignment_forward(blocks, x, loss_fn, [2, 4], exact_norm=True)
     np.testing.assert_allclose(coarse.cos, known.cos, atol=0.03)
     assert not np.allclose(coarse.inner, got.inner, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "knobs"),
+    [
+        ("resnet62", (3, 8, 8), {"depth_per_stage": 1, "base_channels": 4}),
+        ("conv", (3, 8, 8), {"depth": 3, "width": 4, "patch": 2}),
+        ("gru", (1, 2, 4), {"depth": 4, "width": 5}),
+        ("small_vit", (1, 4, 4), {"depth": 3, "width": 8, "heads": 2}),
+    ],
+)
+def test_models_of_the_registry_meet_the_exact_angle(name, inputs, knobs):
+    stack = model(name, TaskShape(inputs, 5), **knobs).double().train()
+    x = torch.randn(6, *inputs, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    words = stack.blocks, x, lambda z: z.square().mean(), [1, 2], stack.readout
+    got = alignment_forward(*words, exact_norm=True)
+    np.testing.assert_allclose(got.cos, alignment(*words).cos, rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_attention_without_a_rule_is_named_and_eager_attention_has_one():
+    pytest.importorskip("transformers")
+    pytest.importorskip("peft")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+    config = sizes | {"image_size": 8, "patch_size": 4}
+    x = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for attention in ("sdpa", "eager"):
+        stack = model("vit", TaskShape((3, 8, 8), 5), config=config, attention=attention)
+        words = stack.blocks, x, lambda z: z.square().mean(), [1, 2], stack.readout
+        if attention == "sdpa":
+            with pytest.raises(DomainError, match=r"block 1 has no forward-mode rule .*eager attention"):
+                alignment_forward(*words)
+        else:
+            got = alignment_forward(*words, exact_norm=True)
+            np.testing.assert_allclose(got.cos, alignment(*words).cos, rtol=1e-4)
 
 
 # --- random directions ------------------------------------------------------------------------------------
