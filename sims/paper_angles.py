@@ -45,6 +45,7 @@ def main(knobs: Knobs) -> int:
     """Train what is missing, print slopes and findings; 0 iff no verdict fails."""
     plan.check_run(knobs)
     cells = plan.every(knobs, knobs.models, SIZES, lambda depth: [depth])
+    angles.check_depths(cells)
     return experiment.conduct(NAME, knobs, cells, angles.READING)
 
 

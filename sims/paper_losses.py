@@ -37,7 +37,7 @@ class Knobs(plan.PaperRun):
     """What to run."""
 
     models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # of Figure E2
-    horizons: tuple[int, ...] | None = None  # of every model; None: 1, T/3, 2 T/3 and T
+    horizons: tuple[int, ...] | None = None  # of every model, and T; None: 1, T/3 and 2 T/3
 
 
 def main(knobs: Knobs) -> int:

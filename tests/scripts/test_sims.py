@@ -269,6 +269,7 @@ def test_spawned_workers_give_the_same_numbers(tmp_path):
         ("horizon_schedule", "--horizons 1 16", "--horizons must be in 1..15"),
         ("horizon_schedule", "--epsilon 1", "--epsilon must be more than 0 and less than 1"),
         ("paper_angles", "--seeds 0", "--seeds must be 1 or more"),
+        ("paper_angles", "--models linear --blocks 8", "linear has T = 8 blocks; a slope needs 9 or more"),
         ("paper_losses", "--models linear --horizons 16", "--horizons holds 16; linear has T = 15 blocks"),
         ("paper_losses", "--models linear linear", "--models must hold one value or more, each once"),
         ("paper_memory", "--points 2", "--points must be 3 or more"),

@@ -17,10 +17,12 @@ import numpy as np
 from dlinear.analysis import statistics
 from dlinear.analysis.statistics import Estimate
 from dlinear.bridge.angles.slope_verdicts import NEAR, ShallowSlope
+from dlinear.bridge.paper.course import Course
 from dlinear.bridge.paper.experiment import Reading
 from dlinear.bridge.paper.reading import Floats, Group, by_model, depth_of, mean, stacked
 from dlinear.bridge.paper.settings import title
 from dlinear.engine.angle import AlignmentProfile
+from dlinear.errors import DomainError
 from dlinear.report.reproduction import Finding
 from dlinear.report.verdicts import Answer
 from dlinear.runs.records import Record
@@ -30,11 +32,25 @@ HEADER = (
     *("model", "epoch", "train loss", "test loss", "1-cos, m=1", "m=T/3"),
     *("slope of 1-cos [95 %]", "R^2", "order of tan^2 [95 %]", "law: a, q, C"),
 )
+SHALLOWEST = 9  # blocks of which a third are three
 CLOSE = 1.5  # factor within which the law has to describe the points
 POWER = 0.9  # R^2 of a line in log-log from which a decay is called polynomial
 FLAT = 0.25  # slope below which there is no decay
 WIDE = 1.0  # half the width of an interval from which an order is not read
 CUBE = 3.0  # the order of smooth linear layers
+
+
+def check_depths(courses: Sequence[Course]) -> None:
+    """Refuse models whose slope would have fewer than three points at m <= T/3.
+
+    Raises:
+        DomainError: T < 9.
+    """
+    for course in courses:
+        if course.depth < SHALLOWEST:
+            raise DomainError(
+                f"{course.model} has T = {course.depth} blocks; a slope needs {SHALLOWEST} or more (--blocks)"
+            )
 
 
 class Law(NamedTuple):

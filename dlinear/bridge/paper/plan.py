@@ -66,7 +66,7 @@ def settled(knobs: PaperRun, name: str, size: Size) -> Course:
 
 
 def family(first: Course, horizons: Sequence[int], seeds: int) -> list[Course]:
-    """The courses of a model at all horizons and seeds.
+    """The courses of a model at all horizons and seeds; back-propagation, h = T, is always among them.
 
     Raises:
         DomainError: a horizon that is not in 1..T.
@@ -77,7 +77,7 @@ def family(first: Course, horizons: Sequence[int], seeds: int) -> list[Course]:
     return [
         replace(first, method=method_of(h, first.depth), seed=seed)
         for seed in range(seeds)
-        for h in sorted(set(horizons))
+        for h in sorted({*horizons, first.depth})
     ]
 
 
