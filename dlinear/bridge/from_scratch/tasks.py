@@ -71,6 +71,7 @@ class TaskKind:
 _TESTS: dict[str, int | None] = {name: None if name == "digits" else 1000 for name in datasets.NAMES}
 _RATES = TaskKind.rates
 _FIXED = (*_RATES, 100.0, 300.0)  # where no head is trained, blocks may take longer steps
+_CODES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # heads of their own need short steps
 _IMAGES = TaskKind("relu", "shared", depth=32, width=24, samples=500, batch=50)
 _CODED = TaskKind("tanh", width=64, samples=250, batch=25, images="digits", model=AUTOENCODER)
 TASKS = {
@@ -79,8 +80,8 @@ TASKS = {
     "linear": TaskKind("identity"),
     "tanh-head": TaskKind("tanh", "shared"),
     "parity": TaskKind("relu", width=16, samples=2**BITS, batch=2**BITS, heads=False),
-    "autoencoder": replace(_CODED, rates=(3.0, 10.0, 30.0, 100.0, 300.0)),
-    "autoencoder-relu": replace(_CODED, activation="relu", rates=(3.0, 10.0, 30.0, 100.0, 300.0)),
+    "autoencoder": replace(_CODED, rates=_CODES),
+    "autoencoder-relu": replace(_CODED, activation="relu", rates=_CODES),
     **{name: replace(_IMAGES, images=name, tests=_TESTS[name]) for name in datasets.NAMES},
     **{
         f"{name}-fixed": replace(
