@@ -86,6 +86,13 @@ def column(rows: int = 1, columns: int = 1, height: float = HEIGHT) -> tuple[Fig
     return figure, figure.subplots(rows, columns)
 
 
+def parts(*heights: float) -> tuple[Figure, Any]:
+    """A one-column figure of parts of these heights (inches), top to bottom, each with axes of its own."""
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subfigures(len(heights), 1, height_ratios=heights)
+
+
 def measured(axes: Axes, x: ArrayLike, y: ArrayLike, label: str | None = None, number: int = 0) -> None:
     """Measured values as open points, in colour and marker `number` of the palette."""
     colour, marker = CYCLE[number % len(CYCLE)], MARKERS[(number + number // len(CYCLE)) % len(MARKERS)]

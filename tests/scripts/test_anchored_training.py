@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from dlinear.analysis import scratch
+from dlinear.analysis import scratch, statistics
+from dlinear.report import plotting
 
 
 @pytest.fixture
@@ -68,3 +69,23 @@ def test_what_has_the_true_gradient_is_not_trained(sim):
 def test_greedy_is_left_out_where_it_would_train_another_model(sim):
     knobs = sim.Knobs(tasks=("tanh", "parity", "digits", "digits-fixed"), methods=("greedy",))
     assert [cell.task for cell in sim.training(knobs, []) if cell.method == "greedy"] == ["tanh", "digits"]
+
+
+def test_the_figure_tells_ten_tasks_apart(monkeypatch):
+    """Colour and marker, and colour and dashes, differ from task to task; ratios have a panel for each."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    figure = importlib.import_module("paper_figs.anchored_training")
+    places = [scratch.FrontPlace("anchored-1", 0.1, statistics.Estimate(2.0, 1.0, 3.0))]
+    with plotting.style():
+        _, axes = plotting.column()
+        for number in range(10):
+            figure._front(axes, places, f"task {number}", number)
+    points, lines = axes.lines[::2], axes.lines[1::2]
+    assert len({(line.get_color(), line.get_marker()) for line in points}) == 10
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+    assert [a.get_color() for a in points] == [b.get_color() for b in lines]
+    assert min(line.get_zorder() for line in lines) > max(line.get_zorder() for line in points)
+    for values in ([1.0, 0.9], [0.5, 8.0], [1e-3, 2e5]):
+        ticks = figure._decades(values)
+        assert 1.0 in ticks
+        assert 1 <= len(ticks) <= 3
