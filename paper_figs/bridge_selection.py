@@ -49,6 +49,7 @@ def heat_map(figure: Any, axes: Any, table: Table) -> None:
     labels = [f"{NOTATION[one.model]} {one.cost} {one.objective} {one.parameter:g}" for one in table.columns]
     axes.set_yticks(np.arange(len(labels)) + 0.5, labels, fontsize=6)
     axes.tick_params(axis="y", length=0)
+    axes.yaxis.label.set_visible(False)  # the labels of the problems take its place
     axes.invert_yaxis()
     figure.colorbar(image, ax=axes, pad=0.02).set_label("Rel(a)")
 
