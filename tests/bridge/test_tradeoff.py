@@ -379,3 +379,15 @@ def test_a_refused_step_of_training_counts_as_diverged(sim, monkeypatch):
     monkeypatch.setattr("dlinear.bridge.tradeoff.cells._tried", lambda name: False)
     with pytest.raises(DomainError, match="cannot be inverted"):
         tradeoff.compute(cell, None, False, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gru", "graph"])
+def test_a_recurrent_and_a_graph_network_are_compared_too(sim, name):
+    """The presets name data that fit; a horizon is measured and the model is that of the cell."""
+    knobs = sim.settled(sim.Knobs(model=name, depth=4, width=3, samples=40, stages=(2,)))
+    split = load(knobs.data, samples=knobs.samples)
+    cell = tradeoff.plan_of(knobs, split).cell("meters", "horizon-2", 0, 0.0, 0)
+    found = tradeoff.compute(dataclasses.replace(cell, rounds=1), None, False, None)
+    assert float(found["vjps"][1]) == 6
+    assert 0 < float(found["saved"][1]) <= float(found["activations"][1])
