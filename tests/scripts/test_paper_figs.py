@@ -5,38 +5,45 @@ import itertools
 import os
 import re
 import shutil
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tyro
 from paths import ROOT
+from toys import toy_run
 
 from dlinear.report import plotting
 from dlinear.runs import collection, command_line, script
 from dlinear.runs.knobs import changed
 
 FIGURES = sorted(path.stem for path in (ROOT / "paper_figs").glob("*.py") if not path.stem.startswith("_"))
+PAPER = ("paper_angles", "paper_losses", "paper_memory", "paper_tuning")
 
 
-def needed():
-    """The simulations whose records the figures need: a figure says so by the command that makes them."""
-    commands = {importlib.import_module(f"paper_figs.{name}").NEEDS for name in FIGURES} - {""}
-    return sorted(re.fullmatch(r"python -m sims\.(\w+)", command)[1] for command in commands)
+def needed(name):
+    """The simulation whose records a figure needs, or None."""
+    command = importlib.import_module(f"paper_figs.{name}").NEEDS
+    return re.fullmatch(r"python -m sims\.(\w+)", command)[1] if command else None
+
+
+class Toys:
+    """One results folder, made of the shared toy runs as they are asked for."""
+
+    def __init__(self, base, folder):
+        self.base, self.folder = base, folder
+
+    def of(self, *names):
+        """The results folder, with the records that these figures need in it."""
+        for sim in {needed(name) for name in names} - {None}:
+            if not (self.folder / sim).exists():
+                (self.folder / sim).symlink_to(toy_run(sim, self.base).folder / sim)
+        return str(self.folder)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sys.path.insert(0, str(ROOT))
-    try:
-        for name in needed():
-            sim = importlib.import_module(f"sims.{name}")
-            place = ["--results", str(folder), "--workers", "0"]
-            sim.main(tyro.cli(sim.Knobs, args=[*sim.TOY.split(), *place]))
-    finally:
-        sys.path.remove(str(ROOT))
-    return folder
+def toys(tmp_path_factory):
+    return Toys(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("results"))
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +52,24 @@ def from_the_root(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def drawn(results, tmp_path_factory):
-    """Each figure drawn once: its files, and the figure object itself."""
+def drawn(toys, tmp_path_factory):
+    """name -> the folder of the files, and the figure object itself; each is drawn once."""
     folder, figures, save = tmp_path_factory.mktemp("figures"), {}, plotting.save
 
     def keep(figure, stem, place):
         figures[stem] = figure
         return save(figure, stem, place)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        patch.setattr(plotting, "save", keep)
-        for name in FIGURES:
-            paths = importlib.import_module(f"paper_figs.{name}").draw(str(results), str(folder))
+    def draw(name):
+        if name not in figures:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.syspath_prepend(ROOT)
+                patch.setattr(plotting, "save", keep)
+                paths = importlib.import_module(f"paper_figs.{name}").draw(toys.of(name), str(folder))
             assert [path.name for path in paths] == [f"{name}.pdf", f"{name}.png"]
-    return folder, figures
+        return folder, figures[name]
+
+    return draw
 
 
 def test_at_least_seven_figures():
@@ -69,7 +79,7 @@ def test_at_least_seven_figures():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_readable_at_one_column(name, drawn):
-    figure = drawn[1][name]
+    figure = drawn(name)[1]
     with plotting.style():
         figure.draw_without_rendering()
     assert figure.get_figwidth() == pytest.approx(3.3)
@@ -92,7 +102,7 @@ def test_figure_is_readable_at_one_column(name, drawn):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(FIGURES) - {"k_map", "bridge_selection"}))  # maps
 def test_predictions_lie_over_measured_points(name, drawn):
-    lines = drawn[1][name].axes[0].lines
+    lines = drawn(name)[1].axes[0].lines
     points = [line for line in lines if line.get_linestyle() == "None"]
     curves = [line for line in lines if line.get_linestyle() == "-"]
     assert points
@@ -107,14 +117,14 @@ def run(args):
 
 
 @pytest.mark.slow
-def test_all_by_one_command_the_same_bytes_again(results, drawn, tmp_path, capsys):
-    assert run(["--results", str(results), "--figures", str(tmp_path)]) == 0
-    names = sorted(os.listdir(tmp_path))
-    assert names == sorted(f"{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png"))
-    for name in names:
-        assert (tmp_path / name).read_bytes() == (drawn[0] / name).read_bytes(), name
-    said = capsys.readouterr().out
-    assert all(f"{name}: " in said for name in FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_by_the_command_the_same_bytes_again(name, toys, drawn, tmp_path, capsys):
+    assert run([name, "--results", toys.of(name), "--figures", str(tmp_path)]) == 0
+    files = [f"{name}.{suffix}" for suffix in ("pdf", "png")]
+    assert sorted(os.listdir(tmp_path)) == files
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (drawn(name)[0] / file).read_bytes(), file
+    assert f"{name}: " in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -174,24 +184,25 @@ def test_one_depth_gives_neither_a_crossover_nor_a_power(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_legend_names_each_thing_once(name, drawn):
-    for legend in drawn[1][name].legends:
+    for legend in drawn(name)[1].legends:
         labels = [text.get_text() for text in legend.get_texts()]
         assert len(set(labels)) == len(labels)
 
 
 @pytest.mark.slow
-def test_no_command_is_named_that_would_not_help(results, tmp_path, capsys):
+def test_no_command_is_named_that_would_not_help(toys, tmp_path, capsys):
     (tmp_path / "figures").write_text("a file in place of the folder")
-    words = ["--results", str(results), "--figures", str(tmp_path / "figures")]
+    words = ["--results", toys.of("theorem_a"), "--figures", str(tmp_path / "figures")]
     assert run(["k_map", "theorem_a", *words]) == 1
     said = capsys.readouterr().err
     assert "cannot write" in said
     assert "run:" not in said
 
 
-def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(results, tmp_path, capsys, monkeypatch):
-    """On stderr and in the figure itself; `results` holds toy runs alone."""
-    place = ["--results", str(results), "--figures", str(tmp_path)]
+def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(toys, tmp_path, capsys, monkeypatch):
+    """On stderr and in the figure itself; the results are toy runs."""
+    results = toys.of("theorem_a")
+    place = ["--results", results, "--figures", str(tmp_path)]
     assert run(["theorem_a", "k_map", *place]) == 0
     sim = importlib.import_module("sims.theorem_a")
     options = changed(command_line.parse(sim.Knobs, words=sim.TOY.split()))
@@ -201,7 +212,7 @@ def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(results, tmp_pa
     )
     assert run(["theorem_a", *place, "--run", "default"]) == 1
     assert "no run with all knobs at their defaults has been completed" in capsys.readouterr().err
-    shutil.copytree(results, tmp_path / "both")
+    shutil.copytree(Path(results) / "theorem_a", tmp_path / "both" / "theorem_a")
     folder = tmp_path / "both" / "theorem_a"
     keys = collection.latest(folder)
     collection.mark_latest(folder, keys, "")  # as if it had been the default
@@ -220,7 +231,7 @@ def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(results, tmp_pa
 
 
 @pytest.mark.slow
-def test_the_page_of_the_reproduction_is_written_from_the_runs_that_are_there(results, tmp_path, capsys):
+def test_the_page_of_the_reproduction_is_written_from_the_runs_that_are_there(toys, tmp_path, capsys):
     shutil.copytree(ROOT / "docs" / "records", tmp_path / "docs" / "records")
     before = {path.name: path.read_bytes() for path in (tmp_path / "docs" / "records").iterdir()}
     words = ["--reproduction", "--docs", str(tmp_path / "docs"), "--results"]
@@ -228,7 +239,7 @@ def test_the_page_of_the_reproduction_is_written_from_the_runs_that_are_there(re
     assert "no experiment of the paper has run in" in capsys.readouterr().out
     page = (tmp_path / "docs" / "reproduction.md").read_text()
     assert page == (ROOT / "docs" / "reproduction.md").read_text()
-    assert run([*words, str(results)]) == 0
+    assert run([*words, toys.of(*PAPER)]) == 0
     assert "from paper_angles, paper_losses, paper_memory, paper_tuning" in capsys.readouterr().out
     for path in (tmp_path / "docs" / "records").iterdir():
         assert (path.read_bytes() == before[path.name]) == (not path.stem.startswith("paper_")), path
@@ -244,8 +255,9 @@ def test_unknown_figure(capsys):
 
 
 @pytest.mark.slow
-def test_a_lost_cell_is_noticed(results, tmp_path, capsys):
-    shutil.copytree(results, tmp_path / "results")
+def test_a_lost_cell_is_noticed(toys, tmp_path, capsys):
+    records = Path(toys.of("theorem_a")) / "theorem_a"
+    shutil.copytree(records, tmp_path / "results" / "theorem_a")
     next((tmp_path / "results" / "theorem_a" / "cells").iterdir()).unlink()
     assert run(["theorem_a", "--results", str(tmp_path / "results"), "--figures", str(tmp_path)]) == 1
     assert "7 of the 8 cells of the latest run" in capsys.readouterr().err
