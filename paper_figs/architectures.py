@@ -43,10 +43,8 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         models = list(dict.fromkeys(r.knobs["ensemble"] for r in found if r.knobs["part"] == "meters"))
         for number, model in enumerate(models, start=2):
             _memory(bottom, [r for r in found if r.knobs["ensemble"] == model], model, number)
-        bottom.set(xlabel="activations / back-propagation", ylabel="test %, trained methods", xscale="log")
-        for axes in (top, bottom):
-            axes.xaxis.set_minor_formatter(lambda *_: "")
-        bottom.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        bottom.set(xlabel="activations / back-propagation", ylabel="test %, trained methods")
+        top.xaxis.set_minor_formatter(lambda *_: "")
         text = f"Slopes against $m+1/2$, {plotting.depth_label(depth)}: {', '.join(slopes)} (order 3, 4)"
         plotting.verdict(figure, text, run.changed)
         top.legend(loc="lower right")

@@ -5,10 +5,12 @@ python -m paper_figs losses_and_horizons          # after: python -m sims.losses
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+import dlinear
 from dlinear.analysis import profiles
 from dlinear.report import plotting
 from dlinear.runs import collection, records
@@ -42,11 +44,11 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
             law = [part[f"predicted_{name}"].mean().item() for name in ("quadratic", "cubic")]
             fine = np.geomspace(1, NEAR * depth, 100)
             plotting.predicted(axes, fine, limits.decay_law(*law, fine, depth), "Theorem D", number)
-            near = m <= NEAR * depth
-            slope = np.polyfit(np.log(m[near] + 0.5), np.log(sin2[near]), 1)[0]
-            orders.append(f"{loss} {slope:.2f}".replace("_", "-"))
+            tangents = [replace(one, sin2=one.sin2 / (1 - one.sin2)) for one in found]  # sin^2 saturates
+            order = dlinear.fit_decay(tangents, max_fraction=NEAR).order
+            orders.append(f"{loss} {order:.2f}".replace("_", "-"))
         axes.set(xscale="log", yscale="log", xlabel=r"$m=T-h$", ylabel=r"$\sin^2\theta_h$ after training")
-        text = f"Slopes against $m+1/2$ at {plotting.depth_label(depth)}: {', '.join(orders)}"
+        text = f"Order of $\\tan^2$ at {plotting.depth_label(depth)}: {', '.join(orders)}"
         plotting.verdict(figure, text, run.changed)
         plotting.legend(figure, axes, columns=3)
         return list(plotting.save(figure, "losses_and_horizons", figures))

@@ -316,19 +316,20 @@ def tradeoff(model: str, measured: Sequence[Record], found: Sequence[Record]) ->
         ratio = float(costs["ratio"])
         epochs = min(own.shape[1] - 1, math.floor((own.shape[1] - 1) / ratio))
         ends = {"equal epochs": own[:, -1], "equal time": own[:, epochs]}
-        rates = {float(r.knobs["rate"]) for r in found if r.knobs["method"] == name and len(curve)}
+        same = [r for r in found if (r.knobs["ensemble"], r.knobs["method"]) == (model, name)]
+        rate = f"{float(same[0].knobs['rate']):g}" if same else "as backprop"
         rows.append(
             [
                 *(name, f"{float(costs['activations'] / whole['activations']):.1%}", f"{ratio:.2f}"),
                 *(interval_words(values) for values in ends.values()),
-                "as backprop" if not len(curve) else ", ".join(f"{rate:g}" for rate in sorted(rates)),
+                rate,
             ]
         )
         for regime, values in ends.items():
             if name == REFERENCE or (regime == "equal epochs" and not len(curve)):
                 continue
             if np.isfinite(values).all():
-                gap = statistics.mean_interval(values - reference[:, -1], JUDGED)
+                gap = statistics.mean_interval(np.round(values - reference[:, -1], 9), JUDGED)
                 seen.append(Difference(f"{model}, {regime}: test %, {name} less back-propagation", gap, "%"))
     print(f"\n{model}, T = {measured[0].knobs['depth']}\n{report.table(COSTS, rows)}")
     return seen
