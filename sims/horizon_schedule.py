@@ -28,7 +28,7 @@ import numpy as np
 from dlinear import report
 from dlinear.analysis import scratch, statistics
 from dlinear.runs import script, sweeps
-from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Source, at_least, cell_from, check
+from dlinear.runs.knobs import FRACTION, POSITIVE, Constraint, Images, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.runs.records import Record
 from dlinear.runs.stages import Stages
@@ -49,10 +49,9 @@ TOY = "--depth 4 --units 6 --samples 80 --epochs 2 --seeds 2 --horizons 1 2 --ra
 
 
 @dataclass(frozen=True)
-class Knobs(Source, Launch):
+class Knobs(Images, Launch):
     """What to run."""
 
-    data: str = "digits"  # data set; digits are bundled with scikit-learn
     samples: int | None = None  # training samples; all by default
     depth: int = 16  # T, blocks of the residual MLP; horizons up to T/2 leave room to choose
     units: int = 64  # neurons in a layer
