@@ -115,6 +115,7 @@ class Family:
         series: the label under which figures draw it; its name by default.
         option: the knob of `sims.bridge_tradeoff` that replaces `compared`, where there is one.
         tried: whether a method of it may refuse a model: a comparison then tries it first, and leaves it out.
+        listed: whether the message about an unknown name lists it; the rules of `dlinear.rules` are too many.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Family:
     series: str = ""
     option: str | None = None
     tried: bool = False
+    listed: bool = True
 
     @property
     def label(self) -> str:

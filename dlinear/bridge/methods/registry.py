@@ -3,7 +3,8 @@
     loss = method("horizon-4")(blocks, x, loss_fn, readout)   # fills .grad, as loss.backward() would
 
 A name has a number where the method takes one: `horizon-4`, `checkpoint` or `checkpoint-8`. Every module of
-this package that ends with FAMILIES is found by itself; `register` adds families from elsewhere.
+this package, and of `dlinear.rules`, that ends with FAMILIES is found by itself; `register` adds families
+from elsewhere. `dlinear.rules` stands above this room and is known by its name alone, as plug-ins are.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def method(name: str | Method) -> Method:
         return name
     read = _read(name)
     if read is None:
-        raise DomainError(f"method {name!r:.60}: allowed are {', '.join(names())}{_near(name)}")
+        listed = sorted(one for family in _FAMILIES.values() if family.listed for one in family.names)
+        allowed = ", ".join(["rules (docs/rules.md)", *listed])
+        raise DomainError(f"method {name!r:.40}: allowed are {allowed}{_near(name)}")
     family, number = read
     made = family.make(number)
     if not isinstance(made, Method) or made.name != name:
@@ -138,10 +141,12 @@ def _near(name: object) -> str:
     return f"; did you mean {meant if _read(meant) else ' or '.join(family.names)}?"
 
 
-for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-    if _module.name not in ("base", "registry"):
-        for _family in getattr(importlib.import_module(f"{__package__}.{_module.name}"), "FAMILIES", ()):
-            register(_family)
+_HERE = Path(__file__).parent
+for _package, _folder in ((__package__, _HERE), ("dlinear.rules", _HERE.parents[1] / "rules")):
+    for _module in pkgutil.iter_modules([str(_folder)]):
+        if _module.name not in ("base", "registry"):
+            for _family in getattr(importlib.import_module(f"{_package}.{_module.name}"), "FAMILIES", ()):
+                register(_family)
 
 NAMES = tuple(names())
-"""The names of this package's methods."""
+"""The names of the methods of the library."""

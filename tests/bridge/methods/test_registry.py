@@ -52,14 +52,16 @@ def test_the_names_of_the_package():
             "checkpoint-N",
             "combined-N",
         ),
+        *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N"),
         *("forward", "forward-N", "greedy", "highway-N", "horizon-N", "loco-N"),
-        *("projected-N", "reconstruct-N", "revolve-N", "stages-N"),
+        *("projected-N", "reconstruct-N", "revolve-N", "sdfa", "sdfa-N", "stages-N"),
     ] == names()
     assert tuple(names()) == NAMES
     assert [family.name for family in families()] == [
         *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
         *("horizon", "projected", "anchored", "stages", "anchored-stages"),
         *("loco", "forward", "highway", "greedy"),
+        *("fa", "dfa", "sdfa", "drtp", "dfa-identity"),
     ]
 
 
