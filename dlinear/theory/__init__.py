@@ -1,5 +1,5 @@
 """Formulas of the theory: bounds, limits, the scalar network, the law of decay, what a horizon costs."""
 
-from dlinear.theory import bounds, costs, limits, scalar
+from dlinear.theory import bounds, costs, feedback_laws, limits, scalar
 
-__all__ = ["bounds", "costs", "limits", "scalar"]
+__all__ = ["bounds", "costs", "feedback_laws", "limits", "scalar"]

@@ -64,7 +64,7 @@ def propagator(path: MatrixPath, *, breaks: Sequence[float] = ()) -> Floats:
     def rhs(s: float, flat: Floats) -> Floats:  # X' = A X
         return (a(s) @ flat.reshape(n, n)).ravel()
 
-    return _integrate(rhs, np.eye(n).ravel(), breaks).reshape(n, n)
+    return integrate(rhs, np.eye(n).ravel(), breaks).reshape(n, n)
 
 
 def gradient_energy(path: MatrixPath, x: Floats, residual: Floats, *, breaks: Sequence[float] = ()) -> float:
@@ -92,7 +92,7 @@ def gradient_energy(path: MatrixPath, x: Floats, residual: Floats, *, breaks: Se
     size = float(np.linalg.norm(start))
     if size == 0:
         return 0.0
-    return size**2 * float(_integrate(rhs, np.append((start / size).ravel(), 0.0), breaks)[-1])
+    return size**2 * float(integrate(rhs, np.append((start / size).ravel(), 0.0), breaks)[-1])
 
 
 def depth_limit(path: MatrixPath, phi: ArrayLike, *, breaks: Sequence[float] = ()) -> DepthLimit:
@@ -150,7 +150,7 @@ def as_breaks(breaks: Sequence[float]) -> list[float]:
     return sorted(set(values.tolist()))
 
 
-def _integrate(rhs: Callable[[float, Floats], Floats], y: Floats, breaks: Sequence[float]) -> Floats:
+def integrate(rhs: Callable[[float, Floats], Floats], y: Floats, breaks: Sequence[float]) -> Floats:
     """The state at 1 from the state at 0; every smooth piece is integrated on its own side of a break."""
     from scipy.integrate import solve_ivp
 
