@@ -7,6 +7,7 @@ cos   = ( ||g_T||^2 + <delta, g_T> ) / ( ||g_T|| ||g_h|| )
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dlinear.errors import NonFiniteError, UndefinedAngleError
+
+
+def square_over(a: float, b: float) -> float:
+    """a^2/b, also where a^2 alone leaves the range of float64 (gradients beyond 1e77 or below 1e-77)."""
+    square = a * a
+    return square / b if sys.float_info.min < square < math.inf else a * (a / b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ class InnerProducts:
         """||delta||^2 - <delta, g_T>^2/||g_T||^2, the part of ||g_h||^2 across g_T."""
         if self.parted is not None:
             return self.parted
-        return max(0.0, self.square - self.cross * self.cross / self.true)
+        return max(0.0, self.square - square_over(self.cross, self.true))
 
     @property
     def inner(self) -> float:
@@ -68,7 +75,7 @@ class InnerProducts:
     def truncated(self) -> float:
         """||g_h||^2; where squares cancel, as the sum of its parts across and along g_T."""
         if self.cancels:
-            return self.numerator + self.inner**2 / self.true
+            return self.numerator + square_over(self.inner, self.true)
         return math.fsum([self.true, 2 * self.cross, self.square])
 
     @property

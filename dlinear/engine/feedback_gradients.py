@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dlinear.checks import as_choice, as_floats, as_integer
-from dlinear.engine.angle import InnerProducts
+from dlinear.engine.angle import InnerProducts, square_over
 from dlinear.errors import HorizonError, NonFiniteError, ShapeError, UndefinedAngleError
 
 Floats = NDArray[np.float64]
@@ -241,5 +241,5 @@ def angle(true: ArrayLike, gap: ArrayLike) -> tuple[float, float]:
         raise UndefinedAngleError("one of the two gradients is zero: there is no angle")
     across = float(np.sum((delta - cross / size * g) ** 2))
     sums = InnerProducts(size, 0.0, cross, float(np.sum(delta**2)), across, float(np.sum((g + delta) * g)))
-    whole = across + sums.inner**2 / size
+    whole = across + square_over(sums.inner, size)
     return min(1.0, sums.numerator / whole), float(np.clip(sums.inner / np.sqrt(size * whole), -1, 1))

@@ -250,3 +250,17 @@ def test_anchored_the_angle_keeps_its_digits_in_float32_at_a_small_error():
     assert profiles[True, torch.float32] == pytest.approx(profiles[True, torch.float64], rel=0.02)
     assert profiles[True, torch.float64].max() < 0.05
     assert profiles[False, torch.float64].min() > 0.5
+
+
+@pytest.mark.parametrize("scale", [1e-140, 1e-80, 1e76, 1e78, 1e100, 1e140])
+def test_the_angle_does_not_know_the_size_of_the_gradient(scale):
+    """Also where the fourth power of the gradient is outside float64, as of a network that diverges."""
+    blocks = stack_of(("linear", "tanh", "linear"), 3)
+    x, horizons = batch(3), [1, 2]
+
+    def measured(factor):
+        return alignment(blocks, x, lambda z: factor * z.square().sum(), horizons)
+
+    one, other = measured(1.0), measured(scale)
+    assert other.sin2 == pytest.approx(one.sin2, rel=1e-12)
+    assert other.cos == pytest.approx(one.cos, rel=1e-12)
