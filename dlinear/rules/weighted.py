@@ -80,7 +80,7 @@ def call_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None)
 
 
 class Calls(TorchFunctionMode):
-    """Inside, layers are recorded in `seen`, in order, and may run on other weights.
+    """Inside, layers are recorded in `seen` (`shapes`: of their outputs), and may run on other weights.
 
     Args:
         stand_in: by weight or bias, what the layer is to use in its place.
@@ -89,6 +89,7 @@ class Calls(TorchFunctionMode):
     def __init__(self, stand_in: Mapping[Tensor, Tensor] | None = None) -> None:
         super().__init__()
         self.seen: list[Call] = []
+        self.shapes: list[torch.Size] = []
         self.stand_in = stand_in or {}
 
     def __torch_function__(
@@ -99,7 +100,9 @@ class Calls(TorchFunctionMode):
         if call is None:
             return func(*args, **(kwargs or {}))
         self.seen.append(call)
-        return self.layer(call)
+        output = self.layer(call)
+        self.shapes.append(output.shape)
+        return output
 
     def layer(self, call: Call) -> Tensor:
         """What stands for one call."""

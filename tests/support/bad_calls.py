@@ -407,6 +407,7 @@ def _models() -> list[Row]:
         *("backprop", "horizon-2", "checkpoint-2", "accumulate-2", "combined-2", "loco-2", "forward-1"),
         *("anchored-1", "stages-2", "anchored-stages-2", "revolve-2", "reconstruct-2", "highway-1"),
         *("projected-1", "fa", "dfa", "sdfa", "drtp", "dfa-identity"),
+        *("pepita", "pepita-hebbian", "pepita-local", "foton"),
     )
     rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}
     plain = {"anchored": True, "stride": 1, "runs": 0}

@@ -53,7 +53,8 @@ def test_the_names_of_the_package():
             "combined-N",
         ),
         *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N"),
-        *("forward", "forward-N", "greedy", "highway-N", "horizon-N", "loco-N"),
+        *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "loco-N"),
+        *("pepita", "pepita-N", "pepita-hebbian", "pepita-hebbian-N", "pepita-local", "pepita-local-N"),
         *("projected-N", "reconstruct-N", "revolve-N", "sdfa", "sdfa-N", "stages-N"),
     ] == names()
     assert tuple(names()) == NAMES
@@ -61,7 +62,7 @@ def test_the_names_of_the_package():
         *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
         *("horizon", "projected", "anchored", "stages", "anchored-stages"),
         *("loco", "forward", "highway", "greedy"),
-        *("fa", "dfa", "sdfa", "drtp", "dfa-identity"),
+        *("fa", "dfa", "sdfa", "drtp", "dfa-identity", "pepita", "pepita-hebbian", "pepita-local", "foton"),
     ]
 
 
