@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlinear.bridge.paper import angles, losses, memory, reading, selected, tuning
-from dlinear.bridge.paper.settings import title
+from dlinear.bridge.paper.settings import column, title
 from dlinear.report import reproduction
 from dlinear.report.reproduction import Finding
 from dlinear.runs import collection
@@ -57,8 +57,10 @@ def _sizes_of_selection(found: Sequence[Record]) -> dict[str, str]:
     """The same of Figure 5, whose records have the settings of its script."""
     out = {}
     for one, some in selected.tables(found)[0].items():
-        setting = some.curves[some.seeds[0]].knobs["setting"]
-        out[title(one)] = f"{len(some.seeds)} seeds; T = {some.depth}; {setting}"
+        setting = str(some.curves[some.seeds[0]].knobs["setting"]).replace(" N'=None", "")
+        whole = f"N={column(one).training.samples} " in setting
+        size = f"T = {some.depth}, {setting} (width n, N samples, batch B, E epochs)"
+        out[title(one)] = f"{len(some.seeds)} seeds; {'' if whole else 'reduced: '}{size}"
     return out
 
 
