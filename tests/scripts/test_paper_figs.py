@@ -240,9 +240,9 @@ def test_the_page_of_the_reproduction_is_written_from_the_runs_that_are_there(to
     page = (tmp_path / "docs" / "reproduction.md").read_text()
     assert page == (ROOT / "docs" / "reproduction.md").read_text()
     assert run([*words, toys.of(*PAPER)]) == 0
-    assert "from paper_angles, paper_losses, paper_memory, paper_tuning" in capsys.readouterr().out
+    assert f"from {', '.join(PAPER)}" in capsys.readouterr().out
     for path in (tmp_path / "docs" / "records").iterdir():
-        assert (path.read_bytes() == before[path.name]) == (not path.stem.startswith("paper_")), path
+        assert (path.read_bytes() == before[path.name]) == (path.stem not in PAPER), path
     assert "--blocks" in (tmp_path / "docs" / "reproduction.md").read_text()
     (tmp_path / "docs" / "records" / "paper_memory.json").write_text("[]")
     assert script.command(lambda: run([*words, str(tmp_path / "none")])) == 2
