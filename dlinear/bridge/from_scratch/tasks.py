@@ -90,7 +90,7 @@ TASKS = {
         for name in datasets.NAMES
     },
     "cifar": TaskKind(
-        *("relu", "shared", 12, 8, 250, 25, "cifar10", 250, "conv", (0.03, 0.1, 0.3, 1.0, 3.0)),
+        *("relu", "shared", 12, 8, 250, 25, "cifar10", 250, "conv", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)),
     ),
 }
 
