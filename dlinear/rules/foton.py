@@ -15,7 +15,7 @@ linear net."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,14 @@ class _Linear(Calls):
         return call.run(call.given, self.stand_in.get(call.weight, call.weight))
 
 
-def carried_back(parts: Sections, x: Tensor, error: Tensor, stand_in: Any = None) -> Tensor:
+def carried_back(
+    parts: Sections,
+    x: Tensor,
+    error: Tensor,
+    stand_in: Mapping[Tensor, Tensor] | None = None,
+    seen: list[Call] | None = None,
+    rule: str = "foton",
+) -> Tensor:
     """(W_L ... W_1)^T e, of the shape of x: the transposed linear net, activations and biases left out.
 
     Args:
@@ -73,6 +80,8 @@ def carried_back(parts: Sections, x: Tensor, error: Tensor, stand_in: Any = None
         x: samples, of which the shape counts.
         error: e, of the shape of the output.
         stand_in: by weight, what replaces it.
+        seen: gets the layers, in order.
+        rule: for messages.
 
     Raises:
         DomainError: without its activations and biases the network is not linear.
@@ -80,13 +89,15 @@ def carried_back(parts: Sections, x: Tensor, error: Tensor, stand_in: Any = None
     found = []
     for at in (x.detach(), torch.zeros_like(x)):
         start = at.clone().requires_grad_()
-        with torch.enable_grad(), _Linear(stand_in):
+        with torch.enable_grad(), _Linear(stand_in) as linear:
             z = parts.head(run_blocks(parts.hidden, start))
         found.append(torch.autograd.grad(z, start, error.reshape(z.shape).to(z.dtype))[0])
     tolerance = 100 * torch.finfo(x.dtype).eps * float(found[0].norm())
+    if seen is not None:
+        seen.extend(linear.seen)
     if not float((found[0] - found[1]).norm()) <= max(tolerance, 0.0):
         raise DomainError(
-            "foton takes linear layers with activations that act on each unit (relu, tanh, sigmoid, gelu, "
+            f"{rule} takes linear layers with activations that act on each unit (relu, tanh, sigmoid, gelu, "
             "...): something else here is not linear, pooling or normalisation for example"
         )
     return found[0]

@@ -222,8 +222,8 @@ def test_i5_foton_descends_in_every_layer_of_any_linear_net():
 def test_i6_a_local_contrast_of_activities_is_pepita_with_minus_the_identity():
     """Autoencoder, target x: LAC reads the reconstruction o in its second pass; x - e = o, so F = -I, s = 1.
 
-    Linear: LAC's product is 2 P_l e (h_{l-1} + P_{l-1} e)^T, PEPITA's P_l e (h_{l-1} - P_{l-1} e)^T: equal but
-    for the 2 where both have the clean presynaptic term, and to first order in e otherwise.
+    Linear: LAC's product is 2 P_l e (h_{l-1} + P_{l-1} e)^T, PEPITA's P_l e (h_{l-1} - P_{l-1} e)^T: equal
+    but for the 2 where both have the clean presynaptic term, and to first order in e otherwise.
     """
     twins = []
     for seed in CASES:

@@ -61,6 +61,8 @@ class Method:
         sin2: (constants of the decay law, T) -> predicted sin^2 of the angle to the true gradient (Theorems
             B to D); None where theory predicts none.
         readout: the kind of readout that it is for ("exits": a head for each state); None for any.
+        prepare: (blocks, readout) -> None, before the first step of a run: makes the buffers that a method
+            keeps in the model, so that a checkpoint holds them; None for a method without any.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Method:
     whole_batch: bool = True
     sin2: Callable[[DecayConstants, int], float] | None = None
     readout: str | None = None
+    prepare: Callable[[Any, Any], None] | None = None
 
     def __call__(
         self,

@@ -135,6 +135,8 @@ class Session:
             random_part(x, y, training.evaluated) for x, y in ((self.x, self.y), (split.x_test, split.y_test))
         ]
         stack.to(self.device).train()
+        if isinstance(method, Method) and method.prepare is not None:
+            method.prepare(stack.blocks, stack.readout)
         leaves = [leaf for leaf in stack.parameters() if leaf.requires_grad]
         self.optimizer = OPTIMIZERS[training.optimizer](leaves, lr=training.learning_rate)
         self.progress = Progress(0, 0, 0, 0.0, 0, 0.0, training.learning_rate, math.nan)

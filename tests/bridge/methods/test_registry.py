@@ -52,9 +52,18 @@ def test_the_names_of_the_package():
             "checkpoint-N",
             "combined-N",
         ),
-        *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N"),
+        *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N", "fa-mirror", "fa-mirror-N"),
         *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "loco-N"),
-        *("pepita", "pepita-N", "pepita-hebbian", "pepita-hebbian-N", "pepita-local", "pepita-local-N"),
+        *(
+            "pepita",
+            "pepita-N",
+            "pepita-hebbian",
+            "pepita-hebbian-N",
+            "pepita-local",
+            "pepita-local-N",
+            "pepita-mirror",
+            "pepita-mirror-N",
+        ),
         *("projected-N", "reconstruct-N", "revolve-N", "sdfa", "sdfa-N", "stages-N"),
     ] == names()
     assert tuple(names()) == NAMES
@@ -62,7 +71,19 @@ def test_the_names_of_the_package():
         *("backprop", "checkpoint", "accumulate", "combined", "revolve", "reconstruct"),
         *("horizon", "projected", "anchored", "stages", "anchored-stages"),
         *("loco", "forward", "highway", "greedy"),
-        *("fa", "dfa", "sdfa", "drtp", "dfa-identity", "pepita", "pepita-hebbian", "pepita-local", "foton"),
+        *(
+            "fa",
+            "dfa",
+            "sdfa",
+            "drtp",
+            "dfa-identity",
+            "pepita",
+            "pepita-hebbian",
+            "pepita-local",
+            "fa-mirror",
+            "pepita-mirror",
+            "foton",
+        ),
     ]
 
 
