@@ -137,7 +137,9 @@ def test_convolutions_are_the_formula_position_by_position():
     assert worst([conv.weight.grad.flatten(1).numpy()], [expected.numpy()]) < ROUNDING
 
 
-@pytest.mark.parametrize("name", ["pepita", "pepita-hebbian", "pepita-local", "foton"])
+@pytest.mark.parametrize(
+    "name", ["pepita", "pepita-hebbian", "pepita-local", "pepita-mirror", "fa-mirror", "foton"]
+)
 def test_the_work_is_what_the_record_says(name):
     stack = model("deep", TaskShape((4,), 4), depth=6, width=4, readout="shared")
     loss_fn = Supervised(nn.functional.cross_entropy, torch.arange(7) % 4)
