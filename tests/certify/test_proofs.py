@@ -210,6 +210,12 @@ ROWS = {
     "highway": "highway_1 highway_2 highway_3 highway_narrow highway_level highway_every",
     "fixed points": ("fixed_points_forward fixed_points_backward fixed_points_tail fixed_points_shorter"),
     "time": "time_count time_measured",
+    "I1 to I3, I6": (
+        "pepita_feedback pepita_split pepita_hebbian goodness_linear goodness_relu autoencoder_pepita"
+    ),
+    "I4, I5, I8, I13": (
+        "feedback_direct foton_gradient foton_orthonormal balance_feedback balance_pepita broadcast_descent"
+    ),
 }
 
 
