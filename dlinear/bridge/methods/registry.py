@@ -73,8 +73,8 @@ def method(name: str | Method) -> Method:
         return name
     read = _read(name)
     if read is None:
-        listed = sorted(one for family in _FAMILIES.values() if family.listed for one in family.names)
-        allowed = ", ".join(["rules (docs/rules.md)", *listed])
+        listed = [one for family in _FAMILIES.values() if family.listed for one in family.names]
+        allowed = ", ".join(sorted([*listed, "rules (docs/rules.md)"]))
         raise DomainError(f"method {name!r:.40}: allowed are {allowed}{_near(name)}")
     family, number = read
     made = family.make(number)
