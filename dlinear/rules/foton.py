@@ -92,10 +92,10 @@ def carried_back(
         with torch.enable_grad(), _Linear(stand_in) as linear:
             z = parts.head(run_blocks(parts.hidden, start))
         found.append(torch.autograd.grad(z, start, error.reshape(z.shape).to(z.dtype))[0])
-    tolerance = 100 * torch.finfo(x.dtype).eps * float(found[0].norm())
     if seen is not None:
         seen.extend(linear.seen)
-    if not float((found[0] - found[1]).norm()) <= max(tolerance, 0.0):
+    tolerance = 100 * torch.finfo(x.dtype).eps * float(found[0].norm())
+    if float((found[0] - found[1]).norm()) > tolerance:  # not so where weights have diverged to NaN
         raise DomainError(
             f"{rule} takes linear layers with activations that act on each unit (relu, tanh, sigmoid, gelu, "
             "...): something else here is not linear, pooling or normalisation for example"

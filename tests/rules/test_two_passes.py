@@ -179,6 +179,15 @@ def test_a_block_that_is_no_layer_is_refused(rule, words):
     assert all(p.grad is None for p in (*block.parameters(), *head.parameters()))
 
 
+@pytest.mark.parametrize("name", ["foton", "pepita", "pepita-mirror", "fa", "dfa"])
+def test_weights_that_have_diverged_give_a_loss_that_is_no_number(name):
+    """The trainer ends such a run and says so; it is no error of the net."""
+    net = plain(3)
+    net.w[0][:] = np.nan
+    stack = net.stack()
+    assert method(name)(stack.blocks, torch.from_numpy(net.x), net.loss_fn(), stack.readout).isnan()
+
+
 def test_other_refusals_are_one_line():
     head, loss_fn = nn.Linear(4, 3), Supervised(nn.functional.cross_entropy, torch.arange(5) % 3)
     step = ([nn.Sequential(nn.Linear(4, 4), nn.ReLU())], torch.randn(5, 4), loss_fn, lambda z, s: head(z))
