@@ -36,8 +36,10 @@ def test_statement_goal_and_assumptions_agree(name):
 
 
 LINKS = {
+    "balance_path": "the residuals of the steps fall",
     "eq_10_forward": "linear part",
     "eq_14_domination": "chain rule",
+    "eq_14_step": "second-order model",
     "eq_27": "linear part",
     "lemma_c5_printed": "O(.)",
     "lemma_c5_series": "O(.)",
