@@ -121,7 +121,8 @@ def best_horizon(curves: HorizonCurves, objective: Objective) -> Choice:
         objective: `AccuracyConstraint`, `WeightedObjective`, `MemoryLimit`, or anything with their functions.
 
     Raises:
-        DomainError: what are no curves or no objective, or a cost that gives no finite number.
+        DomainError: what are no curves or no objective, NaN from the objective, or a cost without a finite
+            number for each horizon.
     """
     if not isinstance(curves, HorizonCurves):
         raise DomainError(f"curves is {shown(curves)}; expected what estimate_curves returns")
@@ -129,6 +130,8 @@ def best_horizon(curves: HorizonCurves, objective: Objective) -> Choice:
     rate, memory = curves.rate, curves.memory
     excess = np.asarray(objective.excess(rate, memory), dtype=np.float64)
     values = np.where(excess > 0, np.inf, np.asarray(objective.value(rate, memory), dtype=np.float64))
+    if np.isnan(values).any() or np.isnan(excess).any():
+        raise DomainError(f"objective {shown(objective)} gives NaN; expected a number for each horizon")
     values.flags.writeable = False
     feasible = bool(np.isfinite(values).any())
     judged = values if feasible else excess

@@ -21,6 +21,7 @@ from dlinear.theory.decay_law import faulhaber
 __all__ = ["ESTIMATORS", "HorizonCurves", "Measured"]
 
 ORDER = 3  # of the polynomial for cos(theta_h), eq. (15)
+LEAST = 1e-4  # smaller rates count as this one in the law: r = 0 has no tan^2, and no weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,12 +94,14 @@ def theory(measured: Measured) -> HorizonCurves:
     No coefficient is negative. S_1 and S_2 are the terms of Theorems C and B (`dlinear.theory.decay_law`);
     m is order 1, which a last block without skip connection gives, and a what noise adds at every h < T.
     tan^2 agrees with sin^2 to first order, and r = 1/(1 + tan^2) stays in [0, 1] and grows with h by itself.
-    Least squares in r: with r' = -r^2 (tan^2)' the residuals are r^2 (tan^2 - fit).
+    Least squares in r: with r' = -r^2 (tan^2)' the residuals are r^2 (tan^2 - fit). A rate below 1e-4,
+    also that of a negative cosine, counts as 1e-4: with weight 0 it would be left out of the fit.
 
     Memory is b_0 + b_1 W(h), b >= 0, W(h) the largest sum of h neighbouring blocks, or h where the sizes of
     the blocks are not known.
     """
-    rate, short = rate_of(measured.cos), (measured.depth - measured.horizons).astype(np.float64)
+    rate = np.maximum(rate_of(measured.cos), LEAST)
+    short = (measured.depth - measured.horizons).astype(np.float64)
     weight = rate**2
     design = _law(short, measured.depth) * weight[:, None]
     terms = _nonnegative(design, rate * (1 - rate))

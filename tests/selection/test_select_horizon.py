@@ -271,6 +271,31 @@ def test_ties_go_to_the_smaller_horizon_also_to_rounding():
     assert choice.horizon == 3
 
 
+@pytest.mark.parametrize("cos", [(0.0, 0.0, 1.0), (-0.3, -0.1, 1.0), (0.0, 0.01, 1.0)])
+def test_an_angle_of_90_degrees_or_more_is_not_passed_over_by_the_law(cos):
+    rate = selection.estimate_curves([1, 4, 8], cos, [1, 4, 8], 8, "theory").rate
+    assert rate[:4].max() < 1e-3
+    assert rate[-1] == 1
+
+
+def test_of_one_bad_and_one_fair_angle_the_law_still_falls():
+    rate = selection.estimate_curves([1, 4, 8], [-0.2, 0.7, 1.0], [1, 4, 8], 8, "theory").rate
+    nearly = selection.estimate_curves([1, 4, 8], [0.05, 0.7, 1.0], [1, 4, 8], 8, "theory").rate
+    assert rate == pytest.approx(nearly, abs=0.02)
+
+
+def test_an_objective_that_gives_no_numbers_is_refused():
+    class Mute:
+        def value(self, rate, memory):
+            return rate * math.nan
+
+        def excess(self, rate, memory):
+            return 0 * rate
+
+    with pytest.raises(DomainError, match="gives NaN"):
+        selection.select_horizon([1, 2], [0.9, 1.0], [1, 2], 2, Mute())
+
+
 def test_a_choice_fits_a_screen_and_cannot_be_changed():
     every = np.arange(1, 1001)
     objective = selection.WeightedObjective(0.1, selection.LinearCost(1.0, 1e9))

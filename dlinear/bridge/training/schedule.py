@@ -22,7 +22,7 @@ from dlinear.bridge.autograd.blocks import LossFunction
 from dlinear.bridge.methods.base import Method, named
 from dlinear.bridge.methods.registry import method as method_named
 from dlinear.checks import as_choice, as_flag, as_floats, as_horizons, as_integer, shown
-from dlinear.errors import DomainError
+from dlinear.errors import DomainError, NonFiniteError
 from dlinear.selection import Objective, select_horizon
 from dlinear.selection.estimators import ESTIMATORS
 from dlinear.selection.objectives import check_objective
@@ -47,7 +47,7 @@ class HorizonSchedule:
         objective: of `dlinear.selection`, for example AccuracyConstraint(0.05, LinearCost(1.0, 1.0)).
         every: epochs between two choices; the first is before the first epoch.
         horizons: those that are measured, two different ones or more, in 1..T; None for 1, 2, 4, ... and
-            T - 1, T - 2, T - 4, ... below T.
+            T - 1, T - 2, T - 4, ... below T (1 and 2 where T = 2).
         memory: of a step at each of them, in the unit of the objective; None for the share h/T that theory
             predicts (`Method.predicted`).
         samples: of the training set, the first ones of the part that is used: on them angles are measured.
@@ -93,7 +93,8 @@ class HorizonSchedule:
         """
         if self.horizons is None:
             powers = [2**k for k in range(depth.bit_length()) if 2**k < depth]
-            return sorted({*powers, *(depth - p for p in powers)} or {1})
+            below = sorted({*powers, *(depth - p for p in powers)})
+            return below if len(below) > 1 else list(range(1, depth + 1))  # two are needed at T = 2
         asked = [int(h) for h in as_horizons(self.horizons, depth)]
         if len(set(asked)) < 2:
             raise DomainError(f"horizons holds {asked}; expected two different ones or more")
@@ -131,7 +132,8 @@ class HorizonSchedule:
             first: a method of the family.
             stack: the model; changed by nobody (call it inside `step_isolated`).
             x, loss_fn: the samples and their loss.
-            now: the horizon so far; it stays where no two angles are known, and with `grows` is the least.
+            now: the horizon so far; it stays where no two angles are known (a gradient that is zero or not
+                finite), and with `grows` is the least.
 
         Returns:
             "next_horizon", "feasible" (None where nothing was chosen), "measured" and "cos".
@@ -161,9 +163,12 @@ class HorizonSchedule:
     ) -> np.ndarray:
         arguments: Any = (stack.blocks, x, loss_fn, asked, stack.readout)
         words = {**rule, "undefined": "nan", "process_group": "none"}
-        if self.angles == "exact":
-            return alignment(*arguments, **words).cos
-        return alignment_forward(*arguments, probes=self.probes, **words).cos
+        try:
+            if self.angles == "exact":
+                return alignment(*arguments, **words).cos
+            return alignment_forward(*arguments, probes=self.probes, **words).cos
+        except NonFiniteError:  # the run is about to diverge: it says so itself
+            return np.full(len(asked), np.nan)
 
 
 def first_memory(schedule: HorizonSchedule, first: Method, horizon: int, depth: int) -> float:

@@ -201,3 +201,25 @@ def test_a_method_without_a_horizon_is_refused(given):
         train(Stack(), labelled(), given, TINY, horizon_schedule=HorizonSchedule(STRICT))
     with pytest.raises(DomainError, match="expected a dlinear"):
         train(Stack(), labelled(), method("horizon-1"), TINY, horizon_schedule="often")
+
+
+def test_two_blocks_have_two_horizons_to_choose_from():
+    schedule = HorizonSchedule(STRICT, samples=9)
+    assert schedule.measured(2) == [1, 2]
+    assert schedule.measured(3) == [1, 2]
+    stack = Stack()
+    stack.blocks = stack.blocks[:2]
+    run = scheduled(schedule=schedule, stack=stack, epochs=1)
+    assert np.isfinite(list(run.cosines[0].values())).all()
+    assert run.horizons[-1] == 2  # cos(theta_1) of an untrained stack is far below sqrt(0.98)
+
+
+@pytest.mark.parametrize("angles", ["exact", "forward"])
+def test_a_gradient_that_is_not_finite_leaves_the_horizon_as_it_is(angles):
+    schedule, stack = HorizonSchedule(STRICT, samples=9, angles=angles), Stack()
+    for parameter in stack.blocks[1].parameters():
+        parameter.data.fill_(torch.inf)
+    x, y = labelled().x_train[:9], labelled().y_train[:9]
+    row = schedule.choose(method("horizon-3"), stack, x, Supervised(criterion_of("auto", 3), y), 3)
+    assert (row["next_horizon"], row["feasible"]) == (3, None)
+    assert row["cos"] == [None] * len(row["measured"])
