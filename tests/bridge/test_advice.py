@@ -37,6 +37,7 @@ def test_each_kind_is_named_with_what_fits_or_what_it_would_take():
             "anchored-4 makes progress 0.75",
         ),
         (CHOSEN, [], 6e6, "nothing else fits within 6 MB: anchored-4 makes progress 0.75"),
+        (CHOSEN, [CHECKPOINT], 3.5e6, "nothing fits within 3.5 MB: anchored-4 does not either"),
         (
             CHOSEN,
             [MICRO],

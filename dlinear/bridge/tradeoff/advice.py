@@ -79,6 +79,8 @@ def advice(chosen: Offer, rivals: Sequence[Offer], budget: float) -> list[str]:
             lines.append(f"{kind}: refused this model")
     other = max(fitting, key=lambda pair: pair[1].progress, default=None)
     ours = f"{chosen.method} makes progress {chosen.progress:.2f}"
+    if other is None and chosen.memory > budget:
+        return [*lines, f"nothing fits within {megabytes(budget)}: {chosen.method} does not either"]
     if other is None:
         return [*lines, f"nothing else fits within {megabytes(budget)}: {ours}"]
     kind, rival = other
