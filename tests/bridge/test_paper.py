@@ -243,6 +243,12 @@ def test_verdicts_of_figure_3_and_their_false_twins():
     assert twin["review-checkpointing"] is True
 
 
+@pytest.mark.parametrize(("whole", "holds"), [(4004, True), (4100, False), (2960, True), (2900, False)])
+def test_a_factor_of_4_to_one_digit_is_one_of_3_to_4(whole, holds):
+    kinds = ((1, (0.6, 0.4), 0.5, 1000), (9, (0.6, 0.1), 0.9, whole))
+    assert verdicts(tuning, *kinds)["review-local"] is holds
+
+
 # --- the page ----------------------------------------------------------------------------------------------
 
 
