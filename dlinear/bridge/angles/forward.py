@@ -8,7 +8,8 @@ memory of the horizon itself and of parameter-sized vectors: g_h, and one random
 What is missing is the part of g_T across g_h, of length R: cos = a/sqrt(a^2 + R^2) with a = <g_T, g_h>/|g_h|.
 For a standard normal v, <g_T, v> - a <g_h, v>/|g_h| is normal with variance R^2, so that for K of them the
 sum of squares over R^2 is chi-squared with K degrees of freedom: an exact interval for R, hence for cos and
-sin^2, with the same relative width however small the angle is.
+sin^2, with the same relative width however small the angle is. That is so up to rounding: a sin^2 of the
+order of the square of the model's rounding unit (1e-14 in float32, 1e-4 in bfloat16) is no angle.
 """
 
 from __future__ import annotations
