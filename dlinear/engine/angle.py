@@ -148,8 +148,9 @@ def profile_of(
 ) -> AlignmentProfile:
     """The profile at `horizons` from the inner products of each shortfall, computed with rounding `eps`.
 
-    g_h counts as zero where ||g_h|| <= 64 eps sqrt(T) max(||g_T||, ||delta||), where ||g_h||^2 is below the
-    rounding of the squares that it is a difference of, or where `vanishing` says so.
+    g_h counts as zero where ||g_h|| <= min(64 eps sqrt(T), 0.1) max(||g_T||, ||delta||) (in half precision
+    the bound for rounding would exceed g_T itself), where ||g_h||^2 is below the rounding of the squares that
+    it is a difference of, or where `vanishing` says so.
 
     Args:
         vanishing: the gradient that is known to be zero at a shortfall, if any.
@@ -161,7 +162,7 @@ def profile_of(
     known = vanishing or {}
     rows = []
     for m in (depth - int(h) for h in horizons):
-        rows.append(_moments_of(m, sums[m], (64 * eps) ** 2 * depth, known.get(m, "")))
+        rows.append(_moments_of(m, sums[m], min((64 * eps) ** 2 * depth, 0.1**2), known.get(m, "")))
     reasons = tuple(row.undefined for row in rows)
     if undefined == "raise" and any(reasons):
         first = next(i for i, reason in enumerate(reasons) if reason)

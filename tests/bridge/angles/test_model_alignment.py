@@ -105,6 +105,20 @@ def test_float32_has_no_floor():
     np.testing.assert_allclose(found.sin2, wanted.sin2, rtol=2e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_has_an_angle(dtype):
+    rng = np.random.default_rng(0)
+    coarse = [Linear(0.02 * rng.normal(size=(5, 5)), dtype) for _ in range(32)]
+    fine = [copy.deepcopy(block).double() for block in coarse]
+    x, y = (torch.tensor(rng.normal(size=(7, 5)), dtype=dtype) for _ in range(2))
+    horizons = [1, 16, 30, 32]
+    found = alignment(coarse, x, squares(y), horizons)
+    assert found.sin2 == pytest.approx(
+        alignment(fine, x.double(), squares(y.double()), horizons).sin2, rel=0.3
+    )
+    assert found.sin2[-1] == 0
+
+
 @pytest.mark.slow
 def test_the_order_of_a_linear_stack_is_fitted():
     *_, blocks, x, loss_fn = linear_case(300, torch.float32)
