@@ -316,3 +316,11 @@ def test_sentences_about_figure_5_are_judged_by_rel(monkeypatch):
     assert twin["figure5-better", "all, selection by polynomial"] is False
     assert twin["figure5-stable", "all, selection by polynomial"] is False
     assert twin["review-exact", "all"] is False
+
+
+def test_the_page_says_what_counts_as_alike():
+    words = " ".join(reproduction.INTRODUCTION.split())
+    assert f"within a factor of {losses.ALIGNED:g}" in words
+    assert f"accuracies within {tuning.CLOSE:g}".replace("0.", ".") in words
+    assert f"within {tuning.NEARLY:.0%}".replace("%", " %") in words
+    assert all(f"R^2 = {line:g}".replace("0.", ".") in words for line in (memory.LINE, tuning.LINE))

@@ -174,7 +174,7 @@ def findings(found: Sequence[Record]) -> list[Finding]:
         out.append(
             Finding(
                 *("figureE1-static", name, measured, parabola >= LINE),
-                "built all at once, no horizon saves memory: h = 1 keeps as much as back-propagation",
+                "built all at once, no horizon saves memory: already h = 1 keeps more than back-propagation",
             )
         )
     return out

@@ -134,7 +134,7 @@ def _batch(name: str, group: Group) -> Finding:
     times = 1 / share[0]
     holds = bool(abs(times * h / depth - 1) < NEARLY)
     measured = f"at h = {h} {times:.2f} times back-propagation's batch fits, T/h = {depth / h:.1f}"
-    return Finding("figure3-batch", title(name), measured, holds, "M(h) = a h + b has b > 0")
+    return Finding("figure3-batch", title(name), measured, holds, "" if holds else "M(h) = a h + b has b > 0")
 
 
 def _local(name: str, group: Group) -> Finding:

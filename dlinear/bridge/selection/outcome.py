@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -166,10 +167,11 @@ class ModelRecords:
         return own / true if true < 0 else math.nan
 
     def fall(self, method: str, seed: int, part: str = "train_loss") -> float:
-        """ln(J/J_0) over the whole training."""
+        """ln(J/J_0) over the whole training; a loss of 0 counts as the smallest normal number."""
         arrays = self.runs[method, seed].arrays
         end = float(arrays[f"final_{part}"])
-        return math.log(end / float(arrays[part][0])) if math.isfinite(end) else math.inf
+        least = sys.float_info.min
+        return math.log(max(end, least) / float(arrays[part][0])) if math.isfinite(end) else math.inf
 
     def objective(self, column: Column, method: str, seed: int) -> float:
         """O(a) of what a method measured; inf where it does not meet the constraint, or diverged."""
