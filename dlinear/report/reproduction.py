@@ -24,8 +24,8 @@ INTRODUCTION = """# Section 5 and appendix E, rerun
 Generated from docs/records by `python -m paper_figs --reproduction`; do not edit. Means have 95 % intervals
 over the seeds (Student's t). *Reduced* names what a run takes less of than Table D2; such a run can support a
 statement about the paper's models and does not reproduce it. *Agrees* is decided by the numbers shown:
-*cannot say* where their intervals are too long. Losses count as alike within a factor of 1.5, accuracies within .02,
-batches as reciprocal within 10 %, points as a line from R^2 = .99 on.
+*cannot say* where their intervals are too long. Losses count as alike within a factor of 1.5, accuracies
+within .02, batches as reciprocal within 10 %, points as a line from R^2 = .99 on.
 """
 
 

@@ -682,7 +682,7 @@ def test_the_command_line_writes_rows_and_certificates(tmp_path, capsys, certifi
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["lemma_z9", "lemma_c9", "Lemma_c1", ""])
 def test_an_unknown_name_lists_the_names(name):
-    with pytest.raises(DomainError, match="the names are .*eq_10, ") as caught:
+    with pytest.raises(DomainError, match=r"the names are .*eq_10, ") as caught:
         command.main(Knobs(names=(name,)))
     message = str(caught.value)
     assert repr(name) in message
