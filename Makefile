@@ -33,7 +33,7 @@ proofs: $(STAMP)
 	$(BIN)/python -m proofs
 
 # A simulation or a figure is found by its file; REAL are of real models, large_* run only when asked.
-REAL := bridge_% paper_% anchored_training horizon_schedule select_horizon
+REAL := bridge_% paper_% anchored_training architectures horizon_schedule losses_and_horizons select_horizon shifting_data
 NAMES = $(patsubst $(1)/%.py,%,$(wildcard $(1)/[a-z]*.py))
 SIMS := $(filter-out $(REAL) large_%,$(call NAMES,sims))
 BRIDGE := $(filter $(REAL),$(call NAMES,sims))
