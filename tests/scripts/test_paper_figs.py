@@ -28,17 +28,20 @@ def needed(name):
 
 
 class Toys:
-    """One results folder, made of the shared toy runs as they are asked for."""
+    """Results folders made of the shared toy runs, as they are asked for."""
 
     def __init__(self, base, folder):
         self.base, self.folder = base, folder
 
     def of(self, *names):
-        """The results folder, with the records that these figures need in it."""
-        for sim in {needed(name) for name in names} - {None}:
-            if not (self.folder / sim).exists():
-                (self.folder / sim).symlink_to(toy_run(sim, self.base).folder / sim)
-        return str(self.folder)
+        """The results folder of the records that these figures need, and of no others."""
+        sims = sorted({needed(name) for name in names} - {None})
+        place = self.folder / "+".join(["toys", *sims])
+        place.mkdir(exist_ok=True)
+        for sim in sims:
+            if not (place / sim).exists():
+                (place / sim).symlink_to(toy_run(sim, self.base).folder / sim)
+        return str(place)
 
 
 @pytest.fixture(scope="module")
