@@ -100,7 +100,7 @@ def end(parts: Sections, state: Any, loss_fn: LossFunction) -> End:
 
     Raises:
         ShapeError: an output that is no tensor of samples, or a loss that is no scalar.
-        DomainError: the output or the loss has no gradient.
+        DomainError: the output or the loss has no gradient, or something writes into what it keeps.
     """
     z = parts.head(block_graph.cut(state, False)[0])
     if not isinstance(z, Tensor) or z.ndim < 2:
@@ -114,7 +114,8 @@ def end(parts: Sections, state: Any, loss_fn: LossFunction) -> End:
     if not loss.requires_grad:
         raise DomainError("the loss has no gradient: nothing is trainable, or loss_fn detaches its argument")
     leaves = block_graph.leaves_behind(loss, "the loss")
-    found = torch.autograd.grad(loss, [z, *leaves], retain_graph=True, allow_unused=True)
+    with block_graph.named_errors("the output layer"):
+        found = torch.autograd.grad(loss, [z, *leaves], retain_graph=True, allow_unused=True)
     if found[0] is None:
         raise DomainError("the loss has no gradient: loss_fn detaches its argument")
     return End(loss.detach(), z, found[0], _unit(loss_fn, len(z)), leaves, found[1:])

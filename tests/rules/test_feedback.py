@@ -211,3 +211,21 @@ def test_a_scaler_scales_all_and_a_sum_is_no_mean(name):
     assert worst(scaled, [64 * g for g in plainly]) < ROUNDING
     net.loss_fn = lambda: Supervised(nn.CrossEntropyLoss(reduction="sum"), torch.from_numpy(net.y))
     assert worst(net.gradients(method(name))[0], [5 * g for g in plainly]) < ROUNDING
+
+
+class _Overwriting(nn.Module):
+    """Keeps its input for the gradient, and writes into it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x.add_(self.linear(x))
+
+
+@pytest.mark.parametrize("name", ["dfa", "sdfa"])
+def test_an_output_layer_that_overwrites_what_it_keeps_is_named(name):
+    blocks = [_Overwriting() for _ in range(3)]
+    with pytest.raises(DomainError, match="the output layer keeps a tensor for its gradient"):
+        method(name)(blocks, torch.ones(6, 4), lambda z: z.square().sum(), None)

@@ -121,7 +121,7 @@ class BlockGraph:
         if not enter or not (leave or leaves):
             return [None] * len(self.inputs), [None] * len(leaves)
         gate = self.gate.passing(self.name, hooks) if self.gate else contextlib.nullcontext()
-        with self._named_errors(), gate:
+        with named_errors(self.name), gate:
             found = torch.autograd.grad(
                 [edge for edge, _ in enter],
                 [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
@@ -133,18 +133,23 @@ class BlockGraph:
         before: Signal = [next(arrived) if through and edge is not None else None for edge in self.inputs]
         return before, list(found[len(leave) :])
 
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Put torch's word about an overwritten tensor in terms of the stack."""
-        try:
-            yield
-        except RuntimeError as error:
-            if "modified by an inplace operation" not in str(error):
-                raise
-            raise DomainError(
-                f"{self.name} keeps a tensor for its gradient that was written into afterwards, by the "
-                "readout, the loss or the next block: let that one work on a copy (z.clone())"
-            ) from error
+
+@contextlib.contextmanager
+def named_errors(name: str) -> Iterator[None]:
+    """Put torch's word about an overwritten tensor in terms of the stack; `name` is what kept the tensor.
+
+    Raises:
+        DomainError: in place of that error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        raise DomainError(
+            f"{name} keeps a tensor for its gradient that was written into afterwards, by the "
+            "readout, the loss or the next block: let that one work on a copy (z.clone())"
+        ) from error
 
 
 def run(
