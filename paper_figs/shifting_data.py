@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from dlinear.analysis.comparison import REFERENCE
 from dlinear.analysis.recovery import recovery
+from dlinear.analysis.statistics import mean_interval
 from dlinear.report import plotting
 from dlinear.runs import collection
 from dlinear.runs.records import Record
@@ -34,20 +36,26 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         for number, name in enumerate(names):
             curve = _curves(found, name, f"accuracy_{SHIFT}")
             steps = each * np.arange(curve.shape[1])
-            plotting.measured(top, steps, np.nanmean(curve, axis=0), name, number)
+            _means(top, steps + 0.7 * (number - len(names) / 2), curve, name, number)
             said.append(f"{name} {recovery(curve, bar, each).mean().value:.0f}")
         plotting.predicted(top, steps, np.full(len(steps), bar.mean()), "within 3 % of before", len(names))
         top.set(xlabel="steps after the labels have changed", ylabel="test %")
         if SCHEDULE in names:
             parts = [_curves(found, SCHEDULE, f"horizon_{part}")[:, 1:] for part in ("before", SHIFT)]
             epochs = np.arange(1, sum(part.shape[1] for part in parts) + 1)
-            plotting.measured(bottom, epochs, np.concatenate([p.mean(axis=0) for p in parts]), number=0)
+            _means(bottom, epochs, np.concatenate(parts, axis=1))
             bottom.axvline(parts[0].shape[1] + 0.5, color="black", linestyle=":", zorder=1)
         bottom.set(xlabel="epoch (dotted: the shift)", ylabel="$h$ of the schedule")
         text = f"Mean steps to be back, cut off at {steps[-1]}: {', '.join(said)}"
         plotting.verdict(figure, text, run.changed)
         plotting.legend(figure, top, columns=2)
         return list(plotting.save(figure, "shifting_data", figures))
+
+
+def _means(axes: Axes, x: np.ndarray, curves: np.ndarray, label: str | None = None, number: int = 0) -> None:
+    """Means over the seeds with 95 % intervals; a seed that has diverged is left out."""
+    found = [mean_interval(column[np.isfinite(column)]) for column in curves.T]
+    plotting.interval(axes, x, *zip(*((m.value, m.low, m.high) for m in found), strict=True), label, number)
 
 
 def _curves(found: list[Record], name: str, array: str) -> np.ndarray:
