@@ -22,7 +22,8 @@ flips the sign of its first factor for that. There F is also normalised; here `s
 
 The B_l are buffers of the modules that own the weights (`weight_mirror`): they are saved with the model,
 and a run resumes to the same numbers. `prepare` makes them, in the trainer before the first step. B_l
-starts as fixed feedback of FA does.
+starts as fixed feedback of FA does. Over several processes the B_l are not averaged: each process mirrors by
+noise of its own, and its gradients come back by its own B_l.
 
 Sources: Akrout et al., "Deep learning without weight transport" (2019); Srinivasan et al., arXiv 2302.05440.
 """

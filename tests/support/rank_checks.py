@@ -45,7 +45,7 @@ RANKS, WIDTH, DEPTH, SAMPLES = 2, 4, 5, 6
 METHODS = (
     *("backprop", "horizon-1", "horizon-2", f"horizon-{DEPTH}", "checkpoint-2", "accumulate-2", "combined-2"),
     *("loco-2", "greedy", "forward-2", "revolve-2", "reconstruct-2", "highway-1"),
-    *("anchored-2", "stages-2", "anchored-stages-3"),
+    *("anchored-2", "stages-2", "anchored-stages-3", "dfa", "sdfa", "dfa-identity"),
 )
 CHECKS = {}
 
