@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce proofs sims figures bridge test fast coverage bench lint dead-code docs coq clean
+.PHONY: help setup reproduce bridge proofs test fast coverage bench lint dead-code docs coq clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
@@ -27,28 +27,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
 	touch $(STAMP)
 
-reproduce: proofs sims figures
+# What belongs to which part of the job stands in dlinear/cli/reproduction.py.
+reproduce: $(STAMP)
+	$(BIN)/python -m dlinear reproduce
+
+bridge: $(STAMP)
+	$(BIN)/python -m dlinear reproduce --part bridge
 
 proofs: $(STAMP)
 	$(BIN)/python -m proofs
-
-# A simulation or a figure is found by its file; REAL are of real models, large_* run only when asked.
-REAL := bridge_% paper_% anchored_training architectures horizon_schedule losses_and_horizons select_horizon shifting_data
-NAMES = $(patsubst $(1)/%.py,%,$(wildcard $(1)/[a-z]*.py))
-SIMS := $(filter-out $(REAL) large_%,$(call NAMES,sims))
-BRIDGE := $(filter $(REAL),$(call NAMES,sims))
-FIGURES := $(filter-out $(REAL),$(call NAMES,paper_figs))
-BRIDGE_FIGURES := $(filter $(REAL),$(call NAMES,paper_figs))
-
-sims: $(STAMP)
-	set -e; for name in $(SIMS); do $(BIN)/python -m sims.$$name; done
-
-figures: sims
-	$(BIN)/python -m paper_figs $(FIGURES)
-
-bridge: $(STAMP)
-	set -e; for name in $(BRIDGE); do $(BIN)/python -m sims.$$name; done
-	$(BIN)/python -m paper_figs $(BRIDGE_FIGURES)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal

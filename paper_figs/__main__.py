@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 from dlinear.checks import as_known
 from dlinear.errors import RecordError
 from dlinear.runs import collection, script
+from dlinear.runs.command_line import as_typed
 from dlinear.storage import WriteError, remove_leftovers
 
 with script.imports():
@@ -52,7 +53,9 @@ def warn(name: str, figure: ModuleType, knobs: Knobs) -> None:
     if options := collection.run_of(folder, knobs.run).changed:
         there = (folder / "default.json").exists()
         advice = f"python -m paper_figs {name} --run default" if there else figure.NEEDS
-        print(f"{name}: drawn from a run with {options}; the default one: {advice}", file=sys.stderr)
+        print(
+            as_typed(f"{name}: drawn from a run with {options}; the default one: {advice}"), file=sys.stderr
+        )
 
 
 def write_reproduction(knobs: Knobs) -> int:
@@ -84,7 +87,7 @@ def main(knobs: Knobs) -> int:
         except RecordError as error:
             missing += 1
             advice = "" if isinstance(error, WriteError) or not figure.NEEDS else f"; run: {figure.NEEDS}"
-            print(f"{name}: not drawn: {error}{advice}", file=sys.stderr)
+            print(as_typed(f"{name}: not drawn: {error}{advice}"), file=sys.stderr)
             continue
         print(f"{name}: {', '.join(map(str, paths))} ({time.perf_counter() - start:.1f} s)")
     return 1 if missing else 0

@@ -26,17 +26,19 @@ from dlinear.storage import write_text
 
 with script.imports():
     import tyro
+    from tqdm import tqdm
 
     from dlinear.certify import CertificateError, coq
     from dlinear.certify.decide import decide, verify
     from dlinear.certify.registry import Registry, discover, select
     from dlinear.certify.store import record, store
+    from dlinear.report import claims_screen
     from dlinear.report.claims_page import claims_page
-    from dlinear.report.claims_table import claims_table
+    from dlinear.report.claims_table import claims_table, conclusion
+    from dlinear.report.verdicts import on_terminal
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
-CERTIFICATES = ROOT / "results" / "certificates"
 PRELUDE = FOLDER / "coq"
 DOCS = ROOT / "docs" / "claims.md"
 NOT_ASKED = ("",)  # `--check` without a file is an empty tuple
@@ -53,6 +55,8 @@ class Knobs:
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, _shown("[NAME ...]", "all")] = ()
     """Proof files or ids of claims."""
+    results: Annotated[str, _shown("FOLDER", "results")] = "results"
+    """Folder of records; certificates go to FOLDER/certificates."""
     json: Annotated[str, _shown("FILE")] = ""
     """File for the table as JSON data."""
     check: Annotated[tuple[str, ...], _shown("FILE ...")] = NOT_ASKED
@@ -67,11 +71,17 @@ class Knobs:
 
 def run(registry: Registry, knobs: Knobs) -> int:
     """Decides the selected claims, keeps their certificates and reports."""
-    rows = []
-    for claim in select(registry, knobs.names):
-        rows.append(decide(claim))
-        store(rows[-1], CERTIFICATES)
-    print(claims_table(rows))
+    rows, certificates = [], Path(knobs.results) / "certificates"
+    with tqdm(select(registry, knobs.names), unit="statement", disable=None, leave=False) as bar:
+        for claim in bar:
+            bar.set_description(claim.id)
+            rows.append(decide(claim))
+            store(rows[-1], certificates)
+    if on_terminal():
+        claims_screen.show(rows)
+        print("\n".join(conclusion(rows)))
+    else:
+        print(claims_table(rows))
     if knobs.json:
         write_text(Path(knobs.json), json.dumps([record(row) for row in rows], indent=1) + "\n")
     if knobs.docs:

@@ -17,16 +17,23 @@ def claims_table(rows: Sequence[Row]) -> str:
     """Everything that a run says, as text; the last line is the verdict on the run."""
     lines = [table(HEADER, [_cells(row) for row in rows], widest=WIDEST), ""]
     lines += [_counterexample(row) for row in rows if row.outcome.verdict == Verdict.REFUTED and row.expected]
+    given = any(row.claim.conditional for row in rows)
+    closing = conclusion(rows)
+    lines += [*closing[:-1], *["if: given what the claim assumes, see docs/claims.md"] * given, closing[-1]]
+    return "\n".join(lines)
+
+
+def conclusion(rows: Sequence[Row]) -> list[str]:
+    """Lines: each row with another verdict than the expected one, the counts, the verdict on the run."""
     wrong = [row for row in rows if not row.expected]
-    lines += [_surprise(row) for row in wrong]
     counts = Counter(str(row.outcome.verdict) for row in rows)
     summary = ", ".join(f"{counts[v]} {v}" for v in map(str, Verdict) if counts[v])
-    lines.append(f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s")
-    if any(row.claim.conditional for row in rows):
-        lines.append("if: given what the claim assumes, see docs/claims.md")
     good = "every statement has its expected verdict and every false twin fails"
-    lines.append(f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}")
-    return "\n".join(lines)
+    return [
+        *map(_surprise, wrong),
+        f"{len(rows)} statements: {summary}; {sum(row.seconds for row in rows):.1f} s",
+        f"verdict: {f'{len(wrong)} UNEXPECTED' if wrong else good}",
+    ]
 
 
 def _cells(row: Row) -> list[str]:

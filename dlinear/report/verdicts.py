@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+COLOURS = {"supported": "32", "NOT SUPPORTED": "1;31", "no verdict": "33"}  # of terminals (ECMA-48)
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], widest: int | No
     return "\n".join(line.rstrip() for line in lines)
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a window, or one that shows it has asked for colour (FORCE_COLOR)."""
+    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
+
+
+def coloured(line: str) -> str:
+    """A verdict line with its first words in colour; as it is where NO_COLOR is set."""
+    word = line.partition(":")[0]
+    if os.environ.get("NO_COLOR") or word not in COLOURS:
+        return line
+    return f"\x1b[{COLOURS[word]}m{word}\x1b[0m{line.removeprefix(word)}"
+
+
 def finish(answers: Sequence[Answer]) -> int:
     """Print the verdict lines; the exit status, 0 iff none fails."""
     lines = [str(answer) for answer in answers]
-    print("\n".join(lines or ["no verdict: too few seeds or too shallow networks to judge"]))
+    lines = lines or ["no verdict: too few seeds or too shallow networks to judge"]
+    print("\n".join(map(coloured, lines) if on_terminal() else lines))
     # numpy's own False is not False
     return 1 if any(answer.holds is not None and not answer.holds for answer in answers) else 0

@@ -36,7 +36,7 @@ def parse(knobs: type, description: str | None = None, words: Sequence[str] | No
             found, unknown = tyro.cli(
                 own_first(knobs),
                 prog=program(),
-                description=description,
+                description=as_typed(description or "") or None,
                 args=words,
                 return_unknown_args=True,
             )
@@ -65,10 +65,38 @@ def own_first(knobs: type) -> type:
     return knobs
 
 
+@dataclasses.dataclass
+class _Typed:
+    """What the user typed in front of the options, where that is the command `dlinear` and no module."""
+
+    words: str | None = None
+
+
+_TYPED = _Typed()
+_MODULES = re.compile(r"python -m (proofs|sims|paper_figs)\b(?:\.(\w+))?")
+_COMMANDS = {"proofs": "prove", "sims": "sim", "paper_figs": "fig"}
+
+
+def typed(words: str) -> None:
+    """Say in this process that its scripts were started by these words, `dlinear sim cubic_decay`."""
+    _TYPED.words = words
+
+
 def program() -> str | None:
-    """What the user typed: python -m sims.cubic_decay, rather than the path of that file."""
+    """What the user typed: python -m sims.cubic_decay, or dlinear sim cubic_decay, rather than a path."""
+    if _TYPED.words is not None:
+        return _TYPED.words
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return f"python -m {spec.name.removesuffix('.__main__')}" if spec is not None else None
+
+
+def as_typed(text: str) -> str:
+    """A text with its commands `python -m sims.X` as `dlinear sim X`, where that command is at work."""
+    if _TYPED.words is None:
+        return text
+    return _MODULES.sub(
+        lambda found: " ".join(["dlinear", _COMMANDS[found[1]], *filter(None, [found[2]])]), text
+    )
 
 
 def _unknown(word: str, knobs: type) -> str:

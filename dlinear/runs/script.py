@@ -12,7 +12,7 @@ from typing import Any
 from dlinear import optional
 from dlinear.engine.parallel import distributed
 from dlinear.errors import DlinearError, DomainError, MissingDependencyError
-from dlinear.runs.command_line import parse, program
+from dlinear.runs.command_line import as_typed, parse, program
 
 
 @contextlib.contextmanager
@@ -28,7 +28,7 @@ def _refused(error: Exception) -> int:
     """One line on stderr about what stopped a script; the exit status 2."""
     if isinstance(error, ModuleNotFoundError):
         error = optional.missing("this command", error)
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {as_typed(str(error))}", file=sys.stderr)
     return 2
 
 

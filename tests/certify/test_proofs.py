@@ -653,8 +653,8 @@ def test_a_mutated_conclusion_is_rejected_or_true(name):
 # -- command line -------------------------------------------------------------------------------------------
 @pytest.fixture
 def certificates(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "CERTIFICATES", tmp_path / "certificates")
-    return tmp_path / "certificates"
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results" / "certificates"
 
 
 @pytest.mark.slow

@@ -1,0 +1,67 @@
+"""The decided claims on a terminal: grouped by verdict, in colour, as wide as the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlinear.certify.claims import Verdict
+from dlinear.certify.decide import CHECKED, Row
+
+STYLES = {
+    "refuted": "magenta",
+    "undecided": "yellow",
+    "supported": "cyan",
+    "certified": "green",
+    "proved": "green",
+}
+INSTEAD = {  # what a verdict says, in words
+    "proved": "holds; the certificate checks again",
+    "certified": "holds on the boxes that the claim names",
+    "supported": "agrees with numbers; not proved",
+    "refuted": "false as it stands; the counterexample checks again",
+    "undecided": "neither proved nor refuted here",
+}
+
+
+def show(rows: Sequence[Row], file: Any = None, width: int | None = None) -> None:
+    """Print a table for each verdict, counterexamples beside what they refute; NO_COLOR is respected.
+
+    Args:
+        rows: decided claims.
+        file: where to; standard output by default.
+        width: characters of a line; those of the window by default.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=file, width=width, highlight=False, soft_wrap=False)
+    for verdict in map(
+        str, (Verdict.REFUTED, Verdict.UNDECIDED, Verdict.SUPPORTED, Verdict.CERTIFIED, Verdict.PROVED)
+    ):
+        group = [row for row in rows if str(row.outcome.verdict) == verdict]
+        if group:
+            title = f"{verdict}: {len(group)} ({INSTEAD[verdict]})"
+            console.print(Text(title, style=f"bold {STYLES[verdict]}"))
+            console.print(_table(group, verdict))
+    if any(row.claim.conditional for row in rows):
+        console.print("if: given what the claim assumes, see docs/claims.md")
+
+
+def _table(group: Sequence[Row], verdict: str) -> Any:
+    """Reference, id, the evidence or the method, seconds; long cells go on in the next line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
+    found.add_column("reference", max_width=20)
+    found.add_column("claim", style=STYLES[verdict], no_wrap=True)
+    found.add_column("counterexample" if verdict == "refuted" else "method", ratio=1, overflow="fold")
+    found.add_column("s", justify="right", no_wrap=True)
+    for row in group:
+        given = " (if)" if row.claim.conditional and row.outcome.verdict in CHECKED else ""
+        about = row.outcome.evidence if verdict == "refuted" and row.expected else row.outcome.method
+        mark = "" if row.expected else " UNEXPECTED"
+        cells = (row.claim.reference, row.claim.id + given + mark, about, f"{row.seconds:.1f}")
+        found.add_row(*map(Text, cells), style=None if row.expected else "bold red")
+    return found

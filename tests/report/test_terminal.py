@@ -1,0 +1,45 @@
+"""What a terminal shows: colours of verdicts, claims grouped by verdict within the window."""
+
+import io
+
+import pytest
+from paths import ROOT
+
+from dlinear.certify import decide, registry
+from dlinear.cli.reproduction import VERDICT
+from dlinear.report import claims_screen, verdicts
+
+
+@pytest.mark.parametrize("word", verdicts.COLOURS)
+def test_a_verdict_is_coloured_and_still_read(word, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    line = f"{word}: does it hold: 1"
+    coloured = verdicts.coloured(line)
+    assert coloured.startswith("\x1b[")
+    assert coloured.endswith(": does it hold: 1")
+    assert VERDICT.match(coloured)[1] == VERDICT.match(line)[1] == word
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert verdicts.coloured(line) == line
+
+
+def test_what_is_piped_has_no_colour(capsys, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    verdicts.finish([verdicts.Answer("q", True, "1")])
+    assert capsys.readouterr().out == "supported: q: 1\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    verdicts.finish([verdicts.Answer("q", True, "1")])
+    assert "\x1b[32msupported\x1b[0m" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [72, 100, 160])
+def test_claims_are_grouped_by_verdict_within_the_width(width):
+    claims = registry.select(registry.discover(ROOT / "proofs"), ("eq_9", "lemma_c1_upper_printed"))
+    file = io.StringIO()
+    claims_screen.show([decide.decide(claim) for claim in claims], file, width)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(file.getvalue().split())
+    assert text.index("refuted: ") < text.index("proved: ")
+    assert "lemma_c1_upper_printed" in text
+    assert "eq_9" in text
