@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import ArrayLike
 
-from dlinear.runs import provenance
+from dlinear.runs import pool, provenance
 
 Arrays = Mapping[str, tuple[Sequence[str], ArrayLike]]  # name -> (dimensions, values), as `records.write`
 Compute = Callable[[Any], Arrays]  # a cell -> its arrays
@@ -70,3 +71,13 @@ def through_executor(executor: Executor, cells: Mapping[str, Any], compute: Comp
     finally:
         for future in futures:
             future.cancel()
+
+
+class OneProcessEach:
+    """A `Gatherer`: one cell after the other, each in a process of its own, so that none sees the memory, the
+    caches or the warmth of another."""
+
+    def gather(self, cells: Mapping[str, Any], compute: Compute) -> CellResults:
+        """The result of each cell as it arrives."""
+        for key, cell in cells.items():
+            yield from pool.spread(functools.partial(timed, compute), {key: cell}, 1)

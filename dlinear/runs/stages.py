@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlinear.runs import collection, dataset, records, sweeps
+from dlinear.runs.computation import OneProcessEach
 from dlinear.runs.launch import LocalRun
 
 
@@ -19,15 +20,17 @@ class Stages:
         self.cells: list[Any] = []
         self.computed, self.failed = 0, False
 
-    def gather(self, cells: Sequence[Any], alone: bool = False) -> list[records.Record]:
+    def gather(self, cells: Sequence[Any], alone: bool = False, apart: bool = False) -> list[records.Record]:
         """The records of a stage in the order of its cells; none when some are missing, which is said.
 
         Args:
             cells: of the stage.
-            alone: in this process while no worker runs, as timings need it.
+            alone: one after the other while no worker runs, as timings need it.
+            apart: with `alone`, each in a process of its own, as memory needs it; else all in this one.
         """
         if alone:
-            sweep = sweeps.run(self.run.folder(self.name), cells, self.compute, workers=0, whole=False)
+            executor, folder = OneProcessEach() if apart else None, self.run.folder(self.name)
+            sweep = sweeps.run(folder, cells, self.compute, workers=0, executor=executor, whole=False)
         else:
             sweep = self.run.sweep(self.name, cells, self.compute, whole=False)
         found = {record.key: record for record in collection.scan(sweep.folder, map(records.key, cells))}

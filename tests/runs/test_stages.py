@@ -1,5 +1,6 @@
 """Stages of cells: each is handed the records of those before it, and all of them are one run at the end."""
 
+import os
 from dataclasses import dataclass
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_stage_depends_on_the_records_of_the_one_before(stages):
     again = Stages("squares", stages.run, square)
     again.gather([Cell(3), Cell(5)])
     assert (again.finish().computed, again.finish().resumed) == (1, 1)
+
+
+def process_of(cell):
+    return {"process": ((), os.getpid())}
+
+
+def test_cells_apart_have_a_process_each(tmp_path):
+    stages = Stages("processes", LocalRun(results=str(tmp_path), workers=0), process_of)
+    found = stages.gather([Cell(1), Cell(2)], alone=True, apart=True)
+    processes = {int(one.arrays["process"]) for one in found}
+    assert len(processes) == 2
+    assert os.getpid() not in processes
+    (here,) = stages.gather([Cell(3)], alone=True)
+    assert int(here.arrays["process"]) == os.getpid()
 
 
 def test_a_stage_with_a_missing_cell_ends_the_run_and_says_so(stages, capsys):

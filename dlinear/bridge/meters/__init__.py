@@ -1,4 +1,4 @@
-"""What a training step costs: memory, time, calls of blocks. What cannot be measured is a MeterError."""
+"""What a training step costs: memory, time, calls of blocks, energy. What has no meter is a MeterError."""
 
 from __future__ import annotations
 
@@ -12,17 +12,30 @@ from dlinear.bridge.meters.memory import (
     fit_memory,
     step_memory,
 )
+from dlinear.bridge.meters.system import (
+    NOT_MEASURABLE,
+    SystemMeter,
+    SystemUse,
+    Throughput,
+    throughput,
+    time_to,
+    words,
+)
 from dlinear.bridge.meters.timing import StepTime, step_times
 from dlinear.bridge.meters.windows import all_windows, largest_window, states_of
 from dlinear.errors import MeterError
 
 __all__ = [
+    "NOT_MEASURABLE",
     "CudaMemory",
     "MemoryFit",
     "MeterError",
     "StepCalls",
     "StepMemory",
     "StepTime",
+    "SystemMeter",
+    "SystemUse",
+    "Throughput",
     "all_windows",
     "block_sizes",
     "cuda_memory",
@@ -32,4 +45,7 @@ __all__ = [
     "step_calls",
     "step_memory",
     "step_times",
+    "throughput",
+    "time_to",
+    "words",
 ]
