@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce bridge proofs test fast coverage bench lint dead-code docs coq clean
+.PHONY: help setup reproduce bridge proofs test fast coverage bench gpu lint dead-code docs coq clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
@@ -12,6 +12,7 @@ help:
 	@echo "make coverage    run every test and list the lines of the library that none of them reached"
 	@echo "make bridge      real torch models: angle, memory, methods, the experiments of the paper (30 minutes)"
 	@echo "make bench       time and memory beside the floor and what a user would write"
+	@echo "make gpu         check and measure the engine on a CUDA device (six minutes at most)"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make dead-code   list code that nothing uses (vulture)"
 	@echo "make docs        regenerate docs/claims.md"
@@ -48,6 +49,9 @@ coverage: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.large_depth
+
+gpu: $(STAMP)
+	$(BIN)/python -m benchmarks.gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
