@@ -31,7 +31,7 @@ from dlinear.bridge.autograd.blocks import (
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError, ShapeError
 
-__all__ = ["End", "Sections", "end", "one_hot_targets", "samples_of", "sections"]
+__all__ = ["End", "Sections", "end", "labels_of", "one_hot_targets", "samples_of", "sections"]
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class End:
         return self.signal.flatten(1) / self.unit
 
 
-def sections(stack: Sequence[Block], readout: Readout | None) -> Sections:
-    """The hidden blocks and the output layer.
+def sections(stack: Sequence[Block], readout: Readout | None, below: int | None = None) -> Sections:
+    """The hidden blocks and the output layer; with `below`, the first so many blocks and all above.
 
     Raises:
-        DomainError: nothing is trained.
+        DomainError: nothing is trained, or not so many blocks are hidden.
     """
     first = len(stack)
     if readout is None or not trainable(modules_among((readout,))):
@@ -87,6 +87,12 @@ def sections(stack: Sequence[Block], readout: Readout | None) -> Sections:
         if not trained:
             raise DomainError(NOTHING_TRAINED)
         first = trained[-1]
+    if below is not None:
+        if not 1 <= below <= first:
+            raise DomainError(
+                f"{below} blocks below the rest: allowed is 1..{first}, those before the output layer"
+            )
+        first = below
 
     def head(state: Any) -> Any:
         state = run_blocks(stack[first:], state, first)
@@ -156,6 +162,28 @@ def one_hot_targets(loss_fn: Any, z: Tensor, rule: str) -> Tensor:
         f"{rule} has targets of {target.dtype}, shape {tuple(target.shape)}, for outputs "
         f"{tuple(flat.shape)}; expected labels (N,) or real targets (N, K)"
     )
+
+
+def labels_of(loss_fn: LossFunction, z: Tensor, rule: str) -> Tensor:
+    """The label of each sample, (N,).
+
+    Raises:
+        DomainError: a loss that does not hold them, or other targets than labels of the outputs.
+    """
+    target = getattr(_unwrapped(loss_fn)[0], "target", None)
+    if not isinstance(target, Tensor) or target.is_floating_point() or target.shape != z.shape[:1]:
+        what = f"a {type(loss_fn).__name__}"
+        if isinstance(target, Tensor):
+            what = f"one with targets of {target.dtype}, shape {tuple(target.shape)}"
+        raise DomainError(
+            f"{rule} needs labels (N,): loss_fn is {what}; expected "
+            "dlinear.bridge.Supervised(criterion, labels)"
+        )
+    if target.device.type == "cpu" and len(target):  # elsewhere this would wait for the device
+        low, high = int(target.min()), int(target.max())
+        if low < 0 or high >= z.shape[1]:
+            raise DomainError(f"{rule} has labels {low}..{high}; expected 0..{z.shape[1] - 1}")
+    return target
 
 
 def samples_of(state: Any, t: int, rule: str) -> Tensor:

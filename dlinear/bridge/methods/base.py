@@ -63,6 +63,8 @@ class Method:
         readout: the kind of readout that it is for ("exits": a head for each state); None for any.
         prepare: (blocks, readout) -> None, before the first step of a run: makes the buffers that a method
             keeps in the model, so that a checkpoint holds them; None for a method without any.
+        predict: (blocks, x, readout) -> scores (N, K) whose largest is the prediction, for a method whose
+            models predict in another way than by readout(x(T), T); None for all others.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Method:
     sin2: Callable[[DecayConstants, int], float] | None = None
     readout: str | None = None
     prepare: Callable[[Any, Any], None] | None = None
+    predict: Callable[..., Tensor] | None = None
 
     def __call__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -55,14 +55,18 @@ def evaluate(
     batch: int,
     device: torch.device,
     autocast: str = "off",
+    predict: Callable[..., Tensor] | None = None,
 ) -> Score:
-    """Mean loss (in float64 over the batches) and accuracy of the model on (x, y)."""
+    """Mean loss (in float64 over the batches) and accuracy of the model on (x, y).
+
+    `predict`, of the method where it has one, gives the outputs in place of the model.
+    """
     total, correct = 0.0, 0
     with _evaluating(stack, device):
         for start in range(0, len(x), batch):
             inputs, target = x[start : start + batch].to(device), y[start : start + batch].to(device)
             with precision(autocast, device):
-                output = stack(inputs)
+                output = stack(inputs) if predict is None else predict(stack.blocks, inputs, stack.readout)
                 total += float(criterion(output, target)) * len(inputs)
             if classes:
                 correct += int((output.argmax(1) == target).sum())

@@ -330,6 +330,7 @@ class Session:
             batch=self.training.evaluation_batch,
             device=self.device,
             autocast=self.training.autocast,
+            predict=self.method.predict if isinstance(self.method, Method) else None,
         )
 
     def _probe(self, probe: Probe) -> dict[str, Any]:

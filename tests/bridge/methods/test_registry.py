@@ -53,6 +53,7 @@ def test_the_names_of_the_package():
             "combined-N",
         ),
         *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N", "fa-mirror", "fa-mirror-N"),
+        *("ff", "ff-hard", "ff-matched", "ff-mean"),
         *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "loco-N"),
         *(
             "pepita",
@@ -84,6 +85,7 @@ def test_the_names_of_the_package():
             "pepita-mirror",
             "foton",
         ),
+        *("ff", "ff-mean", "ff-matched", "ff-hard"),
     ]
 
 
