@@ -6,6 +6,8 @@
 Nothing goes back: each layer's product is (something of its two activities) x (what entered it). A block is
 one linear or convolutional layer with what follows it (activation, dropout, a skip; h_l is what it hands
 on), or it trains nothing. Both passes have the same dropout masks, and running statistics are updated once.
+Autocast is off inside: the difference of two activities that are nearly equal has no digits in half
+precision.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlinear.bridge.autograd.block_graph import plain_precision
 from dlinear.bridge.autograd.blocks import Block, LossFunction, called, check_gradients_are_on
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
 from dlinear.bridge.autograd.modules import modules_among, trainable
@@ -52,9 +55,7 @@ class Passes:
     """The two passes of one step, over the blocks before the output layer."""
 
     def __init__(self, parts: Sections, x: Any, rule: str) -> None:
-        if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
-            what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-            raise ShapeError(f"x is {what}; {rule} takes one floating tensor (samples, ...)")
+        check_input(x, rule)
         self.parts, self.rule = parts, rule
         self._replay = Replay(parts.hidden, x, parts.head)
 
@@ -89,6 +90,13 @@ class Passes:
         return Layer(one_layer(block, t, output, calls, self.rule), output)
 
 
+def check_input(x: Any, rule: str) -> None:
+    """Raise `ShapeError` unless x is one floating tensor of samples."""
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
+        what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise ShapeError(f"x is {what}; {rule} takes one floating tensor (samples, ...)")
+
+
 def one_layer(block: Block, t: int, output: Tensor, calls: Calls, rule: str) -> Call | None:
     """The layer of a block; None for a block that trains nothing.
 
@@ -100,7 +108,7 @@ def one_layer(block: Block, t: int, output: Tensor, calls: Calls, rule: str) -> 
         return None
     wrong = ""
     if len(calls.seen) != 1:
-        wrong = f"{len(calls.seen)} such layers"
+        wrong = f"{len(calls.seen)} such layers" if calls.seen else "none whose weight is trained"
     elif any(p is not calls.seen[0].weight and p is not calls.seen[0].bias for p in trained):
         wrong = "other trained parameters too"
     elif calls.shapes[0] != output.shape:
@@ -141,6 +149,22 @@ def forward_rule(
         between: (clean layer, unit) -> the weights of the second pass.
     """
     check_gradients_are_on()
+    with plain_precision(x.device):
+        first, found = _both(passes, x, loss_fn, modulation, rule, output, between)
+    accumulate(found.gradients)
+    return first.loss
+
+
+def _both(
+    passes: Passes,
+    x: Tensor,
+    loss_fn: LossFunction,
+    modulation: Callable[[End], Tensor],
+    rule: Callable[[Layer, Layer], Products],
+    output: Callable[[End, End], Sequence[Tensor | None]],
+    between: Callable[[Layer, float], Mapping[Tensor, Tensor]] | None,
+) -> tuple[End, GradientSum]:
+    """Both passes: the end of the clean one, and the gradients."""
     clean, state = passes.run(x)
     first = passes.end(state, loss_fn)
     moved = [between(layer, first.unit) for layer in clean] if between else ()
@@ -152,5 +176,4 @@ def forward_rule(
     for one, other in zip(clean, modulated, strict=True):
         products = scaled(rule(one, other), first.unit)
         found.add(products, products.values())
-    accumulate(found.gradients)
-    return first.loss
+    return first, found

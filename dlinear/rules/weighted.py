@@ -11,6 +11,8 @@ recurrent or attention module, a product written with @) is refused by the rules
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +84,8 @@ def call_of(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None)
 class Calls(TorchFunctionMode):
     """Inside, layers are recorded in `seen` (`shapes`: of their outputs), and may run on other weights.
 
+    Compiled modules run as they were before `torch.compile`: their layers could not be seen.
+
     Args:
         stand_in: by weight or bias, what the layer is to use in its place.
     """
@@ -91,6 +95,17 @@ class Calls(TorchFunctionMode):
         self.seen: list[Call] = []
         self.shapes: list[torch.Size] = []
         self.stand_in = stand_in or {}
+        self._eager = contextlib.ExitStack()
+
+    def __enter__(self) -> Calls:
+        if "torch._dynamo" in sys.modules:  # otherwise nothing is compiled
+            self._eager.enter_context(torch.compiler.set_stance("force_eager"))
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
+        self._eager.close()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

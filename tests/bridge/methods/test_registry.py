@@ -45,6 +45,7 @@ def test_the_names_of_the_package():
     assert [
         *(
             "accumulate-N",
+            "activation",
             "anchored-N",
             "anchored-stages-N",
             "backprop",
@@ -54,7 +55,7 @@ def test_the_names_of_the_package():
         ),
         *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N", "fa-mirror", "fa-mirror-N"),
         *("ff", "ff-hard", "ff-matched", "ff-mean"),
-        *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "loco-N"),
+        *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "lac", "loco-N", "oja"),
         *(
             "pepita",
             "pepita-N",
@@ -86,6 +87,7 @@ def test_the_names_of_the_package():
             "foton",
         ),
         *("ff", "ff-mean", "ff-matched", "ff-hard"),
+        *("oja", "activation", "lac"),
     ]
 
 
