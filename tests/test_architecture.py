@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "selection": {"theory"},
     "bridge": {"networks", "data", "theory", "engine", "runs", "analysis", "certify", "report", "selection"},
     "rules": {"bridge"},
-    "cli": {"runs", "report"},
+    "cli": {"runs", "certify", "report"},
 }
 # What a verdict rests on, beside the standard library.
 TRUSTED = {"dlinear.certify.trusted", "dlinear.optional"}

@@ -36,7 +36,7 @@ def in_words(claim: Claim) -> list[str]:
     Returns:
         Parts of one sentence; formulas stand between backquotes, in the language of certificates.
     """
-    said = {name: f"{_declared(name, claim.goal)}: {_meaning(name, claim)}" for name in names_of(claim.goal)}
+    said = meanings(claim)
     opened = [said.pop(name) for name in claim.goal.get("exists", [])]
     parts = [f"For all {'; '.join(said.values())}" if said else "Always"]
     if given := claim.goal.get("hypotheses", []):
@@ -44,6 +44,11 @@ def in_words(claim: Claim) -> list[str]:
     first = f"there is {'; '.join(opened)}, such that " if opened else ""
     parts.append(f"then {first}{_listed(claim.goal['conclusions'])}")
     return parts
+
+
+def meanings(claim: Claim) -> dict[str, str]:
+    """Each name of a claim's goal with its sort or definition and what it stands for, symbols first."""
+    return {name: f"{_declared(name, claim.goal)}: {_meaning(name, claim)}" for name in names_of(claim.goal)}
 
 
 def _meaning(name: str, claim: Claim) -> str:

@@ -39,13 +39,17 @@ def collect() -> dict[str, Any]:
 
 def text(found: dict[str, Any]) -> str:
     """The same for people and issue trackers, one line for each entry."""
-    lines = []
+    return "\n".join(f"{name:14} {said}" for name, said in lines(found).items())
+
+
+def lines(found: dict[str, Any]) -> dict[str, str]:
+    """Name -> what is said of it, on one line each."""
+    said = {}
     for name, value in found.items():
-        said = value
+        said[name] = str(value)
         if isinstance(value, dict):
-            said = ", ".join(f"{package} {number or '-'}" for package, number in value.items())
-        lines.append(f"{name:14} {said}")
-    return "\n".join(lines)
+            said[name] = ", ".join(f"{package} {number or '-'}" for package, number in value.items())
+    return said
 
 
 def _needed() -> list[str]:

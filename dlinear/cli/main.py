@@ -75,6 +75,13 @@ def reproduce(words: Words) -> int:
     return main(command_line.parse(Knobs, main.__doc__, words))
 
 
+def report(words: Words) -> int:
+    """Write the page."""
+    from dlinear.cli.page import Knobs, main
+
+    return main(command_line.parse(Knobs, main.__doc__, words))
+
+
 def info(words: Words) -> int:
     """Print versions and devices."""
     from dlinear.cli import information
@@ -107,7 +114,9 @@ def completion(words: Words) -> int:
 
 
 COMMANDS = {
-    "reproduce": Command("[--part bridge]", "check the paper, simulate, draw the figures", reproduce),
+    "reproduce": Command(
+        "[--part bridge]", "check the paper, simulate, draw the figures, write the report", reproduce
+    ),
     "prove": Command(
         "[NAME ...]", "decide the statements of the theory; re-check certificates (--check)", prove
     ),
@@ -117,6 +126,7 @@ COMMANDS = {
     "select": Command(
         "[OPTIONS]", "choose the horizon for a model, a budget and a price", named("select_horizon")
     ),
+    "report": Command("[--output FILE]", "one HTML page of statements, numbers and figures", report),
     "info": Command("[--json]", "versions, BLAS, cores and devices, for a report of a problem", info),
     "cite": Command("", "BibTeX of this software and of the paper", cite),
     "completion": Command("SHELL", 'completion script: eval "$(dlinear completion bash)"', completion),

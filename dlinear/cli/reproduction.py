@@ -32,6 +32,7 @@ REAL = (
 )
 COMMAND = (sys.executable, "-m", "dlinear")
 ASKED = ("large_*",)  # run only by name: hours
+COLOUR = re.compile(r"\x1b\[[\d;]*m")
 VERDICT = re.compile(r"(?:\x1b\[[\d;]*m)?(supported|NOT SUPPORTED|no verdict)(?:\x1b\[0m)?: ")
 
 
@@ -51,11 +52,13 @@ class Course:
     Attributes:
         failed: command lines with an exit status other than 0.
         verdicts: number of verdict lines of each kind.
+        output: what the last step has printed.
         seconds: wall time by kind of step.
     """
 
     failed: list[str] = field(default_factory=list)
     verdicts: Counter[str] = field(default_factory=Counter)
+    output: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -99,11 +102,18 @@ def main(knobs: Knobs) -> int:
         _heading(i, len(todo), words)
         start = time.monotonic()
         status = _run(words, course)
-        course.seconds[kind] = course.seconds.get(kind, 0.0) + time.monotonic() - start
+        took = time.monotonic() - start
+        course.seconds[kind] = course.seconds.get(kind, 0.0) + took
+        if kind == "simulations":
+            _note(knobs, words, status, took, course.output)
         if status == 130:
             raise KeyboardInterrupt
         if status:
             course.failed.append(f"dlinear {' '.join(words[:2])} (exit status {status})")
+    if knobs.part == "paper" and _run(
+        ["report", "--results", knobs.results, "--figures", knobs.figures], course
+    ):
+        course.failed.append("dlinear report")
     lines = summary(knobs, course)
     write_text(Path(knobs.results) / f"summary_{knobs.part}.txt", "\n".join(lines) + "\n")
     print("\n" + "\n".join(lines))
@@ -132,15 +142,29 @@ def _run(words: Sequence[str], course: Course) -> int:
         environment.setdefault("FORCE_COLOR", "1")
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
+        course.output = ""
         try:
             for line in process.stdout:
                 print(line, end="", flush=True)
+                course.output += COLOUR.sub("", line)
                 if found := VERDICT.match(line):
                     course.verdicts[found[1]] += 1
         except BaseException:
             process.terminate()
             raise
     return 128 - process.returncode if process.returncode < 0 else process.returncode
+
+
+def _note(knobs: Knobs, words: Sequence[str], status: int, seconds: float, output: str) -> None:
+    """Keep what a simulation has said for the report, in place of what it said before."""
+    step = {
+        "command": f"dlinear {' '.join(words[:2])}",
+        "question": folders.question("sims", words[1]),
+        "status": status,
+        "seconds": round(seconds, 1),
+        "output": output,
+    }
+    write_text(Path(knobs.results) / "steps" / f"{words[1]}.json", json.dumps(step, indent=1) + "\n")
 
 
 def summary(knobs: Knobs, course: Course) -> list[str]:
@@ -158,6 +182,7 @@ def summary(knobs: Knobs, course: Course) -> list[str]:
     lines += [
         f"  measured      {said['supported']} questions supported, {said['NOT SUPPORTED']} not, "
         f"{said['no verdict']} without a verdict",
+        f"  report        {Path(knobs.results) / 'report.html'}; open it in a browser",
         f"  figures       {len(list(Path(knobs.figures).glob('*.pdf')))} in {knobs.figures}/",
         f"  certificates  {Path(knobs.results) / 'certificates'}; dlinear prove --check FILE reads one again",
         "  took          " + ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in course.seconds.items()),
