@@ -8,7 +8,7 @@ With u_l = h_{l-1}/|h_{l-1}| the direction of what enters hidden layer l, and a_
 In indices, w_ij of unit i grows by rate a_i (u_j - sum_k a_k w_kj); a bias is the weight of a unit that is 1.
 In the source the input has length 1 and the activation keeps lengths,
 
-    f(a) = beta (|a| - mean |a|),   |f(a)| = |a|      (`Competing`; `UnitLength` for the input),
+    f(a) = beta (|a| - mean |a|),   |f(a)| = |a|      (`Competing`; `lengths.UnitLength`),
 
 so that |a_L|^2, the output activation, measures how typical an input is. Any activation may stand in the
 blocks here: the update takes what enters a layer at length 1, the forward pass is that of the blocks. With
@@ -33,26 +33,12 @@ from torch import Tensor, nn
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack
 from dlinear.bridge.autograd.step import as_step
 from dlinear.checks import as_flag
+from dlinear.rules.lengths import unit_length
 from dlinear.rules.local_pass import Seen, competition, local_rule
 from dlinear.rules.names import rule_family
 from dlinear.rules.two_passes import Products
 
-__all__ = ["Competing", "UnitLength", "activation_backward", "unit_length"]
-
-
-def unit_length(x: Tensor) -> Tensor:
-    """Each sample over its Euclidean norm; a sample that is 0 stays 0."""
-    norm = torch.linalg.vector_norm(x.flatten(1), dim=1).reshape(-1, *[1] * (x.ndim - 1))
-    scaled: Tensor = x / norm.clamp_min(torch.finfo(x.dtype).tiny)
-    return scaled
-
-
-class UnitLength(nn.Module):
-    """The samples at length 1."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x/|x|, sample by sample."""
-        return unit_length(x)
+__all__ = ["Competing", "activation_backward"]
 
 
 class Competing(nn.Module):

@@ -3,15 +3,22 @@ weights.
 
     F = (W_L ... W_1)^T,   hmod_0 = x - F e,   G_l = mean (h_l - hmod_l) h_{l-1}^T,   G_L = mean e h_{L-1}^T
 
-and each W_l is made row-orthonormal again after every update (`make_orthonormal`, to be called after
-`optimizer.step()`; a method does not write weights). F leaves out activations and biases. On linear layers
+and each hidden W_l is made row-orthonormal before training and again after every update. The trainer does
+both (`Method.prepare`, `Method.after_step`); in a loop of your own call `make_orthonormal` on the hidden
+blocks after `optimizer.step()`. Parameters are changed in place, so that the optimizer keeps its state for
+them. F leaves out activations and biases. On linear layers
 
     h_l - hmod_l = P_l F e = P_l P_l^T delta_l,   P_l = W_l ... W_1,
 
 back-propagation's delta_l exactly if P_l has orthonormal rows, as it has for row-orthonormal layers whose
 widths do not increase; in general <G_l, G_l of back-propagation> = |P_l^T G_l of back-propagation|^2 >= 0.
 F is weight transport: the product of the layers is taken in every step, as a vector-Jacobian product of the
-linear net."""
+linear net.
+
+Conventions: the polar factor of W by its singular values, which Bjorck's iteration goes to. The code of
+p0lcAi/FOTON takes 20 of these iterations, of the output layer too (nothing above needs it), every
+`ortho_rate` steps, F every `update_F` steps, and makes new parameters: an optimizer from outside would lose
+them. Weights of convolutions stay as they are: orthonormal kernels are no orthonormal map."""
 
 from __future__ import annotations
 
@@ -26,7 +33,7 @@ from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stac
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.step import as_step
 from dlinear.errors import DomainError
-from dlinear.rules.names import rule_family
+from dlinear.rules.names import rule_family, with_fields
 from dlinear.rules.output import End, Sections, sections
 from dlinear.rules.two_passes import Layer, Passes, Products, forward_rule
 from dlinear.rules.weighted import Call, Calls
@@ -143,22 +150,32 @@ def make_orthonormal(blocks: Iterable[Block]) -> None:
     """Replace trained matrices of the blocks by the nearest with orthonormal rows (or columns), in place.
 
     The polar factor U V^T of W = U S V^T; call it on the hidden blocks, before training and after each step.
-    Parameters keep their identity, so that optimizers keep them.
+    Parameters keep their identity, so that optimizers keep them. What has diverged stays as it is.
     """
     with torch.no_grad():
         for parameter in trainable(modules_among(as_stack(blocks))):
-            if parameter.ndim == 2:
+            if parameter.ndim == 2 and bool(parameter.isfinite().all()):
                 u, _, v = torch.linalg.svd(parameter, full_matrices=False)
                 parameter.copy_(u @ v)
 
 
+def _constrain(blocks: Iterable[Block], readout: Readout | None) -> None:
+    """The hidden layers of a network are made row-orthonormal."""
+    if hidden := sections(as_stack(blocks), readout).hidden:
+        make_orthonormal(hidden)
+
+
 FAMILIES = (
-    rule_family(
-        "foton",
-        foton_backward,
-        "FOTON: x - (W_L ... W_1)^T e in a second pass",
-        80,
-        (4, 2, 7, 1),
-        seeded=False,
+    with_fields(
+        rule_family(
+            "foton",
+            foton_backward,
+            "FOTON: x - (W_L ... W_1)^T e in a second pass",
+            80,
+            (4, 2, 7, 1),
+            seeded=False,
+        ),
+        prepare=_constrain,
+        after_step=_constrain,
     ),
 )

@@ -15,10 +15,15 @@ times the share of positions at which it lies inside.
     fa-mirror        FA with these B_l (feedback_alignment.py)
     pepita-mirror    PEPITA with s F = -scale B_1 B_2 ... B_L, which goes to -scale (W_L ... W_1)^T
 
-Conventions: what is mirrored is W xi, without activation and bias. The sources mirror sigma(W xi): for ReLU
-the same direction; for tanh each unit has a factor of its own; a softmax head would give the column-centred
-W. The signs of a step: s F has to go to *minus* the transposed product, the code of ravifrancesco/PEPITA
-flips the sign of its first factor for that. There F is also normalised; here `scale` keeps its size.
+Conventions: mirror="linear", the default, shows W xi, without activation and bias. mirror="activity" shows
+sigma(W xi) in hidden layers, as the sources do: B_l <- (1 - decay) B_l + rate mean xi sigma(W_l xi)^T. This
+goes to (rate s^2/decay) W_l^T diag(E sigma') (Stein's lemma): for ReLU half of W_l^T, the same direction; for
+tanh each unit has a factor of its own. The output layer shows its logits in both: a softmax would give the
+column-centred W. "activity" needs hidden blocks of one layer with its activation; they run on zeros, with W
+xi for the answer of the layer, so that a skip adds nothing.
+
+The signs of a step: s F has to go to *minus* the transposed product, the code of ravifrancesco/PEPITA flips
+the sign of its first factor for that. There F is also normalised; here `scale` keeps its size.
 
 The B_l are buffers of the modules that own the weights (`weight_mirror`): they are saved with the model,
 and a run resumes to the same numbers. `prepare` makes them, in the trainer before the first step. B_l
@@ -30,7 +35,7 @@ Sources: Akrout et al., "Deep learning without weight transport" (2019); Sriniva
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,21 +43,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack
+from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, called
 from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Family, Method
-from dlinear.checks import as_number
+from dlinear.checks import as_choice, as_number
 from dlinear.errors import DomainError
 from dlinear.rules import matrices
 from dlinear.rules.feedback_alignment import layer_matrix, pulled_back_by
 from dlinear.rules.foton import carried_back
 from dlinear.rules.names import rule_family
-from dlinear.rules.output import End, sections
+from dlinear.rules.output import End, samples_of, sections
 from dlinear.rules.pepita import pepita_with
-from dlinear.rules.weighted import Call
+from dlinear.rules.two_passes import one_layer
+from dlinear.rules.weighted import Call, Calls
 
-__all__ = ["fa_mirror_backward", "mirrored", "pepita_mirror_backward", "prepare"]
+__all__ = ["MIRRORS", "fa_mirror_backward", "mirrored", "pepita_mirror_backward", "prepare"]
+
+MIRRORS = ("linear", "activity")
+RULE = 'mirror="activity"'  # for messages
 
 
 def prepare(blocks: Iterable[Block], readout: Readout | None, seed: int = 0) -> dict[Tensor, Tensor]:
@@ -84,12 +93,49 @@ def mirrored(call: Call, b: Tensor, rate: float, decay: float, noise: float) -> 
     with torch.no_grad():
         xi = noise * torch.randn_like(call.given)
         answer = call.run(xi, call.weight)
+    _moved(call, xi, answer, b, rate, decay)
+
+
+class _Noisy(Calls):
+    """The layer gives W xi, whatever enters it."""
+
+    def __init__(self, noise: float) -> None:
+        super().__init__()
+        self._noise = noise
+        self.xi: list[Tensor] = []
+
+    def layer(self, call: Call) -> Tensor:
+        """W xi; xi is kept."""
+        self.xi.append(self._noise * torch.randn_like(call.given))
+        return call.run(self.xi[-1], call.weight)
+
+
+def _active(
+    hidden: Sequence[Block], x: Any, b: dict[Tensor, Tensor], rate: float, decay: float, noise: float
+) -> set[Tensor]:
+    """One step of "activity" for the weights of hidden blocks, which are returned."""
+    done: set[Tensor] = set()
+    state = x
+    for t, block in enumerate(hidden):
+        noisy = _Noisy(noise)
+        with torch.no_grad(), noisy:
+            state = samples_of(called(block)(torch.zeros_like(state)), t, RULE)
+        call = one_layer(block, t, state, noisy, RULE)
+        if call is not None:
+            _moved(call, noisy.xi[0], state, b[call.weight], rate, decay)
+            done.add(call.weight)
+    return done
+
+
+def _moved(call: Call, xi: Tensor, answer: Tensor, b: Tensor, rate: float, decay: float) -> None:
+    """B <- (1 - decay) B + rate mean xi answer^T, in place, B in the shape of W."""
     axis = -1 if call.weight.ndim == 2 else 1
     rows = answer.numel() // answer.shape[axis]  # samples, times positions of a convolution
     b.mul_(1 - decay).add_(call.products(answer, xi)[call.weight].to(b.dtype), alpha=rate / rows)
 
 
-def _check(rate: float, decay: float, noise: float) -> None:
+def _check(rate: float, decay: float, noise: float, mirror: str) -> None:
+    as_choice("mirror", mirror, MIRRORS)
     for name, value in (("mirror_rate", rate), ("noise", noise)):
         as_number(name, value)
     if not as_number("decay", decay) < 1:
@@ -97,11 +143,19 @@ def _check(rate: float, decay: float, noise: float) -> None:
 
 
 def _all_mirrored(
-    seen: Iterable[Call], b: dict[Tensor, Tensor], rate: float, decay: float, noise: float
+    hidden: Sequence[Block],
+    seen: Iterable[Call],
+    x: Any,
+    b: dict[Tensor, Tensor],
+    rate: float,
+    decay: float,
+    noise: float,
 ) -> None:
-    """One step for each weight, in the order of the layers."""
+    """One step for each weight: those of `hidden` by their activities, then the others, in their order."""
+    done = _active(hidden, x, b, rate, decay, noise)
     for weight, call in {call.weight: call for call in seen}.items():
-        mirrored(call, b[weight], rate, decay, noise)
+        if weight not in done:
+            mirrored(call, b[weight], rate, decay, noise)
 
 
 @as_step
@@ -114,6 +168,7 @@ def fa_mirror_backward(
     mirror_rate: float = 0.1,
     decay: float = 0.1,
     noise: float = 1.0,
+    mirror: str = "linear",
 ) -> Tensor:
     """FA with mirrored feedback: add its gradients to `.grad`, then step the mirror; the loss, detached.
 
@@ -121,15 +176,17 @@ def fa_mirror_backward(
         blocks, x, loss_fn, readout: as of `fa_backward`.
         seed: of the B_l at the start.
         mirror_rate, decay, noise: rate, decay and s of the mirror (see above).
+        mirror: "linear" or "activity".
 
     Raises:
         DomainError: as `fa_backward`, or a knob outside its range.
     """
-    _check(mirror_rate, decay, noise)
+    _check(mirror_rate, decay, noise, mirror)
     stack = as_stack(blocks)
     b = prepare(stack, readout, seed)
     loss, seen = pulled_back_by(lambda place, weight: b[weight], stack, x, loss_fn, readout, "fa-mirror")
-    _all_mirrored(seen, b, mirror_rate, decay, noise)
+    hidden = sections(stack, readout).hidden if mirror == "activity" else []
+    _all_mirrored(hidden, seen, x, b, mirror_rate, decay, noise)
     return loss
 
 
@@ -144,6 +201,7 @@ def pepita_mirror_backward(
     mirror_rate: float = 0.1,
     decay: float = 0.1,
     noise: float = 1.0,
+    mirror: str = "linear",
 ) -> Tensor:
     """PEPITA with mirrored feedback: add its products to `.grad`, then step the mirror; the loss, detached.
 
@@ -152,11 +210,12 @@ def pepita_mirror_backward(
         seed: of the B_l at the start.
         scale: of F, > 0.
         mirror_rate, decay, noise: rate, decay and s of the mirror (see above).
+        mirror: "linear" or "activity".
 
     Raises:
         DomainError, ShapeError: as `pepita_backward`, or a network that is not linear without activations.
     """
-    _check(mirror_rate, decay, noise)
+    _check(mirror_rate, decay, noise, mirror)
     matrices.check_knobs(seed, scale)
     stack = as_stack(blocks)
     b, seen = prepare(stack, readout, seed), list[Call]()
@@ -166,7 +225,8 @@ def pepita_mirror_backward(
         return -scale * carried_back(parts, x, last.error, b, seen, "pepita-mirror")
 
     loss = pepita_with(modulation, stack, x, loss_fn, readout)
-    _all_mirrored(seen, b, mirror_rate, decay, noise)
+    hidden = parts.hidden if mirror == "activity" else []
+    _all_mirrored(hidden, seen, x, b, mirror_rate, decay, noise)
     return loss
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 
-__all__ = ["rule_family"]
+__all__ = ["rule_family", "with_fields"]
 
 
 def rule_family(
@@ -36,6 +38,15 @@ def rule_family(
     """
     make = partial(_method, name, run, description, work, memory_of_one, seeded)
     return Family(name, make, least=1 if seeded else None, bare=True, place=place, listed=False)
+
+
+def with_fields(family: Family, **fields: Any) -> Family:
+    """The family, whose methods have these fields of `Method` too."""
+    return replace(family, make=partial(_with_fields, family, fields))
+
+
+def _with_fields(family: Family, fields: dict[str, Any], number: int | None) -> Method:
+    return replace(family.make(number), **fields)
 
 
 def _method(

@@ -13,7 +13,8 @@ unit that is 1. A convolution sums over its positions, and units compete within 
 
 No label and no error reaches a hidden layer. On whitened inputs, E h h^T = I, the mean step of "subspace" is
 dW = W - W W^T W: each singular value follows s' = s - s^3 and goes to 1, so that W becomes row-orthonormal,
-which is what FOTON needs (foton.py).
+which is what FOTON needs (foton.py). The step is stable where the rate times the largest second moment of
+what enters a layer, the top eigenvalue of E h h^T, is below 1.
 
 Sources: Oja (1982, 1989) and Sanger (1989); the equations are textbook, no published code was followed."""
 

@@ -16,9 +16,13 @@ No derivative of the activation appears. A bias is the weight of a unit that is 
 Conventions: published code differs. GiorgiaD/PEPITA (s = +1) has the modulated error in its general last
 layer and the clean one in the branch of one layer after convolutions; ravifrancesco/PEPITA has the clean
 error, the default here. The fan of F's law is n_0 in one place of that code and K in an older one, a factor
-sqrt(n_0/K). One dropout mask serves both passes, as there. The rate of "local" is the optimizer's (plain
-SGD): the method does not know it, and only with that value the sum of the two terms is what two separate
-steps do.
+sqrt(n_0/K). One dropout mask serves both passes, as there. The rate of "local" is the optimizer's: only with
+that value the sum of the two terms is what two separate steps do. The trainer gives it where the optimizer is
+plain SGD; elsewhere it is the knob `rate`.
+
+Normalised activities, which the second source has for deep nets, are part of the model:
+nn.Sequential(layer, activation, `UnitLength()`). Its own module divides by the norm of the whole batch, so
+that a sample's activity depends on the others and falls as 1/sqrt(N): `UnitLength(over="batch")` is that one.
 
 In a block with a skip h_l is what the block hands on, skip included.
 
@@ -40,7 +44,7 @@ from dlinear.bridge.autograd.step import as_step
 from dlinear.checks import as_choice, as_number
 from dlinear.errors import DomainError
 from dlinear.rules import matrices
-from dlinear.rules.names import rule_family
+from dlinear.rules.names import rule_family, with_fields
 from dlinear.rules.output import End, sections
 from dlinear.rules.two_passes import Layer, Passes, Products, forward_rule, less
 
@@ -81,7 +85,8 @@ def pepita_backward(
         mode: "original", "hebbian" or "local".
         output: whose error the output layer learns from, "clean" or "modulated".
         sign: s, 1 or -1.
-        rate: of mode "local": the learning rate of the step between its passes.
+        rate: of mode "local": the learning rate of the step between its passes (the trainer's SGD gives its
+            own).
 
     Raises:
         DomainError: a knob outside its range, a block that is no layer, nothing trained, a loss without
@@ -162,11 +167,14 @@ FAMILIES = (
         76,
         (2, 0, 4, 1),
     ),
-    rule_family(
-        "pepita-local",
-        partial(pepita_backward, mode="local"),
-        "PEPITA's Hebbian terms one after the other, the second on updated weights",
-        77,
-        (2, 0, 4, 1),
+    with_fields(
+        rule_family(
+            "pepita-local",
+            partial(pepita_backward, mode="local"),
+            "PEPITA's Hebbian terms one after the other, the second on updated weights",
+            77,
+            (2, 0, 4, 1),
+        ),
+        takes_rate=True,
     ),
 )

@@ -11,8 +11,9 @@ from torch import nn
 from dlinear.bridge import Supervised, TaskShape, model, step_calls
 from dlinear.bridge.methods import method
 from dlinear.errors import DomainError, ShapeError
-from dlinear.rules.activation import Competing, UnitLength, activation_backward
+from dlinear.rules.activation import Competing, activation_backward
 from dlinear.rules.lac import lac_backward
+from dlinear.rules.lengths import UnitLength
 from dlinear.rules.oja import COMPETITIONS, oja_backward
 from dlinear.rules.pepita import pepita_with
 

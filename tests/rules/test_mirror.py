@@ -13,7 +13,7 @@ from dlinear.bridge import Supervised, Training, load, model, train
 from dlinear.bridge.methods import method
 from dlinear.errors import DomainError
 from dlinear.rules.feedback_alignment import layer_matrix
-from dlinear.rules.mirror import fa_mirror_backward, pepita_mirror_backward, prepare
+from dlinear.rules.mirror import MIRRORS, fa_mirror_backward, pepita_mirror_backward, prepare
 
 ROUNDING = 1e-12
 RATES = {"mirror_rate": 0.3, "decay": 0.2, "noise": 0.7}
@@ -96,6 +96,52 @@ def test_the_feedback_goes_to_the_weights_as_predicted():
         assert np.abs(mean - w).max() < 0.02
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_mirrored_activities_are_their_formula(name):
+    """B_l <- (1 - decay) B_l + rate mean xi sigma(W_l xi)^T; the output layer shows its logits."""
+    for seed in range(50 if name == "fa-mirror" else 10):
+        net = plain(seed)
+        _, (now, after) = step(RULES[name][0], net, times=2, seed=seed, mirror="activity")
+        torch.manual_seed(5)
+        for t, w in enumerate(net.w):
+            xi = 0.7 * torch.randn(len(net.x), w.shape[1], dtype=torch.float64).numpy()
+            shown = SIGMA[net.activation][0](xi @ w.T) if t < net.hidden else xi @ w.T
+            assert worst([after[t]], [0.8 * now[t] + 0.3 * mean_outer(shown, xi)]) < ROUNDING, seed
+    net = plain(4, widths=[4, 5, 3], activation="tanh")
+    linear, active = (step(RULES[name][0], net, 2, mirror=one)[1][1] for one in MIRRORS)
+    assert worst(active[:1], linear[:1]) > 1e-3  # the modes differ
+
+
+def test_mirrored_activities_go_to_the_weights_times_the_mean_slope():
+    """Stein: E xi sigma(w xi) = w E sigma'(w xi): 1/2 for ReLU, for tanh a factor of each unit's own."""
+    for activation in ("relu", "tanh"):
+        net = plain(1, widths=[8, 6, 5], activation=activation, loss="mse", bias=False)
+        net.x, net.y = np.random.default_rng(0).normal(size=(400, 8)), np.zeros((400, 5))
+        net.w[0] *= np.linspace(0.5, 2, 6)[:, None]
+        _, before = step(fa_mirror_backward, net, times=150, mirror="activity")
+        mean, w = np.mean([b[0] for b in before[50:]], axis=0), net.w[0]
+        z = np.random.default_rng(1).normal(size=100_000)
+        slopes = [SIGMA[activation][1](np.linalg.norm(row) * z).mean() for row in w]
+        assert np.abs(mean - np.array(slopes)[:, None] * w).max() < 0.03
+        assert np.abs(mean - w).max() > 0.2
+
+
+def test_a_skip_adds_nothing_to_what_is_mirrored():
+    class Skip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 5)
+
+        def forward(self, h):
+            return h + self.layer(h).relu()
+
+    blocks, head = [Skip()], nn.Linear(5, 3)
+    x, loss_fn = 50 + torch.randn(64, 5), Supervised(nn.functional.cross_entropy, torch.arange(64) % 3)
+    for _ in range(100):
+        fa_mirror_backward(blocks, x, loss_fn, lambda z, s: head(z), mirror="activity")
+    assert sin2(blocks[0].layer.weight_mirror.numpy(), blocks[0].layer.weight.detach().numpy()) < 0.05
+
+
 def test_a_convolution_is_mirrored():
     """Padding with zeros: a tap is seen at the share of the positions where it lies inside the image."""
     torch.manual_seed(0)
@@ -135,6 +181,7 @@ def test_knobs_outside_their_range_are_refused():
             {"decay": -0.1},
             {"mirror_rate": -1.0},
             {"noise": float("nan")},
+            {"mirror": "both"},
             {"seed": -1},
         ):
             with pytest.raises(DomainError, match=rf"^{next(iter(bad))} (is|=) "):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -62,9 +63,15 @@ class Method:
             B to D); None where theory predicts none.
         readout: the kind of readout that it is for ("exits": a head for each state); None for any.
         prepare: (blocks, readout) -> None, before the first step of a run: makes the buffers that a method
-            keeps in the model, so that a checkpoint holds them; None for a method without any.
+            keeps in the model, so that a checkpoint holds them, and brings weights to where it wants them;
+            None for a method without any.
         predict: (blocks, x, readout) -> scores (N, K) whose largest is the prediction, for a method whose
             models predict in another way than by readout(x(T), T); None for all others.
+        after_step: (blocks, readout) -> None, after every step of the optimizer: changes parameters in place
+            (a constraint that the rule keeps). It knows nothing but them, so that a run resumes to the same
+            numbers, and parameters stay those that the optimizer knows. None for a method without any.
+        takes_rate: whether `run` has an argument `rate`, the learning rate of the step (`at_rate`): the
+            trainer gives it where the optimizer is plain SGD.
     """
 
     name: str
@@ -81,6 +88,8 @@ class Method:
     readout: str | None = None
     prepare: Callable[[Any, Any], None] | None = None
     predict: Callable[..., Tensor] | None = None
+    after_step: Callable[[Any, Any], None] | None = None
+    takes_rate: bool = False
 
     def __call__(
         self,
@@ -104,6 +113,10 @@ class Method:
             DomainError, ShapeError, HorizonError, DistributedError: see the message.
         """
         return fill(self.run, blocks, x, loss_fn, readout, process_group, grad_scaler)
+
+    def at_rate(self, rate: float) -> Method:
+        """The method for a step of this length, if it takes one; else itself."""
+        return replace(self, run=partial(self.run, rate=rate)) if self.takes_rate else self
 
 
 @dataclass(frozen=True)

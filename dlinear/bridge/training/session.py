@@ -238,11 +238,16 @@ class Session:
         for group in self.optimizer.param_groups:
             group["lr"] = at.rate
         self.optimizer.zero_grad(set_to_none=True)
+        method = self.current
+        if isinstance(method, Method) and self.training.optimizer == "sgd":
+            method = method.at_rate(at.rate)
         with precision(self.training.autocast, self.device):
-            found = self.current(stack.blocks, x, Supervised(self.criterion, target), stack.readout)
+            found = method(stack.blocks, x, Supervised(self.criterion, target), stack.readout)
         loss = _as_loss(found)
         if math.isfinite(loss):  # otherwise the weights are left as they are
             self.optimizer.step()
+            if isinstance(self.method, Method) and self.method.after_step is not None:
+                self.method.after_step(stack.blocks, stack.readout)
         at.total += loss * len(x)
         at.seen += len(x)
         at.step += 1
