@@ -182,7 +182,7 @@ def _nodes(count: int) -> list[tuple[float, float]]:
 
 def _closed(block: Block, a: Tensor, h: Tensor) -> Tensor | None:
     """int_0^a sigma of a block of a layer and at most one module of `INTEGRALS`, else None."""
-    inner = [m for m in modules_among((block,)) for m in m.modules() if not any(m.children())]
+    inner = [m for m in modules_among((block,)) for m in m.modules() if not list(m.children())]
     rest = [type(m) for m in dict.fromkeys(inner) if not isinstance(m, LAYERS)] or [nn.Identity]
     return INTEGRALS[rest[0]](a, h) if len(rest) == 1 and rest[0] in INTEGRALS else None
 

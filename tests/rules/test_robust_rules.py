@@ -51,6 +51,8 @@ FROZEN = {
 @pytest.mark.parametrize("what", FROZEN)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_frozen_gets_no_gradient_and_the_rest_one(name, what):
+    if what == "output layer" and name.startswith(("ff", "hybrid")):
+        pytest.skip("the last block would be the head, and it has no output for each class")
     stack = prepared(name, stack_of(name))
     FROZEN[what](stack).requires_grad_(False)
     found = step(name, stack, *batch_of(name))
