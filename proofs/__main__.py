@@ -4,6 +4,7 @@
     python -m proofs theorem_a lemma_c1    some of them, by file or by claim id
     python -m proofs --json FILE           the table as data
     python -m proofs --check FILE ...      re-check certificates against the registered statements
+    python -m proofs --folder FOLDER       the claims of your own files, see docs/templates/claim.py
     python -m proofs --docs                also regenerate docs/claims.md
     python -m proofs --coq FOLDER [NAME]   write certificates as Coq files, see docs/coq.md
     python -m proofs --coq FOLDER --compile   and let coqc check them
@@ -55,6 +56,8 @@ class Knobs:
 
     names: Annotated[tuple[str, ...], tyro.conf.Positional, _shown("[NAME ...]", "all")] = ()
     """Proof files or ids of claims."""
+    folder: Annotated[str, _shown("FOLDER", "proofs")] = ""
+    """Folder of the files that hold the claims; yours may lie anywhere."""
     results: Annotated[str, _shown("FOLDER", "results")] = "results"
     """Folder of records; certificates go to FOLDER/certificates."""
     json: Annotated[str, _shown("FILE")] = ""
@@ -124,6 +127,8 @@ def to_coq(registry: Registry, knobs: Knobs) -> int:
 
 def main(knobs: Knobs) -> int:
     """Re-checks or decides; the exit status."""
+    if knobs.docs and knobs.folder:
+        raise DomainError("--docs with --folder: docs/claims.md is about the claims of this library")
     if knobs.docs and knobs.names:
         raise DomainError(f"--docs with {' '.join(knobs.names)}: it needs all claims, give no names")
     if knobs.compile and not knobs.coq:
@@ -131,14 +136,24 @@ def main(knobs: Knobs) -> int:
     if knobs.coq and (knobs.json or knobs.docs or knobs.check != NOT_ASKED):
         raise DomainError("--coq only writes Coq files: give no --json, --docs or --check beside it")
     if knobs.coq:
-        return to_coq(discover(FOLDER), knobs)
+        return to_coq(_claims(knobs), knobs)
     if knobs.check == NOT_ASKED:
-        return run(discover(FOLDER), knobs)
+        return run(_claims(knobs), knobs)
     if not knobs.check:
         raise DomainError("--check without a file: give the certificates to re-check")
     if knobs.names or knobs.json or knobs.docs:
         raise DomainError("--check only re-checks certificates: give no names, --json or --docs beside it")
-    return recheck(discover(FOLDER), knobs.check)
+    return recheck(_claims(knobs), knobs.check)
+
+
+def _claims(knobs: Knobs) -> Registry:
+    """The claims of the folder that was asked for."""
+    folder = Path(knobs.folder) if knobs.folder else FOLDER
+    if not folder.is_dir():
+        raise DomainError(f"--folder {knobs.folder}: there is no such folder")
+    if not (found := discover(folder)):
+        raise DomainError(f"--folder {knobs.folder}: no file NAME.py with a tuple CLAIMS lies there")
+    return found
 
 
 if __name__ == "__main__":

@@ -703,6 +703,9 @@ def test_an_unknown_name_lists_the_names(name):
         (["--docs", "--check", "absent.json"], 2, "error: --check only re-checks"),
         (["--json", "x.json", "--check", "absent.json"], 2, "error: --check only re-checks"),
         (["--docs", "eq_9"], 2, "error: --docs with eq_9"),
+        (["--docs", "--folder", "."], 2, "error: --docs with --folder"),
+        (["--folder", "absent"], 2, "error: --folder absent: there is no such folder"),
+        (["--folder", "."], 2, "error: --folder .: no file NAME.py"),
         (["--jsn", "x"], 2, "--jsn"),
     ],
 )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+from dlinear.certify.prover import multipliers
 from dlinear.certify.prover.search import subdivide
 from dlinear.certify.trusted import axioms
 from dlinear.certify.trusted.check import FORMAT
@@ -118,15 +119,39 @@ class Proof:
         conclusion: str,
         premises: Mapping[int, str] | None = None,
         squares: Sequence[tuple[str, str]] = (),
+        *,
+        auto: Sequence[int] = (),
+        terms: Sequence[str] = ("1",),
     ) -> int:
-        """right - left = sum multiplier (right_i - left_i) + sum weight square + manifestly non-negative."""
+        """right - left = sum multiplier (right_i - left_i) + sum weight square + manifestly non-negative.
+
+        Args:
+            conclusion: left <= right, left < right or left == right.
+            premises: fact -> its multiplier.
+            squares: (weight, what is squared).
+            auto: facts whose multipliers are looked for: a number, or a sum of numbers times `terms`.
+            terms: see `auto`; over inequalities each must be manifestly not negative.
+
+        Raises:
+            CertificateError: refused by the checker; the message shows the remainder.
+        """
         chosen = dict(premises or {})
+        if auto:
+            if chosen or squares:
+                raise CertificateError("linear takes premises and squares, or auto: not both")
+            chosen = multipliers.find(self.kernel, parse(conclusion), auto, terms)
         parameters: dict[str, Any] = {}
         if chosen:
             parameters["multipliers"] = list(chosen.values())
         if squares:
             parameters["squares"] = [list(pair) for pair in squares]
-        return self.add("linear", conclusion, list(chosen), **parameters)
+        try:
+            return self.add("linear", conclusion, list(chosen), **parameters)
+        except CertificateError as error:
+            if "remainder" not in str(error) and "normal form" not in str(error):
+                raise
+            rest = multipliers.remainder(self.kernel, parse(conclusion), chosen, squares)
+            raise CertificateError(f"{error}; the remainder is {multipliers.shown(rest)}") from None
 
     def product(self, one: int, two: int, conclusion: str | None = None) -> int:
         """From A <= B and C <= D: 0 <= (B - A)*(D - C), or a formula with that normal form."""
