@@ -34,11 +34,11 @@ at once if the checker would refuse the step::
 The work horse is `linear(conclusion, {fact: multiplier}, squares=[(weight, expr)])`: right - left must
 equal the multiples of (right - left) of the premises, plus weighted squares, plus terms that are
 manifestly non-negative from the sorts. `linear(conclusion, auto=[facts])` looks for the multipliers by
-linear programming, and a rejection prints the remainder.
-`ball(conclusion, {"c": ("1/4", "1"), ...}, bits=64)` proves an inequality over a rational box (it keeps
-lo <= x, x <= hi as hypotheses: put them in the goal). Others: assume, cut, cases, instantiate, induction, product, antisymmetry, reciprocal, root, substitute, taylor,
-ftc, phi_step, axiom, sort, layer, window_empty, window_step, definition, sum_empty, sum_step, matrix,
-definite, discrete, absurd (docstrings in `Proof`).
+linear programming, and a rejection prints the remainder. `ball(conclusion, {"c": ("1/4", "1"), ...},
+bits=64)` proves an inequality over a rational box (it keeps lo <= x, x <= hi as hypotheses: put them in the
+goal). Others: assume, cut, cases, instantiate, induction, product, antisymmetry, reciprocal, root,
+substitute, taylor, ftc, phi_step, axiom, sort, layer, window_empty, window_step, definition, sum_empty,
+sum_step, matrix, definite, discrete, absurd (docstrings in `Proof`).
 
 **Witness**: hypotheses that contradict each other prove anything, so a goal with hypotheses carries a
 `"witness"` (`claim(witness=...)`): values at which they hold, or closed terms (`"y": "2*exp(c)"`), which the
