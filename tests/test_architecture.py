@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {
     "report": {"runs", "analysis", "certify"},
     "selection": {"theory"},
     "bridge": {"networks", "data", "theory", "engine", "runs", "analysis", "certify", "report", "selection"},
-    "rules": {"bridge"},
+    "rules": {"runs", "analysis", "report", "bridge"},
     "cli": {"runs", "certify", "report"},
 }
 # What a verdict rests on, beside the standard library.

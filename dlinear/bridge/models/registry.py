@@ -59,8 +59,8 @@ def model(
     that a float64 model is the float32 one written with more digits (or, for "deep", the other way round).
 
     Args:
-        name: one of `names()`: "linear", "mlp", "resnet62", "deep", "conv", "autoencoder", "gru", "graph",
-            "resnet50", "vit", or a registered one.
+        name: one of `names()`: "linear", "mlp", "layers", "conv_layers", "resnet62", "deep", "conv",
+            "autoencoder", "gru", "graph", "resnet50", "vit", or a registered one.
         task: sizes of inputs and outputs, for example `load("digits").task`.
         seed: an integer of at least 0.
         dtype: of the parameters and buffers, a floating one.

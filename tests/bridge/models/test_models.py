@@ -26,6 +26,8 @@ TINY = {
     "graph": (TaskShape((1,), 3), {"depth": 4, "width": 5}),
     "conv": (TaskShape((3, 8, 8), 5), {"depth": 3, "width": 4, "patch": 2}),
     "autoencoder": (TaskShape((9,), 9), {"depth": 5, "width": 9, "code": 2}),
+    "layers": (TaskShape((1, 2, 3), 3), {"depth": 3, "width": 5}),
+    "conv_layers": (TaskShape((2, 6, 4), 3), {"depth": 4, "width": 4, "kernel": 3}),
     "small_resnet50": (TaskShape((3, 8, 8), 5), {"depth_per_stage": 1, "base_channels": 2}),
     "small_vit": (TaskShape((1, 4, 4), 5), {"depth": 3, "width": 8, "heads": 2}),
     "resnet50": (
@@ -150,7 +152,7 @@ def test_seeding_leaves_nothing_behind_after_an_error():
         (
             lambda t: model("resnet", t),
             DomainError,
-            "unknown model 'resnet'; the names are autoencoder, conv, deep, graph, gru, linear, mlp,",
+            "unknown model 'resnet'; the names are autoencoder, conv, conv_layers, deep, graph, gru, layers,",
         ),
         (
             lambda t: model("mlp", t, widht=3),
@@ -721,3 +723,50 @@ def test_the_middle_of_an_autoencoder_keeps_q_coordinates():
     matrix = (p.T + middle.decoder / 5) @ (p + middle.encoder / 5)
     assert torch.allclose(middle(x), x @ matrix.T, atol=1e-12)
     assert model("autoencoder", task, width=9).blocks[8].start.shape == (1, 9)
+
+
+# Plain layers
+
+
+@pytest.mark.parametrize(
+    ("initial", "bound", "deviation"),
+    [("he_uniform", (6 / 40) ** 0.5, (2 / 40) ** 0.5), ("inverse_width", math.inf, 300**-0.5)],
+)
+def test_how_plain_layers_start(initial, bound, deviation):
+    stack = model("layers", TaskShape((40,), 300), 0, depth=1, width=300, initial=initial, bias=True)
+    weight, bias = stack.blocks[0][1].weight, stack.blocks[0][1].bias
+    assert weight.abs().max() < bound
+    assert weight.std().item() == pytest.approx(deviation, rel=0.03)
+    assert not bias.any()
+    torchs = model("layers", TaskShape((40,), 3), 0, depth=1, width=300, initial="torch")
+    assert torchs.blocks[0][1].weight.abs().max() < 40**-0.5
+    assert torchs.blocks[0][1].bias.any()
+
+
+def test_plain_layers_are_what_their_formula_says():
+    stack = model("layers", TaskShape((2, 3), 3), 4, depth=2, width=5, activation="tanh", bias=False)
+    x = torch.randn(7, 2, 3)
+    first, second, head = (p.detach().numpy() for p in stack.parameters())
+    expected = np.tanh(np.tanh(x.flatten(1).numpy() @ first.T) @ second.T) @ head.T
+    np.testing.assert_allclose(stack(x).detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+    dropped = model("layers", TaskShape((6,), 3), 0, depth=1, width=400, dropout=0.25).train()
+    zeros = (dropped.blocks[0](torch.ones(1, 6)) == 0).double().mean() - (
+        dropped.eval().blocks[0](torch.ones(1, 6)) == 0
+    ).double().mean()
+    assert 0.05 < zeros < 0.25  # a quarter of those that are not zero anyway
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "said"),
+    [
+        ("layers", {"dropout": 1.0}, "dropout is 1.0; expected a share"),
+        ("layers", {"initial": "zeros"}, "unknown initial 'zeros'; the names are"),
+        ("layers", {"activation": "sine"}, "unknown activation 'sine'; the names are"),
+        ("conv_layers", {"depth": 3}, "expected an even depth and an odd kernel"),
+        ("conv_layers", {"kernel": 2}, "expected an even depth and an odd kernel"),
+        ("conv_layers", {"depth": 6}, "can be halved 3 times"),
+    ],
+)
+def test_plain_layers_refuse(name, knobs, said):
+    with pytest.raises((DomainError, ShapeError), match=re.escape(said)):
+        model(name, TaskShape((1, 4, 4), 3), **knobs)

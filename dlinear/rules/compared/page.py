@@ -1,0 +1,152 @@
+"""The tables of docs/rules.md, from extracts of records in docs/rules_measured.
+
+A run of `sims.rules` with --docs writes its extract, one file for each model, data set and kind of setting,
+and the part of docs/rules.md between two marks, which is a function of these files alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlinear.bridge.meters import NOT_MEASURABLE
+from dlinear.errors import RecordError
+from dlinear.rules.compared.outcome import Outcome
+from dlinear.rules.compared.tables import RESULTS, SYSTEM, degrees, percent, result_rows, system_rows
+from dlinear.runs.knobs import changed
+from dlinear.runs.records import Record
+from dlinear.storage import read_json, replacing
+
+__all__ = ["BEGIN", "END", "FOLDER", "extract_of", "section", "update", "write"]
+
+FOLDER, PAGE = "rules_measured", "rules.md"
+BEGIN = "<!-- measured: from docs/rules_measured by python -m sims.rules --docs docs; do not edit -->"
+END = "<!-- end of what is measured -->"
+RESULT_COLUMNS = ("rule", "published %", "ours % [95 %]", "gap", "why", "epochs", "degrees to backprop")
+COST_COLUMNS = ("step time", "activations")
+
+
+def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record) -> dict[str, Any]:
+    """What a run says, as JSON values.
+
+    Args:
+        knobs: of `sims.rules`.
+        found: the outcome.
+        whole: all training images there are.
+        record: one of the runs, for the machine.
+    """
+    machine = record.meta["machine"]
+    where = machine["device"] if knobs.device == "cuda" else f"one core of {machine['cpu']} a run"
+    options = changed(knobs).replace(f" --docs {knobs.docs}", "").replace(f"--docs {knobs.docs}", "")
+    rows = []
+    for one, row in zip(found, result_rows(found, whole), strict=True):
+        cells = dict(zip(RESULTS, row, strict=True))
+        rows.append(
+            {
+                "rule": one.rule,
+                "published": cells["published"],
+                "ours": percent(one.interval),
+                "gap": cells["gap"],
+                "why": cells["why"],
+                "epochs": f"{cells['epochs']} of {one.recipe.epochs}" if knobs.published else cells["epochs"],
+                "degrees": degrees(one),
+                "ratio": _round(one.costs.get("ratio", math.nan)),
+                "activations": _round(_over(one, found, "activations")),
+            }
+        )
+    words = [knobs.model, knobs.data, *["published"] * knobs.published, *["cuda"] * (knobs.device == "cuda")]
+    return {
+        "name": "_".join(words),
+        "command": f"python -m sims.rules {options}".strip(),
+        "size": f"{found[0].samples} training images, {len(found[0].accuracy)} seeds; {where}",
+        "rows": rows,
+        "system": [list(map(str, row)) for row in system_rows(found)],
+    }
+
+
+def _over(one: Outcome, found: Sequence[Outcome], name: str) -> float:
+    """A cost over back-propagation's, the first rule."""
+    return one.costs[name] / found[0].costs[name] if one.costs and found[0].costs else math.nan
+
+
+def _round(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)
+
+
+def write(docs: Path, extract: Mapping[str, Any]) -> str:
+    """Write the extract, and the page anew; the name of the file.
+
+    Raises:
+        RecordError: a page without the marks, or a failed write.
+    """
+    name = f"{extract['name']}.json"
+    (docs / FOLDER).mkdir(parents=True, exist_ok=True)
+    with replacing(docs / FOLDER / name) as stream:
+        stream.write((json.dumps(extract, indent=1, ensure_ascii=False) + "\n").encode())
+    update(docs)
+    return f"{FOLDER}/{name}"
+
+
+def update(docs: Path) -> None:
+    """Rewrite the part of docs/rules.md between the marks from the extracts that are there.
+
+    Raises:
+        RecordError: a page without the marks, an extract that is damaged, or a failed write.
+    """
+    try:
+        text = (docs / PAGE).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot read {docs / PAGE}: {error.strerror or error}") from error
+    before, mark, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    if not mark or END not in rest:
+        raise RecordError(f"{docs / PAGE} has not the lines {BEGIN!r} and {END!r}")
+    with replacing(docs / PAGE) as stream:
+        stream.write(f"{before}{section(docs / FOLDER)}{after}".encode())
+
+
+def section(folder: Path) -> str:
+    """The part of the page between the marks, with them.
+
+    Raises:
+        RecordError: an extract that is damaged.
+    """
+    lines = [BEGIN, ""]
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path, RecordError)
+        try:
+            lines += _of(content)
+        except (KeyError, TypeError) as error:
+            raise RecordError(f"{path} is damaged: {error!r}; run the command again") from error
+    return "\n".join([*lines, END])
+
+
+def _of(content: Mapping[str, Any]) -> list[str]:
+    """One run: what was run, results, the machine."""
+    costs = any(row["ratio"] is not None for row in content["rows"])
+    columns = RESULT_COLUMNS + (COST_COLUMNS if costs else ())
+    lines = [f"`{content['command']}`: {content['size']}.", "", *_header(columns)]
+    for row in content["rows"]:
+        cells = [row[name] for name in ("rule", "published", "ours", "gap", "why", "epochs", "degrees")]
+        if costs:
+            cells += [f"{row[name]:.2f}" for name in ("ratio", "activations")]
+        lines.append(_line(cells))
+    if content["system"]:
+        rows = content["system"]
+        kept = [i for i in range(len(SYSTEM)) if any(row[i] != NOT_MEASURABLE for row in rows)]
+        gone = [SYSTEM[i] for i in range(len(SYSTEM)) if i not in kept]
+        lines += ["", *_header([SYSTEM[i] for i in kept])]
+        lines += [_line([row[i] for i in kept]) for row in rows]
+        lines += ["", f"{NOT_MEASURABLE[0].upper()}{NOT_MEASURABLE[1:]}: {', '.join(gone)}."] if gone else []
+    return [*lines, ""]
+
+
+def _header(columns: Sequence[str]) -> list[str]:
+    return [_line(columns), f"|{'---|' * len(columns)}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
