@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any
 
@@ -46,6 +47,10 @@ VIEWS = {
     ),
 }
 
+# Functions that launch one compiled kernel, and where they are.
+TRITON = ("dlinear.engine.scan_triton", "dlinear.networks.philox_triton")
+LAUNCHERS = {"fold", "scan", "fill_normals"}
+
 
 class Launches(TorchDispatchMode):
     """Counts what is done while it is entered, in the thread that entered it.
@@ -66,19 +71,36 @@ class Launches(TorchDispatchMode):
         return sum(self.names.values())
 
     def __enter__(self) -> Launches:
-        self._numpy = torch.Tensor.numpy
-        mode = self
+        mode, right = self, torch.Tensor.numpy
 
-        def counted(tensor: torch.Tensor, *words: Any, **knobs: Any) -> Any:
+        def read(tensor: torch.Tensor, *words: Any, **knobs: Any) -> Any:
             mode.reads += 1
-            return mode._numpy(tensor, *words, **knobs)
+            return right(tensor, *words, **knobs)
 
-        torch.Tensor.numpy = counted  # type: ignore[method-assign]
+        self._replaced = [(torch.Tensor, "numpy", right)]
+        torch.Tensor.numpy = read  # type: ignore[method-assign]
+        for name in TRITON:
+            if name in sys.modules:
+                self._count_kernels(sys.modules[name])
         super().__enter__()
         return self
 
+    def _count_kernels(self, module: Any) -> None:
+        """Each launch of a compiled kernel of a module counts as one operation."""
+        for name in LAUNCHERS & set(vars(module)):
+            launch = getattr(module, name)
+
+            def counted(*given: Any, launch: Any = launch, name: str = name, **words: Any) -> Any:
+                self.names[name] += 1
+                with torch.utils._python_dispatch._disable_current_modes():
+                    return launch(*given, **words)
+
+            self._replaced.append((module, name, launch))
+            setattr(module, name, counted)
+
     def __exit__(self, *error: Any) -> None:
-        torch.Tensor.numpy = self._numpy  # type: ignore[method-assign]
+        for place, name, right in self._replaced:
+            setattr(place, name, right)
         super().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -48,7 +48,6 @@ Device = Literal["cpu", "torch-cpu", "cuda"]
 Count = Annotated[int | None, tyro.conf.arg(aliases=["--workers"])]
 
 DEVICES = {"cpu": None, "torch-cpu": "cpu", "cuda": "cuda"}  # as `backend_for` names them
-CHUNK = {"cpu": 1 << 19, "torch-cpu": 1 << 19, "cuda": 1 << 24}  # numbers: in cache, or enough to fill a GPU
 ORDERS = {"gaussian": (2.0, 0.15), "orthogonal": (2.0, 0.15), "smooth-constant": (3.0, 0.05)}
 CONSTANT = 0.03  # relative tolerance of Theorem B's constant at finite T
 SINGLE = 0.01  # relative error of sin^2 that a float32 run may have
@@ -122,7 +121,7 @@ def engine_of(cell: Cell, team: ParallelMap, memory: float) -> Engine:
 
         name = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % max(1, torch.cuda.device_count())}"
     backend = backend_for(name, cell.precision)
-    return Engine(backend, team, int(memory * 2**20), CHUNK[cell.device])
+    return Engine(backend, team, int(memory * 2**20))
 
 
 def profile_of(cell: Cell, phi: np.ndarray, engine: Engine) -> dlinear.AlignmentProfile:

@@ -5,25 +5,37 @@ The engine uses what both share (slices, views, in-place addition, `.mT`) and ta
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from dlinear.errors import DomainError
+from dlinear.networks.philox_torch import compiled_on
 from dlinear.networks.protocol import Network, read_layers
 from dlinear.optional import needed
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Precision = Literal["float64", "float32"]
+_PINNED = 1 << 20  # bytes from which a copy to a device goes by way of pinned memory
 
 
 class Backend(Protocol):
     """What the engine asks of an array library."""
 
     @property
+    def precision(self) -> Precision:
+        """Of the arrays."""
+
+    @property
     def eps(self) -> float:
         """Relative rounding of the precision."""
+
+    def here(self) -> AbstractContextManager[object]:
+        """Kernels are launched on this device inside."""
 
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
@@ -34,14 +46,29 @@ class Backend(Protocol):
     def empty(self, *shape: int) -> Array:
         """An uninitialised array of this shape."""
 
+    def eye(self, n: int) -> Array:
+        """I, (n, n)."""
+
+    def zeros(self, *shape: int) -> Array:
+        """Zeros of this shape."""
+
+    def edges(self, values: Sequence[np.ndarray]) -> Sequence[Array]:
+        """Small matrices that the host has computed, one for each edge between chunks."""
+
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out = a b over leading axes."""
 
-    def dot(self, a: Array, b: Array) -> float:
-        """Inner product of all entries."""
+    def inner(self, a: Array, b: Array) -> Any:
+        """Inner product of all entries, a number that may still be on the device (`numbers`)."""
 
-    def squares(self, layers: Array) -> np.ndarray:
-        """Squared Frobenius norm of each matrix, as numpy float64."""
+    def squares(self, layers: Array) -> Array:
+        """Squared Frobenius norm of each matrix, float64."""
+
+    def numbers(self, values: Sequence[Any]) -> np.ndarray:
+        """What `inner` and sums have given, as numpy float64: all in one read from the device."""
+
+    def both(self, a: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
+        """Two arrays of one shape as numpy float64, in one read from the device."""
 
     def scaled(self, layers: Array, factors: np.ndarray) -> Array:
         """Each matrix times its factor."""
@@ -64,6 +91,10 @@ class NumpyBackend:
         """Relative rounding of the precision."""
         return float(np.finfo(self.precision).eps)
 
+    def here(self) -> AbstractContextManager[object]:
+        """Nothing: numpy has one place."""
+        return contextlib.nullcontext()
+
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
         return read_layers(net, start, stop).astype(self.precision, copy=False)
@@ -76,18 +107,38 @@ class NumpyBackend:
         """An uninitialised array of this shape."""
         return np.empty(shape, dtype=self.precision)
 
+    def eye(self, n: int) -> Array:
+        """I, (n, n)."""
+        return np.eye(n, dtype=self.precision)
+
+    def zeros(self, *shape: int) -> Array:
+        """Zeros of this shape."""
+        return np.zeros(shape, dtype=self.precision)
+
+    def edges(self, values: Sequence[np.ndarray]) -> Sequence[Array]:
+        """The matrices themselves."""
+        return values
+
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out = a b over leading axes."""
         np.matmul(a, b, out=out)
 
-    def dot(self, a: Array, b: Array) -> float:
+    def inner(self, a: Array, b: Array) -> float:
         """Inner product of all entries."""
         return float(np.dot(a.reshape(-1), b.reshape(-1)))
 
-    def squares(self, layers: Array) -> np.ndarray:
-        """Squared Frobenius norm of each matrix, as numpy float64."""
+    def squares(self, layers: Array) -> Array:
+        """Squared Frobenius norm of each matrix, float64."""
         norms: np.ndarray = np.einsum("kij,kij->k", layers, layers)
         return norms.astype(np.float64, copy=False)
+
+    def numbers(self, values: Sequence[Any]) -> np.ndarray:
+        """As numpy float64."""
+        return np.array(values, dtype=np.float64)
+
+    def both(self, a: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
+        """As numpy float64."""
+        return self.numpy(a), self.numpy(b)
 
     def scaled(self, layers: Array, factors: np.ndarray) -> Array:
         """Each matrix times its factor."""
@@ -108,52 +159,110 @@ class NumpyBackend:
 
 @dataclass(frozen=True)
 class TorchBackend:
-    """torch on a device; Gaussian ensembles generate their layers there."""
+    """torch on a device; random ensembles generate their layers there.
+
+    "cuda" becomes the current device, "cuda:k": `torch.cuda.set_device` reaches one thread alone.
+    """
 
     device: str = "cpu"
     precision: Precision = "float64"
 
     def __post_init__(self) -> None:
         torch = _torch()
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
+        if not self.device.startswith("cuda"):
+            return
+        if not torch.cuda.is_available():
             raise DomainError(
                 f"device {self.device!r} received, but torch sees no CUDA device here; use 'cpu'"
             )
+        asked, count = torch.device(self.device).index, torch.cuda.device_count()
+        index = torch.cuda.current_device() if asked is None else asked
+        if index >= count:
+            raise DomainError(f"device {self.device!r} received, but torch sees {count} CUDA devices here")
+        object.__setattr__(self, "device", f"cuda:{index}")
 
     @property
     def eps(self) -> float:
         """Relative rounding of the precision."""
         return float(np.finfo(self.precision).eps)
 
+    @property
+    def kernel(self) -> str:
+        """What scans over layers: "triton", kernels for all blocks at once; "products", those of torch."""
+        return "triton" if self.precision == "float64" and compiled_on(self.device) else "products"
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device, a quarter of which may be held between chunks; 0: that of the host."""
+        if self.device == "cpu":
+            return 0
+        return int(_torch().cuda.get_device_properties(self.device).total_memory)
+
+    def here(self) -> AbstractContextManager[object]:
+        """Kernels are launched on this device inside."""
+        return contextlib.nullcontext() if self.device == "cpu" else _torch().cuda.device(self.device)
+
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
         on_device = getattr(net, "deviations_on", None)
-        if on_device is not None and self.device != "cpu":
-            return on_device(start, stop, self.device).to(self._dtype)
+        if on_device is not None and (self.device != "cpu" or compiled_on(self.device)):
+            with self.here():
+                return on_device(start, stop, self.device).to(self._dtype)
         return self.array(read_layers(net, start, stop))
 
     def array(self, values: np.ndarray) -> Array:
-        """The values in this precision, on the device."""
-        values = np.ascontiguousarray(values)
+        """The values in this precision, on the device; large ones by way of pinned memory."""
+        torch, values = _torch(), np.ascontiguousarray(values)
+        if self.device != "cpu" and values.nbytes >= _PINNED:
+            pinned = torch.empty(values.shape, dtype=self._dtype, pin_memory=True)
+            np.copyto(pinned.numpy(), values)
+            return pinned.to(self.device, non_blocking=True)
         if not values.flags.writeable:  # torch has no read-only tensors
             values = values.copy()
-        return _torch().as_tensor(values).to(device=self.device, dtype=self._dtype)
+        return torch.as_tensor(values).to(device=self.device, dtype=self._dtype)
 
     def empty(self, *shape: int) -> Array:
         """An uninitialised array of this shape."""
         return _torch().empty(shape, dtype=self._dtype, device=self.device)
 
+    def eye(self, n: int) -> Array:
+        """I, (n, n)."""
+        return _torch().eye(n, dtype=self._dtype, device=self.device)
+
+    def zeros(self, *shape: int) -> Array:
+        """Zeros of this shape."""
+        return _torch().zeros(shape, dtype=self._dtype, device=self.device)
+
+    def edges(self, values: Sequence[np.ndarray]) -> Sequence[Array]:
+        """The matrices on the device, in one array and one copy."""
+        found: Sequence[Array] = self.array(np.stack(values)) if len(values) else []
+        return found
+
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """out = a b over leading axes."""
-        out.copy_(a @ b)
+        _torch().matmul(a, b, out=out)
 
-    def dot(self, a: Array, b: Array) -> float:
-        """Inner product of all entries."""
-        return float(_torch().dot(a.reshape(-1), b.reshape(-1)))
+    def inner(self, a: Array, b: Array) -> Array:
+        """Inner product of all entries, on the device."""
+        return _torch().dot(a.reshape(-1), b.reshape(-1))
 
-    def squares(self, layers: Array) -> np.ndarray:
-        """Squared Frobenius norm of each matrix, as numpy float64."""
-        return self.numpy((layers * layers).sum(dim=(1, 2)))
+    def squares(self, layers: Array) -> Array:
+        """Squared Frobenius norm of each matrix, float64, on the device."""
+        return (layers * layers).sum(dim=(1, 2), dtype=_torch().float64)
+
+    def numbers(self, values: Sequence[Any]) -> np.ndarray:
+        """As numpy float64, by one copy to the host; numbers that the host knows stay what they are."""
+        torch = _torch()
+        out = np.array([0.0 if torch.is_tensor(value) else value for value in values])
+        here = [i for i, value in enumerate(values) if torch.is_tensor(value)]
+        if here:
+            out[here] = self.numpy(torch.stack([values[i].to(torch.float64) for i in here]))
+        return out
+
+    def both(self, a: Array, b: Array) -> tuple[np.ndarray, np.ndarray]:
+        """As numpy float64, by one copy to the host."""
+        found = self.numpy(_torch().stack([a, b]))
+        return found[0], found[1]
 
     def scaled(self, layers: Array, factors: np.ndarray) -> Array:
         """Each matrix times its factor."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dlinear.checks import as_integer, as_number
 from dlinear.engine.backends import Backend, NumpyBackend
-from dlinear.engine.parallel.threads import ParallelMap, Threads, workers
+from dlinear.engine.parallel.threads import ParallelMap, Threads, asked_threads, workers
 from dlinear.networks.protocol import Network
 
 CHUNKS = 12  # arrays of the size of a chunk that a worker has in memory at once
 LEAST = 1 << 13  # numbers of a chunk, however small the memory: shorter ones cost more time than they save
 MATRICES, OBJECTS = 6, 1000  # n x n matrices at each edge between chunks, and bytes of Python's own for them
 DEFAULT = 256 << 20  # bytes that are held where no memory is given
+ON_CPU, ON_GPU = 1 << 19, 1 << 25  # numbers of a chunk: in cache, or enough to fill a GPU
+LAUNCHING = 2  # threads that launch on one GPU: while one waits for its numbers, the other one goes on
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Engine:
             it for what the workers compute with (`chunk_layers`), the rest for what is held between chunks.
             None: 256 MiB are held, or as much as the network itself takes, a worker computes with 96 bytes
             times `chunk_numbers`, 48 MiB, and the products at the edges between chunks (`edge_bytes`) come
-            on top. At any budget these are needed, and chunks of at least 2^13 numbers.
-        chunk_numbers: float64 numbers of one chunk of layers; by default a few MiB, in cache.
+            on top. At any budget these are needed, and chunks of at least 2^13 numbers. On a GPU: bytes that
+            are held there; None: a quarter of the card.
+        chunk_numbers: float64 numbers of one chunk of layers; None: 2^19, in cache, or 2^25 on a GPU.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
 
@@ -39,23 +42,39 @@ class Engine:
     backend: Backend = field(default_factory=NumpyBackend)
     team: ParallelMap = field(default_factory=Threads)
     memory: int | None = None
-    chunk_numbers: int = 1 << 19
+    chunk_numbers: int | None = None
     fft_from: float | None = None
 
     def __post_init__(self) -> None:
         if self.memory is not None:
             object.__setattr__(self, "memory", as_integer("memory", self.memory, 1))
-        object.__setattr__(self, "chunk_numbers", as_integer("chunk_numbers", self.chunk_numbers, 1))
+        if self.chunk_numbers is not None:
+            object.__setattr__(self, "chunk_numbers", as_integer("chunk_numbers", self.chunk_numbers, 1))
         if self.fft_from is not None and self.fft_from != math.inf:
             as_number("fft_from", self.fft_from)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether arrays are elsewhere than in the memory of the host."""
+        return bool(getattr(self.backend, "device", "cpu") != "cpu")
+
+    @property
+    def scans(self) -> ParallelMap:
+        """The map over chunks of arrays of the backend: on a GPU few threads, if none were asked for."""
+        team = self.team
+        if self.on_gpu and isinstance(team, Threads) and team.workers is None and asked_threads() is None:
+            return replace(team, workers=LAUNCHING)
+        return team
+
     def budget(self, net: Network) -> int:
         """Bytes that the engine's arrays may take at once; without `memory`, those that are held."""
-        return max(DEFAULT, getattr(net, "nbytes", 0)) if self.memory is None else self.memory
+        if self.memory is not None:
+            return self.memory
+        return max(DEFAULT, getattr(net, "nbytes", 0), getattr(self.backend, "memory", 0) // 4)
 
     def held(self, net: Network) -> int:
         """Bytes of the budget for what is held between chunks, beside the products at their edges."""
-        if self.memory is None:
+        if self.memory is None or self.on_gpu:
             return self.budget(net)
         return max(0, self.memory - self.working(net) - edge_bytes(net, self.chunk_layers(net)))
 
@@ -74,14 +93,15 @@ class Engine:
 
         Of a given memory half is for what w workers compute with, 12 arrays of a chunk each. Where the
         products at the edges (`edge_bytes`) would fill the other half, chunks are longer again, up to
-        that limit. On a GPU a chunk has `chunk_numbers`, for the budget is about the memory of the host.
+        that limit. On a GPU a chunk has `chunk_numbers` at any budget.
         """
         n = net.width
-        if self.memory is None or getattr(self.backend, "device", "cpu") != "cpu":
-            return max(1, self.chunk_numbers // n**2)
+        most = self.chunk_numbers or (ON_GPU if self.on_gpu else ON_CPU)
+        if self.memory is None or self.on_gpu:
+            return max(1, most // n**2)
         share = self.memory // 2 // (8 * CHUNKS * workers(self.team))
         wanted = 2 * n**2 * edge_bytes(net, 1) // self.memory
-        numbers = max(min(self.chunk_numbers, max(share, LEAST)), min(share, wanted))
+        numbers = max(min(most, max(share, LEAST)), min(share, wanted))
         return max(1, numbers // n**2)
 
 
@@ -90,7 +110,7 @@ def edge_bytes(net: Network, chunk: int) -> int:
     return (8 * MATRICES * net.width**2 + OBJECTS) * -(-net.depth // chunk)
 
 
-def local_map(engine: Engine) -> ParallelMap:
+def local_map(team: ParallelMap) -> ParallelMap:
     """The map for work whose results stay in this process."""
-    local: ParallelMap = getattr(engine.team, "local", engine.team)
+    local: ParallelMap = getattr(team, "local", team)
     return local

@@ -70,7 +70,7 @@ class Chunk:
     def total_both(self) -> tuple[Array, Array]:
         """(W_0^k - I, W_0^k); the second is not taken from the first where layers contract strongly."""
         deviation = self.total_deviation()
-        small = self._backend.dot(deviation, deviation) <= _CLEAR
+        small = self._backend.inner(deviation, deviation) <= _CLEAR
         return deviation, self._eye() + deviation if small else self.total()
 
     def final_state(self, start: Array) -> Array:
@@ -190,11 +190,11 @@ class Chunk:
         return self._backend.empty(len(self) + 1, n, n)
 
     def _eye(self) -> Array:
-        return self._backend.array(np.eye(self.layers.shape[-1]))
+        return self._backend.eye(self.layers.shape[-1])
 
     def _zeros(self) -> Array:
         n = self.layers.shape[-1]
-        return self._backend.array(np.zeros((n, n)))
+        return self._backend.zeros(n, n)
 
 
 def compose(outer: Array, inner: Array) -> Array:
@@ -268,7 +268,7 @@ def windows(deviations: Array, length: int, backend: Backend | None = None, at_o
     be = backend or NumpyBackend()
     k, n, _ = deviations.shape
     count = k - length + 1
-    eye = be.array(np.eye(n))
+    eye = be.eye(n)
     out = be.empty(count, n, n)
     if length <= 1:  # I or W(t)
         out[:] = eye
@@ -293,8 +293,8 @@ def windows(deviations: Array, length: int, backend: Backend | None = None, at_o
 def _windows_of_blocks(deviations: Array, length: int, out: Array, be: Backend) -> None:
     """`windows` of the first len(out) layers, all blocks at once, one layer of each after another."""
     n, blocks = deviations.shape[-1], -(-len(out) // length)
-    eye = be.array(np.eye(n))
-    padded = be.array(np.zeros(((blocks + 1) * length, n, n)))
+    eye = be.eye(n)
+    padded = be.zeros((blocks + 1) * length, n, n)
     padded[: len(deviations)] = deviations
     grid = padded.reshape(blocks + 1, length, n, n)
     starts, ends = be.empty(blocks, length, n, n), be.empty(blocks, length, n, n)

@@ -65,8 +65,8 @@ class GaussianNetwork:
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
         """`deviations` as a torch tensor, the random part generated on the device: the same to rounding."""
         start, stop = check_chunk(self, start, stop)
-        out = _gaussian_layers_on(device, self, _GAUSSIAN_STREAM, start, stop)
-        out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        factor = random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        out = _gaussian_layers_on(device, self, _GAUSSIAN_STREAM, start, stop, factor)
         if self.mean is not None:
             mean = mean_network(self.mean, self.depth)
             constant = isinstance(mean, ConstantNetwork)  # one layer stands for all: copied once
@@ -163,10 +163,15 @@ def _gaussian_layers(net: GaussianNetwork | OrthogonalNetwork, stream: int, star
 
 
 def _gaussian_layers_on(
-    device: str, net: GaussianNetwork | OrthogonalNetwork, stream: int, start: int, stop: int
+    device: str,
+    net: GaussianNetwork | OrthogonalNetwork,
+    stream: int,
+    start: int,
+    stop: int,
+    factor: float = 1.0,
 ) -> Any:
     size = net.width * net.width
-    numbers = standard_normals_on(device, net.seed, stream, start * size, stop * size)
+    numbers = standard_normals_on(device, net.seed, stream, start * size, stop * size, factor)
     return numbers.reshape(stop - start, net.width, net.width)
 
 

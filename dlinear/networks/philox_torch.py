@@ -1,7 +1,7 @@
 """The numbers of `philox`, generated on a torch device: equal to numpy's to rounding, whatever the device.
 
 Philox4x64-10 in signed 64-bit integers that wrap around (torch multiplies no unsigned ones). Ten rounds of a
-few operations on whole arrays: limited by memory bandwidth, about 1e9 normals a second on a large GPU.
+few operations on whole arrays; where there is Triton, `philox_triton` does the same in one launch.
 
 A round takes the words (c0, c1, c2, c3) and the key (k0, k1) to
 
@@ -12,6 +12,9 @@ and adds the Weyl constants to the key (Salmon et al., SC 2011).
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import os
 from typing import Any
 
 import numpy as np
@@ -49,16 +52,41 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     return c0, c1, c2, c3
 
 
-def standard_normals_on(device: str, seed: int, stream: int, start: int, stop: int) -> Tensor:
-    """Numbers `start..stop-1` of stream (seed, stream) of `philox.standard_normals`, float64, on a device."""
+def standard_normals_on(
+    device: str, seed: int, stream: int, start: int, stop: int, factor: float = 1.0
+) -> Tensor:
+    """`factor` times numbers start..stop-1 of stream (seed, stream) of `philox.standard_normals`.
+
+    float64; in one launch where `compiled_on` says so, else by operations on whole arrays.
+    """
     import torch
 
+    if compiled_on(device):
+        from dlinear.networks.philox_triton import fill_normals
+
+        out = torch.empty(stop - start, dtype=torch.float64, device=device)
+        with torch.cuda.device_of(out):  # type: ignore[no-untyped-call]  # kernels are launched on the current device
+            fill_normals(out, seed, stream, start, stop, factor)
+        return out
     first = start - start % WORDS
     counters = torch.arange(first // WORDS + 1, -(-stop // WORDS) + 1, device=device)
     zero = torch.zeros(1, dtype=torch.int64, device=device)
     words = torch.stack(philox((counters, zero, zero, zero), (seed, stream)), dim=1)
     uniforms = _shifted(words, 11).to(torch.float64) * 2.0**-53  # the upper 53 bits, as numpy takes them
-    return box_muller(uniforms.reshape(-1), torch)[start - first : stop - first]
+    normals = box_muller(uniforms.reshape(-1), torch)[start - first : stop - first]
+    return normals if factor == 1 else normals.mul_(factor)
+
+
+@functools.cache
+def compiled_on(device: str) -> bool:
+    """Whether kernels are compiled for a device: CUDA with Triton, unless DLINEAR_KERNELS is "off".
+
+    Asked once in a process, so that an experiment never mixes kernels with what serves without them. With
+    TRITON_INTERPRET=1 Triton runs on tensors of the CPU, slowly, for tests.
+    """
+    if os.environ.get("DLINEAR_KERNELS") == "off" or importlib.util.find_spec("triton") is None:
+        return False
+    return device.startswith("cuda") or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def on_device(values: np.ndarray, device: str) -> Tensor:

@@ -164,7 +164,7 @@ class Triangle:
                 if gathered is None:
                     direct += self._tile_pairs(piece)
                 else:
-                    total += by_fft(gathered, local_map(engine))
+                    total += by_fft(gathered, local_map(engine.team))
             if block.length < fft_from:
                 direct += self._tile_pairs(block)
         for at in range(0, len(direct), _AT_ONCE):
@@ -224,12 +224,12 @@ class Triangle:
     def _starts(self, split: int, chunk: tuple[int, int]) -> Starts:
         """L_t = W_{t+1}^p of a tile before the split p, from W_b^p at its end b."""
         after = self.at_edges.until(chunk[1], split)[0]
-        return self.arrays(chunk).starts(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(after))
+        return self.arrays(chunk).starts(0, chunk[1] - chunk[0], self.at_edges.host.numpy(after))
 
     def _ends(self, split: int, chunk: tuple[int, int]) -> Ends:
         """Z_s = (W_p^s)^T Y_s of a tile after the split p, from W_p^a at its start a."""
         before = self.at_edges.between(split, chunk[0])[-1]
-        return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.at_edges.engine.backend.numpy(before))
+        return self.arrays(chunk).ends(0, chunk[1] - chunk[0], self.at_edges.host.numpy(before))
 
     def _pieces(self, block: PairBlock) -> Iterator[PairBlock]:
         """The block, cut until half the memory budget holds what its channels are made of."""
@@ -258,7 +258,7 @@ class Triangle:
         def put_ends(chunk: tuple[int, int]) -> bool:
             return whole.put_ends(chunk[0] - first, self._ends(block.split, chunk))
 
-        local = local_map(self.at_edges.engine)
+        local = local_map(self.at_edges.engine.team)
         fits = local.map(put_starts, self.at_edges.chunks(*block.starts), "starts")
         fits += local.map(put_ends, self.at_edges.chunks(*block.ends), "ends")
         return whole if all(fits) else None

@@ -36,7 +36,7 @@ class Threads:
 
     Attributes:
         workers: number of threads; 1 computes in the caller's own. None takes the environment variable
-            DLINEAR_THREADS, or one per core that this process may use.
+            DLINEAR_THREADS, or one per core that this process may use (an engine on a GPU: two).
         progress: show a bar on stderr when that is a terminal.
     """
 
@@ -88,12 +88,19 @@ def workers(parallel: ParallelMap) -> int:
     return asked or default_threads()
 
 
+def asked_threads() -> int | None:
+    """DLINEAR_THREADS, or None where it is not set."""
+    asked = os.environ.get("DLINEAR_THREADS", "")
+    if not asked:
+        return None
+    if not asked.isdecimal() or int(asked) < 1:
+        raise DomainError(f"DLINEAR_THREADS is {asked!r}; expected an integer >= 1")
+    return int(asked)
+
+
 def default_threads() -> int:
     """DLINEAR_THREADS, or the cores that this process may use."""
-    asked = os.environ.get("DLINEAR_THREADS", "")
-    if asked:
-        if not asked.isdecimal() or int(asked) < 1:
-            raise DomainError(f"DLINEAR_THREADS is {asked!r}; expected an integer >= 1")
-        return int(asked)
+    if (asked := asked_threads()) is not None:
+        return asked
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1

@@ -13,11 +13,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from dlinear.engine.backends import Array
+from dlinear.engine.backends import Array, NumpyBackend
+from dlinear.engine.device_chunk import chunk_of
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose
 from dlinear.engine.rule import PLAIN, HorizonRule
@@ -32,13 +33,14 @@ class EdgeProducts:
 
     Attributes:
         edges: layer numbers 0 = e_0 < ... < e_k = T.
-        totals: W_a^b of each chunk a..b-1 as a plain product, (k, n, n).
+        totals: W_a^b of each chunk a..b-1 as a plain product, (k, n, n), on the host.
         states: P at each edge, (k + 1, n, n).
         deviations: P - I at each edge, with its own digits, (k + 1, n, n); empty unless `near_identity`.
         near_identity: whether ||P - I||_F <= 1/2 at all edges.
         tails: E_e = W_e^T - I at each edge, (k + 1, n, n).
         residual: R.
-        identity: I, (n, n).
+        identity: I, (n, n), on the host.
+        host: numpy in the precision of the backend.
         scale: power of two that all gradients are multiplied by, so that their squares stay in float64.
     """
 
@@ -59,26 +61,26 @@ class EdgeProducts:
         self._only: Chunk | None = None  # the one chunk of a small network
         self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}  # block products of each chunk, for later
         n, be = net.width, engine.backend
+        self.host = host = NumpyBackend(be.precision)  # which takes the scans over edges, whatever the device
         # Map: W_a^b - I and W_a^b of each chunk.
-        products = engine.team.map(self._products, self.chunks(0, net.depth), "products")
-        deviations = [be.array(pair[0]) for pair in products]
-        self.totals = [be.array(pair[1]) for pair in products]
-        self.identity = be.array(np.eye(n))
+        products = engine.scans.map(self._products, self.chunks(0, net.depth), "products")
+        changes = [host.array(pair[0]) for pair in products]
+        self.totals = [host.array(pair[1]) for pair in products]
+        self.identity = host.eye(n)
         # Scan from the left: P_b = W_a^b P_a, and P_b - I by composing deviations.
-        self.states, self.tails = [self.identity], [be.array(np.zeros((n, n)))]
-        self.deviations = [be.array(np.zeros((n, n)))]
-        for total, deviation in zip(self.totals, deviations, strict=True):
-            self.states.append(total @ self.states[-1])
-            self.deviations.append(compose(deviation, self.deviations[-1]))
-        self.near_identity = max(be.dot(one, one) for one in self.deviations) <= 0.25
-        if not self.near_identity:
-            self.deviations = []
+        states, tails, deviations = [self.identity], [host.zeros(n, n)], [host.zeros(n, n)]
+        for total, change in zip(self.totals, changes, strict=True):
+            states.append(total @ states[-1])
+            deviations.append(compose(change, deviations[-1]))
+        self.near_identity = max(host.inner(one, one) for one in deviations) <= 0.25
         # Scan from the right: I + E_a = (I + E_b) W_a^b.
-        for deviation in reversed(deviations):
-            self.tails.append(compose(self.tails[-1], deviation))
-        self.tails.reverse()
+        for change in reversed(changes):
+            tails.append(compose(tails[-1], change))
+        tails.reverse()
+        self.states, self.tails = be.edges(states), be.edges(tails)
+        self.deviations = be.edges(deviations if self.near_identity else [])
         self.suffixes = EdgeSuffixes(self, first_end) if rule.runs else None
-        self.residual = self._residual(be.numpy(self.states[-1]), be.numpy(self.tails[0]))
+        self.residual = self._residual(host.numpy(states[-1]), host.numpy(tails[0]))
 
     def chunks(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The chunks between two edges."""
@@ -89,7 +91,7 @@ class EdgeProducts:
         if self._only is not None:
             return self._only
         be = self.engine.backend
-        found = Chunk(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
+        found = chunk_of(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
         if len(self.edges) == 2:
             self._only = found
         return found
@@ -115,22 +117,22 @@ class EdgeProducts:
         """Position of an edge."""
         return self._position[edge]
 
-    def costates(self) -> list[Array]:
+    def costates(self) -> Sequence[Array]:
         """(W_e^T)^T R at every edge, times the scale; g_T(t) is the one at t + 1 times P_t^T."""
-        found = [self.engine.backend.array(self.residual * self.scale)]
+        found = [self.host.array(self.residual * self.scale)]
         for total in reversed(self.totals):
             found.append(total.mT @ found[-1])
-        return found[::-1]
+        return self.engine.backend.edges(found[::-1])
 
-    def between(self, start: int, stop: int) -> list[Array]:
-        """W_start^e for each edge e from start to stop."""
+    def between(self, start: int, stop: int) -> list[np.ndarray]:
+        """W_start^e for each edge e from start to stop, on the host."""
         found = [self.identity]
         for i in range(self.index(start), self.index(stop)):
             found.append(self.totals[i] @ found[-1])
         return found
 
-    def until(self, start: int, stop: int) -> list[Array]:
-        """W_e^stop for each edge e from start to stop."""
+    def until(self, start: int, stop: int) -> list[np.ndarray]:
+        """W_e^stop for each edge e from start to stop, on the host."""
         found = [self.identity]
         for i in range(self.index(stop) - 1, self.index(start) - 1, -1):
             found.append(found[-1] @ self.totals[i])
@@ -139,12 +141,12 @@ class EdgeProducts:
     def _products(self, chunk: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """(W_a^b - I, W_a^b) of a chunk; its blocks' products are kept where a quarter of memory suffices."""
         layers, be = self.layers(*chunk), self.engine.backend
-        deviation, total = layers.total_both()
+        deviation, total = be.both(*layers.total_both())
         size, totals = layers.blocks()
-        all_blocks = len(totals) * self.net.depth // len(layers) * self.net.width**2 * 8  # bytes
+        all_blocks = math.prod(totals.shape) * self.net.depth // len(layers) * 8  # bytes
         if size > 1 and 4 * all_blocks <= self.engine.held(self.net):
             self._blocks[chunk] = size, totals
-        return be.numpy(deviation), be.numpy(total)
+        return deviation, total
 
     def _residual(self, final: Matrix, deviation: Matrix) -> Matrix:
         """R with its relative accuracy kept where P_T and Phi nearly agree.

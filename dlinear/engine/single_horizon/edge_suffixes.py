@@ -24,7 +24,7 @@ class EdgeSuffixes:
         be, n = self.engine.backend, self.net.width
         self._none = no_suffixes(n, at_edges.rule.degree, be)
         known = [i for i in range(len(self.edges) - 1) if self.edges[i + 1] > first]
-        parts = self.engine.team.map(
+        parts = self.engine.scans.map(
             self._totals, [(self.edges[i], self.edges[i + 1]) for i in known], "sums"
         )
         self._after = [self._none]  # at the chunk edges from T down

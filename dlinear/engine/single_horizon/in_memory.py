@@ -6,12 +6,11 @@ p = T - M as in (Z) of `streaming`. P_t, g_T(t) and Y_s of all layers are comput
 
 from __future__ import annotations
 
-import numpy as np
-
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.backends import Array
+from dlinear.engine.device_chunk import chunk_of
 from dlinear.engine.options import Engine, local_map
-from dlinear.engine.products import Chunk, windows_to_grid
+from dlinear.engine.products import windows_to_grid
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
@@ -63,7 +62,7 @@ class LayerArrays:
             be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
             self.terms[here] = signal_terms(at_edges, layers, *chunk)[:-1]
 
-        local_map(at_edges.engine).map(fill, at_edges.chunks(0, depth), "all layers")
+        local_map(at_edges.engine.scans).map(fill, at_edges.chunks(0, depth), "all layers")
         self.terms[depth] = 0
 
     def at_ends(self, values: Array, m: int, layers: slice, first: int) -> Array:
@@ -80,10 +79,10 @@ class NearInMemory:
     def __init__(self, arrays: LayerArrays, largest: int) -> None:
         self.at_edges, self.arrays = arrays.at_edges, arrays
         split, be = arrays.at_edges.net.depth - largest, arrays.at_edges.engine.backend
-        identity = be.array(np.eye(arrays.at_edges.net.width))
+        identity = be.eye(arrays.at_edges.net.width)
         # L_t^T = (W_{t+1}^p)^T for t < M;  Z_s = U_s^T Y_s, U_s = W_p^s, for s = p..T-1
-        self.left = Chunk(arrays.layers[:split], be).costates(identity)[1 : largest + 1]
-        self.z = Chunk(arrays.layers[split:], be).states(identity)[:-1].mT @ arrays.terms[split:-1]
+        self.left = chunk_of(arrays.layers[:split], be).costates(identity)[1 : largest + 1]
+        self.z = chunk_of(arrays.layers[split:], be).states(identity)[:-1].mT @ arrays.terms[split:-1]
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""

@@ -11,6 +11,7 @@ products and a scan over chunk edges (`EdgeProducts`), then a map over chunks fo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,12 +35,13 @@ class Slices(Protocol):
 
 def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dict[int, InnerProducts]:
     """The inner products of each shortfall; a second pass where a difference of squares would cancel."""
-    dot, squares = at_edges.engine.backend.dot, at_edges.engine.backend.squares
+    be = at_edges.engine.backend
+    inner, squares = be.inner, be.squares
 
     def add(chunk: tuple[int, int]) -> tuple[float, np.ndarray]:
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
         gradient, delta_of = slices.visit(chunk)
-        true, rows = dot(gradient, gradient), []
+        true, rows = inner(gradient, gradient), []
         norms = squares(gradient) if chunk[0] < at_edges.blind(max(shortfalls)) else None
         for m in shortfalls:
             if norms is None or chunk[0] >= at_edges.blind(m):  # delta = 0 here
@@ -47,12 +49,13 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
                 continue
             minus_delta = delta_of(m)
             below = gradient[: len(minus_delta)]
-            rest = float(norms[len(minus_delta) :].sum())
-            rows.append((rest, -dot(minus_delta, below), dot(minus_delta, minus_delta)))
-        return true, np.array(rows)
+            rest = norms[len(minus_delta) :].sum()
+            rows.append((rest, -inner(minus_delta, below), inner(minus_delta, minus_delta)))
+        numbers = be.numbers([true, *itertools.chain.from_iterable(rows)])
+        return float(numbers[0]), numbers[1:].reshape(-1, 3)
 
     chunks = at_edges.chunks(0, at_edges.net.depth)
-    parts = at_edges.engine.team.map(add, chunks, "gradients")
+    parts = at_edges.engine.scans.map(add, chunks, "gradients")
     true = math.fsum(part[0] for part in parts)
     found = {
         m: InnerProducts(true, *(math.fsum(rows[i, j] for _, rows in parts) for j in range(3)))
@@ -74,10 +77,10 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
                 minus_delta = delta_of(m)
                 below = gradient[: len(minus_delta)]
                 parted = squares(minus_delta + shares[m] * below).sum()
-                rows.append((float(parted), dot(below - minus_delta, below)))
-            return rows
+                rows += [parted, inner(below - minus_delta, below)]
+            return [(float(a), float(b)) for a, b in be.numbers(rows).reshape(-1, 2)]
 
-        sums = at_edges.engine.team.map(
+        sums = at_edges.engine.scans.map(
             part, [c for c in chunks if c[0] < at_edges.blind(max(again))], "gradients again"
         )
         for i, m in enumerate(again):
@@ -110,5 +113,5 @@ def _scale(at_edges: EdgeProducts) -> float:
         gradient = layers.costates(costates[at + 1])[1:] @ layers.states(at_edges.states[at])[:-1].mT
         return float(np.abs(be.numpy(gradient)).max())
 
-    found = max(at_edges.engine.team.map(largest, at_edges.chunks(0, at_edges.net.depth), "scale"))
+    found = max(at_edges.engine.scans.map(largest, at_edges.chunks(0, at_edges.net.depth), "scale"))
     return 2.0 ** -math.frexp(found)[1] if 0 < found < math.inf else 1.0

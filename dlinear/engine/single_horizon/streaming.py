@@ -76,14 +76,14 @@ class Streamed:
         self.tail = Tail(at_edges, splits, first)
         self.costates = at_edges.costates()
         # W_e^p at the ends e of the first chunks, p the next split: from the right, restarted at splits
-        self.until = []
+        until = []
         after = at_edges.identity
         for i in range(len(at_edges.totals), 0, -1):
             after = at_edges.identity if at_edges.edges[i] in splits else after
             if at_edges.edges[i - 1] < largest:
-                self.until.append(after)
+                until.append(after)
             after = after @ at_edges.totals[i - 1]
-        self.until.reverse()
+        self.until = at_edges.engine.backend.edges(until[::-1])
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
@@ -113,9 +113,10 @@ class Tail:
         at = at_edges.index(first)
         self.edges = at_edges.edges[at:]
         # U_e = W_p^e at the edges, p the last split before e: from the left, restarted at splits
-        self.starts = [at_edges.identity]
+        starts = [at_edges.identity]
         for edge, total in zip(self.edges[1:], at_edges.totals[at:], strict=True):
-            self.starts.append(at_edges.identity if edge in splits else total @ self.starts[-1])
+            starts.append(at_edges.identity if edge in splits else total @ starts[-1])
+        self.starts = engine.backend.edges(starts)
         self._whole: Array | None = None
         # Half of what is held for Z; the chunks that are kept take half of that.
         half = engine.held(at_edges.net) // 2
@@ -124,7 +125,7 @@ class Tail:
         size = at_edges.net.depth - first
         if size and size * n**2 * 8 <= half:
             self._whole = engine.backend.empty(size, n, n)
-            local_map(engine).map(self._fill, range(len(self.edges) - 1), "last layers")
+            local_map(engine.scans).map(self._fill, range(len(self.edges) - 1), "last layers")
 
     def at(self, ends: np.ndarray) -> Array:
         """Z_s at s = ends, which do not fall."""
