@@ -49,6 +49,16 @@ def test_it_holds_the_library_and_below_it_the_scripts(wheel):
     assert not [name for name in names if "__pycache__" in name]
 
 
+def test_an_editable_install_holds_no_second_copy(tmp_path):
+    """A folder dlinear/ in site-packages would hide the checkout from everything outside it."""
+    code = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    built = children.run([sys.executable, "-c", code], cwd=ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.startswith("dlinear/")]
+
+
 @pytest.mark.slow
 def test_the_main_job_runs_outside_the_checkout(installed):
     site, folder = installed
