@@ -1,7 +1,7 @@
 """Forward-forward (Hinton): every layer learns alone, to have much goodness on true labels, little on wrong.
 
-The label is part of the input (labels.py); the input of each layer is brought to one length, so that it
-says nothing of the goodness of the layer below (goodness.py). For layer l, with g+ of the positive samples
+The label is part of the input (ff/labels.py); the input of each layer is brought to one length, so that it
+says nothing of the goodness of the layer below (ff/goodness.py). For layer l, with g+ of the positive samples
 and g- of the negative ones,
 
     L_l = 1/2 mean [softplus(theta - g+) + softplus(g- - theta)]
@@ -12,7 +12,7 @@ activities of a third pass with the neutral label; its gradient is that of the g
 layers below. What comes before the output layer is a layer if it trains something, and passed otherwise
 (pooling, flattening), without a length of its own.
 
-Two ways to predict (`PREDICTIONS` of ff_network.py; a method has one of them as `predict`):
+Two ways to predict (`PREDICTIONS` of ff/network.py; a method has one of them as `predict`):
 
     goodness    argmax over the labels k of the goodness of x with label k, summed over all layers but the
                 first: K passes
@@ -43,13 +43,13 @@ from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stac
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
-from dlinear.checks import as_choice
+from dlinear.checks import as_choice, as_integer
 from dlinear.errors import ShapeError
-from dlinear.rules import goodness as layers
-from dlinear.rules.ff_network import PREDICTIONS, RULE, Knobs, Net, goodness_of, head_input, network
-from dlinear.rules.labels import hard_labels, wrong_labels
+from dlinear.rules.ff import goodness as layers
+from dlinear.rules.ff.labels import hard_labels, wrong_labels
+from dlinear.rules.ff.network import PREDICTIONS, RULE, Knobs, Net, goodness_of, head_input, network
+from dlinear.rules.ff.peer import peer_mean, peer_products, prepare_peers
 from dlinear.rules.output import end, labels_of, sections
-from dlinear.rules.peer import peer_mean, peer_products, prepare_peers
 
 __all__ = ["Knobs", "ff_backward", "forward_forward"]
 
@@ -115,8 +115,9 @@ def _learn(net: Net, t: int, states: list[Tensor], unit: float, found: GradientS
     positive, negative = (
         layers.layer_pass(block, state, t, knobs.goodness, RULE, as_layer=knobs.peer > 0) for state in states
     )
-    units = positive.output[0].numel()
-    theta = layers.threshold(knobs.goodness, units) if knobs.theta is None else knobs.theta
+    theta = knobs.theta
+    if theta is None:
+        theta = layers.threshold(knobs.goodness, positive.output)
     for one, weight in (
         (positive, -torch.sigmoid(theta - positive.goodness)),  # -(1 - p+)
         (negative, torch.sigmoid(negative.goodness - theta)),  # p-
@@ -148,6 +149,8 @@ def forward_forward(
         description: one line.
     """
     as_choice("predict", predict, tuple(PREDICTIONS))
+    if below is not None:
+        as_integer("below", below)
     family = name.removesuffix(f"-{below}") or (RULE if below is None else "hybrid")
     said = ",".join(part for part in (str(knobs), f"predict={predict}") if part)
     hebbian = knobs.goodness == "matched"

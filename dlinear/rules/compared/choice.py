@@ -21,8 +21,9 @@ from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.bridge.methods.registry import method
 from dlinear.bridge.models.stack import Stack
 from dlinear.errors import DomainError
-from dlinear.rules.ff_network import PREDICTIONS, Knobs
+from dlinear.rules.ff.network import PREDICTIONS, Knobs
 from dlinear.rules.forward_forward import forward_forward
+from dlinear.rules.hybrid import hybrid
 from dlinear.rules.output import end, sections
 from dlinear.rules.published import Recipe
 
@@ -81,9 +82,10 @@ def rule_of(name: str, recipe: Recipe | None = None) -> Method:
     """
     rule = _BASELINE if name == HEAD_ONLY else method(name)
     options: dict[str, Any] = dict(recipe.options) if recipe else {}
+    if options and rule.family == "hybrid" and rule.number is not None:
+        return hybrid(rule.number, Knobs(**options), rule.name)
     if options and _is_forward_forward(rule):
-        below = rule.number if rule.family == "hybrid" else None
-        return forward_forward(Knobs(**options), below=below, name=rule.name)
+        return forward_forward(Knobs(**options), name=rule.name)
     rule = replace(rule, run=partial(rule.run, **options)) if options else rule
     return rule.at_rate(recipe.rate) if recipe else rule
 

@@ -55,7 +55,18 @@ def test_the_names_of_the_package():
         ),
         *("dfa", "dfa-N", "dfa-identity", "drtp", "drtp-N", "fa", "fa-N", "fa-mirror", "fa-mirror-N"),
         *("ff", "ff-hard", "ff-matched", "ff-mean"),
-        *("forward", "forward-N", "foton", "greedy", "highway-N", "horizon-N", "lac", "loco-N", "oja"),
+        *(
+            "forward",
+            "forward-N",
+            "foton",
+            "greedy",
+            "highway-N",
+            "horizon-N",
+            "hybrid-N",
+            "lac",
+            "loco-N",
+            "oja",
+        ),
         *(
             "pepita",
             "pepita-N",
@@ -86,7 +97,7 @@ def test_the_names_of_the_package():
             "pepita-mirror",
             "foton",
         ),
-        *("ff", "ff-mean", "ff-matched", "ff-hard"),
+        *("ff", "ff-mean", "ff-matched", "ff-hard", "hybrid"),
         *("oja", "activation", "lac"),
     ]
 

@@ -4,10 +4,13 @@ For a layer h = sigma(a), a = W h_{l-1} + b, with n units (a convolution: channe
 
     sum        g = sum_i h_i^2                     theta = n    dg/dW = 2 (h * sigma') h_{l-1}^T
     mean       g = mean_i h_i^2                    theta = 2    the same, divided by n
+    channels   g = mean_p sum_c h_cp^2             theta = C    the same, divided by the positions
     matched    g = sum_i int_0^{a_i} sigma         theta = n/2  dg/dW = h h_{l-1}^T, for every activation
 
-theta is per sample. With "sum" the threshold asks for a mean square of 1, with "mean" for one of 2: the
-conventions differ in theta and by a factor n in the length of a step. For the identity and ReLU (sigma
+theta is per sample. With "sum" and "channels" the threshold asks for a mean square of 1, with "mean" for one
+of 2: the conventions differ in theta and by a factor n in the length of a step. "channels" is the sum for a
+layer of vectors; for a convolution, whose C weights are shared by P = n/C positions, it keeps the steps of a
+layer of C units, while with "sum" they grow with P. For the identity and ReLU (sigma
 sigma' = sigma) the matched goodness is half the sum, for tanh it is sum log cosh a. Its gradient needs no
 derivative of the activation: it is the Hebbian product of PEPITA. Its value is known in closed form for the
 modules of `INTEGRALS`; for any other activation it is taken by Gauss's rule with `NODES` nodes on t ->
@@ -22,8 +25,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +47,7 @@ from dlinear.rules.weighted import Call, Calls
 
 __all__ = ["GOODNESS", "LENGTHS", "LayerPass", "layer_pass", "of_length", "threshold"]
 
-GOODNESS = ("sum", "mean", "matched")
+GOODNESS = ("sum", "mean", "channels", "matched")
 LENGTHS = ("rms", "norm", "none")
 NODES = 32  # tanh at |a| = 20: relative error below 1e-9
 LOG2 = math.log(2)
@@ -57,9 +62,16 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Flatten)  # beside whic
 TINY = 1e-8  # added to a length, so that a silent layer gives zeros
 
 
-def threshold(goodness: str, units: int) -> float:
-    """theta of a convention, for layers of so many units."""
-    return {"sum": float(units), "mean": 2.0, "matched": units / 2}[goodness]
+def threshold(goodness: str, h: Tensor) -> float:
+    """theta of a convention, for layers that hand on h."""
+    units = h[0].numel()
+    channels = units // _positions(h)
+    return {"sum": float(units), "mean": 2.0, "channels": float(channels), "matched": units / 2}[goodness]
+
+
+def _positions(h: Tensor) -> int:
+    """P of (N, C, ...); 1 for (N, n)."""
+    return math.prod(h.shape[2:])
 
 
 def of_length(h: Tensor, length: str) -> Tensor:
@@ -152,8 +164,10 @@ def layer_pass(
     if not matched and not as_layer:
         output, graph = run_block(block, state, False, t)
         return _squared(samples_of(output, t, rule), graph, None, goodness)
-    calls, replay = _Outputs(), Replay([block], state)
-    with replay.as_the_first_time(0) as done, calls:
+    calls, closed = _Outputs(), _closed(block) if matched else None
+    replay = Replay([block], state) if matched and closed is None else None
+    around: AbstractContextManager[list[Any]] = replay.as_the_first_time(0) if replay else nullcontext([])
+    with around as done, calls:
         output, graph = run_block(block, state, False, t)
         done.append(output)
     output = samples_of(output, t, rule)
@@ -161,16 +175,18 @@ def layer_pass(
     assert call is not None
     if not matched:
         return _squared(output, graph, call, goodness)
-    value = _closed(block, calls.output, output)
-    if value is None:
+    if replay is None:
+        assert closed is not None
+        value = closed(calls.output, output)
+    else:
         value = _integral(block, state, t, calls.output, replay)
     return LayerPass(output, value.flatten(1).sum(1), output, graph, call, True)
 
 
 def _squared(h: Tensor, graph: BlockGraph, call: Call | None, goodness: str) -> LayerPass:
     """Sum or mean of the squares; h itself stays in the precision of the layer."""
-    units = h[0].numel() if goodness == "mean" else 1
-    return LayerPass(h, h.flatten(1).pow(2).sum(1) / units, h * (2 / units), graph, call, False)
+    shared = {"sum": 1, "mean": h[0].numel(), "channels": _positions(h)}[goodness]
+    return LayerPass(h, h.flatten(1).pow(2).sum(1) / shared, h * (2 / shared), graph, call, False)
 
 
 @lru_cache(maxsize=4)
@@ -180,11 +196,11 @@ def _nodes(count: int) -> list[tuple[float, float]]:
     return [(float(s), float(w)) for s, w in zip((at + 1) / 2, weight / 2, strict=True)]
 
 
-def _closed(block: Block, a: Tensor, h: Tensor) -> Tensor | None:
-    """int_0^a sigma of a block of a layer and at most one module of `INTEGRALS`, else None."""
+def _closed(block: Block) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """(a, h) -> int_0^a sigma, of a block of a layer and at most one module of `INTEGRALS`; else None."""
     inner = [m for m in modules_among((block,)) for m in m.modules() if not list(m.children())]
     rest = [type(m) for m in dict.fromkeys(inner) if not isinstance(m, LAYERS)] or [nn.Identity]
-    return INTEGRALS[rest[0]](a, h) if len(rest) == 1 and rest[0] in INTEGRALS else None
+    return INTEGRALS.get(rest[0]) if len(rest) == 1 else None
 
 
 def _integral(block: Block, state: Tensor, t: int, a: Tensor, replay: Replay) -> Tensor:

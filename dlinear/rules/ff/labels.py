@@ -63,7 +63,8 @@ def wrong_labels(labels: Tensor, classes: int) -> Tensor:
     """
     if classes < 2:
         raise DomainError(f"{classes} class has no wrong label; ff takes 2 classes or more")
-    return (labels + torch.randint(1, classes, labels.shape, device=labels.device)) % classes
+    step = (torch.rand(labels.shape, device=labels.device) * (classes - 1)).long().clamp(max=classes - 2)
+    return (labels + 1 + step) % classes
 
 
 def hard_labels(labels: Tensor, scores: Tensor) -> Tensor:
@@ -75,6 +76,7 @@ def hard_labels(labels: Tensor, scores: Tensor) -> Tensor:
     if scores.shape[1] < 2:
         raise DomainError(f"{scores.shape[1]} class has no wrong label; ff takes 2 classes or more")
     with torch.no_grad():
-        noise = torch.empty_like(scores, dtype=torch.float32).exponential_()
-        keys = scores.float().log_softmax(1) - noise.log()  # the largest key is a draw from the softmax
+        known = scores.float()
+        noise = torch.rand_like(known).log().neg().log().neg()  # Gumbel's law
+        keys = known.log_softmax(1) + noise  # the largest key is a draw from the softmax
         return keys.scatter(1, labels.long()[:, None], -torch.inf).argmax(1)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.errors import DomainError
-from dlinear.rules.goodness import LayerPass
+from dlinear.rules.ff.goodness import LayerPass
 from dlinear.rules.two_passes import Products
 
 __all__ = ["SLOPES", "peer_mean", "peer_products", "prepare_peers"]

@@ -14,10 +14,10 @@ from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.naming import located
 from dlinear.checks import as_choice, as_flag, as_integer, as_number
 from dlinear.errors import DomainError, ShapeError
-from dlinear.rules import goodness as layers
-from dlinear.rules.labels import OVERLAYS, overlaid
+from dlinear.rules.ff import goodness as layers
+from dlinear.rules.ff.labels import OVERLAYS, overlaid
+from dlinear.rules.ff.peer import SLOPES
 from dlinear.rules.output import Sections, samples_of, sections
-from dlinear.rules.peer import SLOPES
 
 __all__ = ["PREDICTIONS", "RULE", "Knobs", "Net", "goodness_scores", "head_scores", "network"]
 
@@ -31,7 +31,7 @@ class Knobs:
     """The conventions of forward-forward.
 
     Attributes:
-        goodness: "sum", "mean" or "matched".
+        goodness: "sum", "mean", "channels" or "matched".
         theta: threshold; None for the convention's own.
         length: of a layer's input, "rms", "norm" or "none".
         overlay: where the label is, "pixels" or "planes".
@@ -132,7 +132,7 @@ def network(
     stack = as_stack(blocks)
     parts = sections(stack, readout, below)
     trained = [bool(trainable(modules_among((block,)))) for block in parts.hidden]
-    if not any(trained):
+    if below is None and not any(trained):
         raise DomainError(f"{RULE} trains layers below the output layer; here is none")
     if (classes := knobs.classes) is None:
         weights = [p for p in trainable(modules_among((*stack[len(parts.hidden) :], readout))) if p.ndim > 1]
@@ -151,14 +151,14 @@ def head_input(net: Net, x: Tensor) -> Tensor:
         state = net.passed(t, net.entering(state) if trained else state.clone())
         if trained:
             seen.append(state)
-    if net.knobs.head == "last":
+    if net.knobs.head == "last" or not seen:
         return net.entering(state)
     return torch.cat([net.entering(h).flatten(1) for h in seen[1:] or seen], 1)
 
 
 def goodness_of(net: Net, x: Tensor) -> Tensor:
     """The goodness of every label, (N, K), summed over the layers that count."""
-    skipped = 0 if net.knobs.first or sum(net.trained) == 1 else net.trained.index(True) + 1
+    skipped = 0 if net.knobs.first or sum(net.trained) < 2 else net.trained.index(True) + 1
     columns = []
     for k in range(net.classes):
         state = net.labelled(x, torch.full((len(x),), k, device=x.device))
