@@ -35,11 +35,11 @@ from dlinear.bridge.autograd.blocks import (
     run_blocks,
     terminal_loss,
 )
-from dlinear.bridge.autograd.modules import modules_among, trainable
+from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.step import as_step
 from dlinear.rules import matrices
 from dlinear.rules.names import rule_family
-from dlinear.rules.weighted import Call, Calls, check_all_seen
+from dlinear.rules.weighted import Call, Calls, check_all_seen, own_parameters
 
 __all__ = ["fa_backward", "layer_matrix", "pulled_back_by"]
 
@@ -121,7 +121,7 @@ def pulled_back_by(
     replaced = _Replaced(feedback)
     with replaced:
         loss = terminal_loss(run_blocks(stack, x), len(stack), loss_fn, readout)
-    check_all_seen(rule, trainable(modules_among((*stack, readout))), replaced.seen)
+    check_all_seen(rule, own_parameters(modules_among((*stack, readout))), replaced.seen)
     return pull(loss), replaced.seen
 
 

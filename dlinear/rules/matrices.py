@@ -15,6 +15,7 @@ from dlinear.errors import DomainError
 __all__ = ["check_knobs", "uniform"]
 
 DIRECT, LAYERWISE, INPUT = 201, 202, 203  # streams: B_l of DFA, B_l of FA, F of PEPITA
+CIRCUIT = 204  # weights of predictive forward-forward
 
 
 def check_knobs(seed: object, scale: object) -> None:

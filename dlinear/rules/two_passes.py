@@ -22,12 +22,12 @@ from torch import Tensor
 from dlinear.bridge.autograd.block_graph import plain_precision
 from dlinear.bridge.autograd.blocks import Block, LossFunction, called, check_gradients_are_on
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
-from dlinear.bridge.autograd.modules import modules_among, trainable
+from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.autograd.replay import Replay
 from dlinear.errors import DomainError, ShapeError
 from dlinear.rules.output import End, Sections, end, samples_of
-from dlinear.rules.weighted import Call, Calls
+from dlinear.rules.weighted import Call, Calls, own_parameters
 
 __all__ = ["Layer", "Passes", "Products", "forward_rule"]
 
@@ -103,7 +103,7 @@ def one_layer(block: Block, t: int, output: Tensor, calls: Calls, rule: str) -> 
     Raises:
         DomainError: the block is no layer with its activation.
     """
-    trained = trainable(modules_among((block,)))
+    trained = own_parameters(modules_among((block,)))
     if not trained:
         return None
     wrong = ""

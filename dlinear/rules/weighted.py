@@ -18,14 +18,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from dlinear.bridge.autograd.modules import trainable
 from dlinear.errors import DomainError
 
-__all__ = ["Call", "Calls", "call_of", "check_all_seen"]
+__all__ = ["BESIDE", "Call", "Calls", "call_of", "check_all_seen", "own_parameters"]
 
+BESIDE = ("weight_down", "weight_lateral", "weight_generative")  # of pff_circuit.py
 WEIGHTED = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
 
 
@@ -124,6 +126,14 @@ class Calls(TorchFunctionMode):
         weight = self.stand_in.get(call.weight, call.weight)
         bias = call.bias if call.bias is None else self.stand_in.get(call.bias, call.bias)
         return call.run(call.given, weight, bias)
+
+
+def own_parameters(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """Their trained parameters, without those that a rule keeps beside the weight of a layer (`BESIDE`)."""
+    some = list(modules)
+    inner = [m for outer in some for m in outer.modules()]
+    beside = {id(m._parameters.get(name)) for m in inner for name in BESIDE}
+    return [parameter for parameter in trainable(some) if id(parameter) not in beside]
 
 
 def check_all_seen(rule: str, parameters: Iterable[Tensor], seen: Iterable[Call]) -> None:

@@ -408,7 +408,7 @@ def _models() -> list[Row]:
         *("anchored-1", "stages-2", "anchored-stages-2", "revolve-2", "reconstruct-2", "highway-1"),
         *("projected-1", "fa", "dfa", "sdfa", "drtp", "dfa-identity"),
         *("pepita", "pepita-hebbian", "pepita-local", "foton"),
-        *("fa-mirror", "pepita-mirror", "oja", "activation"),
+        *("fa-mirror", "pepita-mirror", "oja", "activation", "pff"),
         *("ff", "ff-mean", "ff-matched", "ff-hard"),
     )
     rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}

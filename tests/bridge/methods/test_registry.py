@@ -76,6 +76,8 @@ def test_the_names_of_the_package():
             "pepita-local-N",
             "pepita-mirror",
             "pepita-mirror-N",
+            "pff",
+            "pff-N",
         ),
         *("projected-N", "reconstruct-N", "revolve-N", "sdfa", "sdfa-N", "stages-N"),
     ] == names()
@@ -98,7 +100,7 @@ def test_the_names_of_the_package():
             "foton",
         ),
         *("ff", "ff-mean", "ff-matched", "ff-hard", "hybrid"),
-        *("oja", "activation", "lac"),
+        *("oja", "activation", "lac", "pff"),
     ]
 
 
