@@ -45,6 +45,23 @@ def test_back_propagation_in_disguise_is_noticed(sim, tmp_path, capsys, monkeypa
     assert "nearly back-propagation at the end (cos > 0.99): dfa" in said
 
 
+def test_a_rule_that_fails_does_not_take_the_others_with_it(sim, tmp_path, capsys, monkeypatch):
+    true = sim.cells.compute
+
+    def broken(cell, **where):
+        if cell.method == "dfa":
+            raise DomainError("no")
+        return true(cell, **where)
+
+    monkeypatch.setattr(sim.cells, "compute", broken)
+    words = f"{SMALL} --depth 1 --units 6 --methods backprop fa dfa"
+    assert sim.main(knobs_of(sim, words, tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "no verdict: 2 of 6 cells are missing" in said
+    assert re.search(r"^fa +0\.1 ", said, re.MULTILINE)
+    assert not (tmp_path / "rules" / "latest.json").exists()
+
+
 def test_a_rule_that_refuses_the_model_is_left_out_with_a_line(sim, tmp_path, capsys):
     words = f"{SMALL} --model cnn --depth 4 --units 3 --methods backprop pepita reconstruct-1"
     assert sim.main(knobs_of(sim, words, tmp_path)) == 0
