@@ -43,6 +43,8 @@ from dlinear.runs.records import Record
 from dlinear.runs.stages import Stages
 
 with script.imports():
+    import psutil
+
     from dlinear.bridge.data.loading import LoadedSplit
     from dlinear.bridge.training.settings import device_of
     from dlinear.rules.compared import cells, choice, outcome, page, tables
@@ -59,7 +61,8 @@ DEFAULTS = {  # what an open knob becomes without --published
     "cnn": {"depth": 4, "units": 16, "batch": 50, "epochs": 6},
 }
 OWN = {"depth": "depth", "units": "width", "activation": "activation", "batch": "batch", "epochs": "epochs"}
-START_UP, COSTLY = 20.0, 4.0  # seconds until the first step, and for the costs of one rule, of --until
+# Seconds of --until: before the first step, for the costs of one rule, for the tables at the end.
+START_UP, COSTLY, END = 20.0, 4.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,13 @@ def limit_of(knobs: Knobs, rules: int) -> float:
     turns = math.ceil(rules * knobs.seeds / workers)
     left = knobs.until - START_UP - (COSTLY * rules if knobs.costs else 0.0)
     return max(1.0, math.floor(0.95 * left / turns))
+
+
+def deadline_of(knobs: Knobs) -> float | None:
+    """When runs have to end, as `time.time`, counted from the start of this process; None for no time."""
+    if knobs.until is None:
+        return None
+    return psutil.Process().create_time() + max(knobs.until - END, 1.0)
 
 
 class Plan:
@@ -220,7 +230,7 @@ def main(knobs: Knobs) -> int:
     split = cells.data_of(knobs.data, knobs.samples, knobs.test_samples, **where)
     plan = Plan(knobs, split, recipes(knobs))
     check_device(knobs, [*plan.costs(), *(plan.training([]) if knobs.published else plan.tuning())])
-    stages = Stages(NAME, knobs, functools.partial(cells.compute, **where))
+    stages = Stages(NAME, knobs, functools.partial(cells.compute, **where, deadline=deadline_of(knobs)))
     apart = knobs.device == "cpu" and knobs.workers not in (0, 1)
     measured = gathered(stages, plan.costs(), alone=True, apart=apart)
     tuned = gathered(stages, plan.tuning())

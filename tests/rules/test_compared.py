@@ -194,6 +194,22 @@ def test_a_rate_is_chosen_on_images_that_the_run_has_not_seen(split):
     assert torch.equal(torch.cat([part.x_train, part.x_test]), split.x_train)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "deadline", "expected"),
+    [(0.0, None, 0.0), (9.0, None, 9.0), (9.0, 105.0, 5.0), (4.0, 105.0, 4.0), (0.0, 90.0, 1.0)],
+)
+def test_a_run_ends_at_its_limit_or_at_the_deadline(seconds, deadline, expected, split, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cells, "time", SimpleNamespace(time=lambda: 100.0))
+    monkeypatch.setattr(cells, "train", lambda *words: seen.append(words[-1].seconds) or 1 / 0)
+    own = {"part": "train", "method": "fa", "seed": 0, "recipe": RECIPE.text(), "model": "layers", "depth": 2}
+    what = {"data": "digits", "digest": "", "samples": 60, "test_samples": 40, "device": "cpu"}
+    numbers = {"epochs": 1, "seconds": seconds, "probed": 9, "rounds": 0, "measured": 0.0}
+    with pytest.raises(ZeroDivisionError):
+        cells.compute(cells.Cell(**own, **what, **numbers), deadline=deadline)
+    assert seen == [expected]
+
+
 def test_pixels_between_0_and_1():
     what = ("digits", 60, 40, None, False)
     unit, standard = (cells._on_device("cpu", inputs, *what) for inputs in ("unit", "standard"))

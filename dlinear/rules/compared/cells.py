@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,12 +107,15 @@ def _on_device(device: str, inputs: str, *what: Any) -> LoadedSplit:
     return split.to(device_of(device))
 
 
-def compute(cell: Cell, folder: str | None = None, download: bool = False) -> sweeps.Arrays:
+def compute(
+    cell: Cell, folder: str | None = None, download: bool = False, deadline: float | None = None
+) -> sweeps.Arrays:
     """The arrays of a cell.
 
     Args:
         cell: what to compute.
         folder, download: where the data are, as of `data.load`.
+        deadline: when a run has to end, in seconds of `time.time`; None for no time.
     """
     recipe = Recipe.read(cell.recipe)
     rule = rule_of(cell.method, recipe)
@@ -124,7 +128,9 @@ def compute(cell: Cell, folder: str | None = None, download: bool = False) -> sw
             torch.manual_seed(cell.seed)
             numbers = costs(rule, stack.train(), x, loss_fn, recipe, cell.rounds, cell.measured)
             return {name: ((), value) for name, value in numbers.items()}
-        return _trained(cell, rule, stack, split, recipe)
+        left = [] if deadline is None else [max(1.0, deadline - time.time())]
+        seconds = min(left + ([cell.seconds] if cell.seconds else []), default=0.0)
+        return _trained(cell, rule, stack, split, recipe, seconds)
 
 
 def _batch(split: LoadedSplit, recipe: Recipe) -> tuple[Tensor, Supervised]:
@@ -140,10 +146,12 @@ def held_out(split: LoadedSplit) -> LoadedSplit:
     return replace(split, x_train=x[:count], y_train=y[:count], x_test=x[count:], y_test=y[count:])
 
 
-def _trained(cell: Cell, rule: Method, stack: Stack, split: LoadedSplit, recipe: Recipe) -> sweeps.Arrays:
+def _trained(
+    cell: Cell, rule: Method, stack: Stack, split: LoadedSplit, recipe: Recipe, seconds: float
+) -> sweeps.Arrays:
     """One run, by epochs."""
     split = held_out(split) if cell.part == TUNE else split
-    plan = Plan(cell.epochs, cell.seconds, cell.seed, cell.probed)
+    plan = Plan(cell.epochs, seconds, cell.seed, cell.probed)
     run = train(stack, split, rule, recipe, plan)
     names = ("steps", "seconds", "loss", "accuracy", "cos", "rate")
     found: dict[str, Any] = {name: (("epoch",), getattr(run, name)) for name in names}
