@@ -216,6 +216,9 @@ ROWS = {
     "I4, I5, I8, I13": (
         "feedback_direct foton_gradient foton_orthonormal balance_feedback balance_pepita broadcast_descent"
     ),
+    "I7": "mirror_mean mirror_variance",
+    "I9, I10": "feedback_from_zero target_drift",
+    "I11, I12": "goodness_gram label_overlay oja_step oja_limit",
 }
 
 
