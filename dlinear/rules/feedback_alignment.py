@@ -5,9 +5,9 @@
 B_l, of the shape of W_l^T, replaces W_l^T of every linear and convolutional layer on the way back, the
 output layer's too; all else (activations, normalisation, skips) goes back exactly, so that a residual layer
 h + W h gets I + B. The forward pass and each layer's own product use W. B_l is uniform on
-+-scale/sqrt(fan_in), torch's own law of weights; l counts layers in the order of the forward pass. In a
-residual net of T small layers a scale of the size of theirs (1/T) is right: with scale 1 the signal grows
-with T.
++-scale/sqrt(fan_in), torch's own law of weights; l counts layers in the order of the forward pass, frozen
+ones too, which transpose their own weights: B_l stays when another layer is frozen. In a residual net of T
+small layers a scale of the size of theirs (1/T) is right: with scale 1 the signal grows with T.
 
 How it is done: a layer's value is W h + b with gradients to W and b alone, and the gradient to h is that of
 B^T h. No hook is involved; the code of ChFrenkel/DirectRandomTargetProjection and others hooks gradients of
@@ -39,7 +39,7 @@ from dlinear.bridge.autograd.modules import modules_among
 from dlinear.bridge.autograd.step import as_step
 from dlinear.rules import matrices
 from dlinear.rules.names import rule_family
-from dlinear.rules.weighted import Call, Calls, check_all_seen, own_parameters
+from dlinear.rules.weighted import WEIGHTED, Call, Calls, check_all_seen, own_parameters
 
 __all__ = ["fa_backward", "layer_matrix", "pulled_back_by"]
 
@@ -63,9 +63,19 @@ class _Replaced(Calls):
         super().__init__()
         self._feedback, self._numbers = feedback, dict[Tensor, int]()
 
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The function or the layer; layers are counted, those that are frozen too."""
+        if func in WEIGHTED:
+            weight = args[1] if len(args) > 1 else (kwargs or {}).get("weight")
+            if isinstance(weight, Tensor) and weight.is_leaf:
+                self._numbers.setdefault(weight, len(self._numbers))
+        return super().__torch_function__(func, types, args, kwargs)
+
     def layer(self, call: Call) -> Tensor:
         """W h + b, and B on the way back."""
-        number = self._numbers.setdefault(call.weight, len(self._numbers))
+        number = self._numbers[call.weight]
         if not call.given.requires_grad:
             return call.run(call.given, call.weight, call.bias)
         value = call.run(call.given.detach(), call.weight, call.bias)

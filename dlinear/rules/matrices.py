@@ -37,4 +37,5 @@ def uniform(
 ) -> Tensor:
     """Entries uniform on (-bound, bound), by seed, stream and place; kept, so not to be written to."""
     draw = np.random.default_rng([seed, stream, place]).uniform(-bound, bound, size=shape)
-    return torch.from_numpy(draw).to(dtype=dtype, device=device)
+    with torch.inference_mode(False):  # what is kept must serve training too
+        return torch.from_numpy(draw).to(dtype=dtype, device=device)

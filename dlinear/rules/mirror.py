@@ -72,13 +72,17 @@ def prepare(blocks: Iterable[Block], readout: Readout | None, seed: int = 0) -> 
     """
     matrices.check_knobs(seed, 1.0)
     found: dict[Tensor, Tensor] = {}
+    places: dict[Tensor, int] = {}  # a layer that is frozen keeps its number
     outer = modules_among((*as_stack(blocks), readout))
     for module in dict.fromkeys(inner for one in outer for inner in one.modules()):
         for name, weight in list(module._parameters.items()):
-            if weight is None or weight.ndim < 2 or not weight.requires_grad or weight in found:
+            if weight is None or weight.ndim < 2 or weight in places:
+                continue
+            places[weight] = len(places)
+            if not weight.requires_grad:
                 continue
             if (buffer := _buffer(module, f"{name}_mirror")) is None:
-                buffer = layer_matrix(weight.detach(), seed, len(found)).clone()
+                buffer = layer_matrix(weight.detach(), seed, places[weight]).clone()
                 module.register_buffer(f"{name}_mirror", buffer)
             found[weight] = buffer
     return found
@@ -130,7 +134,7 @@ def _active(
 def _moved(call: Call, xi: Tensor, answer: Tensor, b: Tensor, rate: float, decay: float) -> None:
     """B <- (1 - decay) B + rate mean xi answer^T, in place, B in the shape of W."""
     axis = -1 if call.weight.ndim == 2 else 1
-    rows = answer.numel() // answer.shape[axis]  # samples, times positions of a convolution
+    rows = max(1, answer.numel() // answer.shape[axis])  # samples, times positions of a convolution
     b.mul_(1 - decay).add_(call.products(answer, xi)[call.weight].to(b.dtype), alpha=rate / rows)
 
 

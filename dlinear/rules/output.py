@@ -3,7 +3,7 @@
 The output layer is the readout if that has something to train, else the last block that has (with what
 follows it). All blocks before it are hidden. With z the output of N samples and L the loss,
 
-    e = dL/dz / unit,    unit = 1/N for a mean loss and 1 for a sum,
+    e = dL/dz / unit,    unit = 1/N for a mean loss and 1 for a sum (`reduction="sum"` of the criterion),
 
 so that e is the error of a sample: softmax(z) - onehot for cross-entropy, 2 (z - y)/K for the mean squared
 error of K outputs.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,7 +106,7 @@ def end(parts: Sections, state: Any, loss_fn: LossFunction) -> End:
     """Run the output layer on a state that is cut off, and take the loss.
 
     Raises:
-        ShapeError: an output that is no tensor of samples, or a loss that is no scalar.
+        ShapeError: an output that is no tensor of samples, an empty batch, or a loss that is no scalar.
         DomainError: the output or the loss has no gradient, or something writes into what it keeps.
     """
     z = parts.head(block_graph.cut(state, False)[0])
@@ -114,6 +115,8 @@ def end(parts: Sections, state: Any, loss_fn: LossFunction) -> End:
         raise ShapeError(f"the output has {what}; rules with feedback take (samples, outputs)")
     if not z.requires_grad:
         raise DomainError(NOTHING_TRAINED)
+    if not len(z):
+        raise ShapeError("the batch has no samples: a rule's gradient is a mean over samples")
     z = z + 0  # a node of its own: a loss may write into what it is given
     kept = z.clone()
     loss = as_loss(given("loss_fn", loss_fn, kept), parts.depth)
@@ -138,7 +141,10 @@ def _unwrapped(loss_fn: Any) -> tuple[Any, float]:
 def _unit(loss_fn: Any, samples: int) -> float:
     inner, factor = _unwrapped(loss_fn)
     criterion = getattr(inner, "criterion", inner)
-    return factor if getattr(criterion, "reduction", "mean") == "sum" else factor / samples
+    reduction = getattr(criterion, "reduction", None)  # of a module, or given to a function by partial
+    if reduction is None and isinstance(criterion, partial):
+        reduction = criterion.keywords.get("reduction")
+    return factor if reduction == "sum" else factor / samples
 
 
 def one_hot_targets(loss_fn: Any, z: Tensor, rule: str) -> Tensor:
@@ -157,6 +163,7 @@ def one_hot_targets(loss_fn: Any, z: Tensor, rule: str) -> Tensor:
     if target.is_floating_point() and target.numel() == flat.numel():
         return target.reshape(flat.shape).to(flat.dtype)
     if not target.is_floating_point() and target.shape == flat.shape[:1]:
+        _check_labels(target, flat.shape[1], rule)
         return torch.nn.functional.one_hot(target.long(), flat.shape[1]).to(flat.dtype)
     raise DomainError(
         f"{rule} has targets of {target.dtype}, shape {tuple(target.shape)}, for outputs "
@@ -179,11 +186,16 @@ def labels_of(loss_fn: LossFunction, z: Tensor, rule: str) -> Tensor:
             f"{rule} needs labels (N,): loss_fn is {what}; expected "
             "dlinear.bridge.Supervised(criterion, labels)"
         )
+    _check_labels(target, z.shape[1], rule)
+    return target
+
+
+def _check_labels(target: Tensor, classes: int, rule: str) -> None:
+    """Raise `DomainError` for a label that no output stands for."""
     if target.device.type == "cpu" and len(target):  # elsewhere this would wait for the device
         low, high = int(target.min()), int(target.max())
-        if low < 0 or high >= z.shape[1]:
-            raise DomainError(f"{rule} has labels {low}..{high}; expected 0..{z.shape[1] - 1}")
-    return target
+        if low < 0 or high >= classes:
+            raise DomainError(f"{rule} has labels {low}..{high}; expected 0..{classes - 1}")
 
 
 def samples_of(state: Any, t: int, rule: str) -> Tensor:

@@ -91,7 +91,9 @@ class Passes:
 
 
 def check_input(x: Any, rule: str) -> None:
-    """Raise `ShapeError` unless x is one floating tensor of samples."""
+    """Raise `ShapeError` unless x is one floating tensor of samples, of one at least."""
+    if isinstance(x, Tensor) and x.ndim and not len(x):
+        raise ShapeError(f"x has no samples; {rule} takes the mean over them")
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
         what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
         raise ShapeError(f"x is {what}; {rule} takes one floating tensor (samples, ...)")

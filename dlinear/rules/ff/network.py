@@ -18,6 +18,7 @@ from dlinear.rules.ff import goodness as layers
 from dlinear.rules.ff.labels import OVERLAYS, overlaid
 from dlinear.rules.ff.peer import SLOPES
 from dlinear.rules.output import Sections, samples_of, sections
+from dlinear.rules.two_passes import check_input
 
 __all__ = ["PREDICTIONS", "RULE", "Knobs", "Net", "goodness_scores", "head_scores", "network"]
 
@@ -126,9 +127,7 @@ def network(
         ShapeError: x is no tensor of samples.
         DomainError: no layer below the output layer, or a number of classes that has to be said.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 2:
-        what = f"shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
-        raise ShapeError(f"x is {what}; {RULE} takes one floating tensor (samples, ...)")
+    check_input(x, RULE)
     stack = as_stack(blocks)
     parts = sections(stack, readout, below)
     trained = [bool(trainable(modules_among((block,)))) for block in parts.hidden]
