@@ -18,9 +18,9 @@ times the share of positions at which it lies inside.
 Conventions: mirror="linear", the default, shows W xi, without activation and bias. mirror="activity" shows
 sigma(W xi) in hidden layers, as the sources do: B_l <- (1 - decay) B_l + rate mean xi sigma(W_l xi)^T. This
 goes to (rate s^2/decay) W_l^T diag(E sigma') (Stein's lemma): for ReLU half of W_l^T, the same direction; for
-tanh each unit has a factor of its own. The output layer shows its logits in both: a softmax would give the
-column-centred W. "activity" needs hidden blocks of one layer with its activation; they run on zeros, with W
-xi for the answer of the layer, so that a skip adds nothing.
+tanh each unit has a factor of its own. The output layer shows its logits in both: a softmax would give, for
+small noise, the column-centred W. "activity" needs hidden blocks of one layer with its activation; they run
+on zeros, with W xi for the answer of the layer, so that a skip adds nothing.
 
 The signs of a step: s F has to go to *minus* the transposed product, the code of ravifrancesco/PEPITA flips
 the sign of its first factor for that. There F is also normalised; here `scale` keeps its size.

@@ -25,10 +25,10 @@ def loss(w: Array, good: Floats, bad: Floats) -> Array:
     return np.asarray(np.mean(np.log1p(np.exp(-high)) + np.log1p(np.exp(low))))
 
 
-def weighted(gram: Floats, good: Floats, bad: Floats, equal: bool = False) -> Floats:
+def weighted(gram: Floats, good: Floats, bad: Floats, equal: bool = False, theta: float = THETA) -> Floats:
     """S = E[-(1 - p+) x+ x+^T + p- x- x-^T], p = logistic(x^T M x - theta), M = W^T W; equal: weights 1."""
-    missed = 1 - logistic(np.sum(good * (gram @ good), axis=0) - THETA)
-    taken = logistic(np.sum(bad * (gram @ bad), axis=0) - THETA)
+    missed = 1 - logistic(np.sum(good * (gram @ good), axis=0) - theta)
+    taken = logistic(np.sum(bad * (gram @ bad), axis=0) - theta)
     if equal:
         missed, taken = np.ones_like(missed), np.ones_like(taken)
     found: Floats = ((bad * taken) @ bad.T - (good * missed) @ good.T) / good.shape[1]
