@@ -212,7 +212,9 @@ def main(words: Sequence[str] | None = None) -> int:
     known: dict[str, Callable[[], Table]] = {
         "card": functools.partial(gpu_floor.card, asked.device),
         "generator": functools.partial(gpu_checks.generator, asked.device, count),
-        "angles": lambda: gpu_checks.angles(asked.device, 200 if small else 2000, 0.2 * asked.budget),
+        "angles": lambda: gpu_checks.angles(
+            asked.device, 200 if small else 2000, 1 if small else 0.2 * asked.budget
+        ),
         "floor": lambda: gpu_floor.floor(asked.device, 128 if small else 8192, 20_000 if small else 1 << 27),
         "times": lambda: times(asked, depths, rates(), left),
         "launches": lambda: gpu_floor.launches(asked.device, depths[0] if small else 10**7, 10),

@@ -15,7 +15,7 @@ from benchmarks.launches import Launches  # noqa: E402
 from dlinear.engine.backends import TorchBackend  # noqa: E402
 
 
-def run(folder, *parts, budget=2, more=()):
+def run(folder, *parts, budget=100, more=()):
     words = ["--device", "cpu", "--small", "--out", str(folder), "--budget", str(budget), "--parts", *parts]
     return gpu.main([*words, *more])
 
@@ -45,7 +45,7 @@ def test_a_wrong_normal_fails(tmp_path, monkeypatch, capsys):
 def test_a_wrong_angle_fails(tmp_path, monkeypatch, capsys):
     array = TorchBackend.array
     monkeypatch.setattr(TorchBackend, "array", lambda self, values: array(self, values) * (1 + 1e-6))
-    assert run(tmp_path, "angles", budget=2) == 1
+    assert run(tmp_path, "angles") == 1
     assert "sin^2 differs by" in capsys.readouterr().out
 
 
