@@ -77,6 +77,23 @@ class DeviceChunk(Chunk):
         """(I + after) W_t^k - I for t = 0..k."""
         return self._scan("suffixes", self._zeros() if after is None else after)
 
+    def gradients(self, start: Array, end: Array, keep: bool) -> tuple[Array, Array, Array | None]:
+        """||g_T(t)||^2, (k,), P_t at the k + 1 boundaries and, with `keep`, g_T(t) of each layer.
+
+        Args:
+            start: P before the chunk.
+            end: the costate after it, (W^T)^T R.
+        """
+        from dlinear.engine import scan_triton
+
+        k, n, be = len(self), self.layers.shape[-1], self._backend
+        states, norms = self.states(start), be.empty(k)
+        out = be.empty(k, n, n) if keep else None
+        edges = self._edges("costates", end)
+        with be.here():
+            scan_triton.gradients(self.layers, edges, states, norms, out, LENGTH if k > TOP else k)
+        return norms, states, out
+
     def _fold(self, factors: Array, length: int) -> Array:
         from dlinear.engine import scan_triton
 
@@ -89,15 +106,20 @@ class DeviceChunk(Chunk):
 
     def _scan(self, kind: str, value: Array) -> Array:
         """The values at the edges of the longest blocks first, then inside these, down to every layer."""
+        edges = self._edges(kind, value)
+        return self._inside(kind, self.layers, edges) if len(self) else edges
+
+    def _edges(self, kind: str, value: Array) -> Array:
+        """The values at the edges of blocks of layers; the one at the beginning where there is one block."""
+        edges = value.contiguous()[None]
+        for factors in reversed(self.levels()[1:]):
+            edges = self._inside(kind, factors, edges)
+        return edges
+
+    def _inside(self, kind: str, factors: Array, edges: Array) -> Array:
         from dlinear.engine import scan_triton
 
-        edges = value.contiguous()[None]
-        if not len(self):
-            return edges
-        n = self.layers.shape[-1]
-        for factors in reversed(self.levels()):
-            out = self._backend.empty(len(factors) + 1, n, n)
-            with self._backend.here():
-                scan_triton.scan(kind, factors, edges, out, LENGTH if len(factors) > TOP else len(factors))
-            edges = out
-        return edges
+        out = self._backend.empty(len(factors) + 1, *factors.shape[-2:])
+        with self._backend.here():
+            scan_triton.scan(kind, factors, edges, out, LENGTH if len(factors) > TOP else len(factors))
+        return out

@@ -99,6 +99,41 @@ def _scan(
         tl.store(out + last * n * n + at, x, mask=inside)
 
 
+@triton.jit(do_not_specialize=["count", "length"])
+def _gradients(
+    layers,
+    edges,
+    states,
+    norms,
+    out,
+    count,
+    length,
+    shift: tl.constexpr,
+    n: tl.constexpr,
+    size: tl.constexpr,
+    keep: tl.constexpr,
+):
+    """g_T(t) = (W_{t+1}^T)^T R P_t^T: norms[t] = ||g_T(t)||_F^2 and, with `keep`, out[t] = g_T(t).
+
+    `edges` are the costates at the edges of blocks, states[t] = P_t. The costates inside stay in registers.
+    """
+    b = tl.program_id(0).to(tl.int64)
+    i, j = tl.arange(0, size)[:, None], tl.arange(0, size)[None, :]
+    inside, at, eye = (i < n) & (j < n), i * n + j, (i == j).to(tl.float64)
+    x = tl.load(edges + (b + shift) * n * n + at, mask=inside, other=0.0)
+    first = b * length
+    last = tl.minimum(first + length, count)
+    for s in range(first, last):
+        t = first + last - 1 - s
+        p = tl.load(states + t * n * n + at, mask=inside, other=0.0)
+        gradient = tl.dot(x, tl.trans(p), out_dtype=tl.float64)
+        tl.store(norms + t, tl.sum(tl.sum(gradient * gradient, 1), 0))
+        if keep:
+            tl.store(out + t * n * n + at, gradient, mask=inside)
+        _, w = _factor(layers, t, at, inside, eye, n, False)
+        x = tl.dot(tl.trans(w), x, out_dtype=tl.float64)
+
+
 @triton.jit
 def _factor(factors, t, at, inside, eye, n: tl.constexpr, paired: tl.constexpr):
     """W - I and W of factor t."""
@@ -152,6 +187,18 @@ def scan(kind: str, factors: Any, edges: Any, out: Any, length: int) -> None:
             deviation=deviation,
             num_warps=warps(n),
         )
+
+
+def gradients(layers: Any, edges: Any, states: Any, norms: Any, out: Any, length: int) -> None:
+    """||g_T(t)||^2 of each layer, (k,), and g_T(t) into `out`, (k, n, n), unless that is None.
+
+    `edges` are the costates at the edges of blocks of `length` layers, or the one after the only block.
+    """
+    n, blocks = layers.shape[-1], -(-len(layers) // length)
+    shape = {"shift": int(len(edges) > 1), "n": n, "size": padded(n), "keep": out is not None}
+    arrays = (layers, edges, states, norms, norms if out is None else out)
+    with LAUNCH:
+        _gradients[(blocks,)](*arrays, len(layers), length, **shape, num_warps=warps(n))
 
 
 def padded(n: int) -> int:

@@ -77,16 +77,19 @@ def standard_normals_on(
     return normals if factor == 1 else normals.mul_(factor)
 
 
-@functools.cache
 def compiled_on(device: str) -> bool:
     """Whether kernels are compiled for a device: CUDA with Triton, unless DLINEAR_KERNELS is "off".
 
-    Asked once in a process, so that an experiment never mixes kernels with what serves without them. With
-    TRITON_INTERPRET=1 Triton runs on tensors of the CPU, slowly, for tests.
+    With TRITON_INTERPRET=1 Triton runs on tensors of the CPU, slowly, for tests.
     """
-    if os.environ.get("DLINEAR_KERNELS") == "off" or importlib.util.find_spec("triton") is None:
+    if os.environ.get("DLINEAR_KERNELS") == "off" or not _triton():
         return False
     return device.startswith("cuda") or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def _triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def on_device(values: np.ndarray, device: str) -> Tensor:

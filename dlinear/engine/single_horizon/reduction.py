@@ -27,7 +27,7 @@ Visit = tuple[Array, Callable[[int], Array]]  # g_T of a chunk's layers; m -> -d
 
 
 class Slices(Protocol):
-    """g_T and delta, a chunk of layers at a time."""
+    """g_T and delta, a chunk of layers at a time; a method `norm` gives ||g_T||^2 of a chunk alone."""
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers (k, n, n), and a function m -> -delta(t) for those with t < m."""
@@ -36,13 +36,16 @@ class Slices(Protocol):
 def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dict[int, InnerProducts]:
     """The inner products of each shortfall; a second pass where a difference of squares would cancel."""
     be = at_edges.engine.backend
-    inner, squares = be.inner, be.squares
+    inner, squares, largest = be.inner, be.squares, at_edges.blind(max(shortfalls))
 
     def add(chunk: tuple[int, int]) -> tuple[float, np.ndarray]:
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
+        if chunk[0] >= largest and (norm := getattr(slices, "norm", None)) is not None:
+            true = float(be.numbers([norm(chunk)])[0])
+            return true, np.array([(true, 0.0, 0.0)] * len(shortfalls))
         gradient, delta_of = slices.visit(chunk)
         true, rows = inner(gradient, gradient), []
-        norms = squares(gradient) if chunk[0] < at_edges.blind(max(shortfalls)) else None
+        norms = squares(gradient) if chunk[0] < largest else None
         for m in shortfalls:
             if norms is None or chunk[0] >= at_edges.blind(m):  # delta = 0 here
                 rows.append((true, 0.0, 0.0))

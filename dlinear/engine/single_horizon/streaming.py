@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from dlinear.engine.options import Engine, local_map
 from dlinear.engine.products import windows_to_grid
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
+from dlinear.engine.single_horizon.gradient import gradients_of, square_of_gradients
 from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
 from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.networks.protocol import Matrix, Network
@@ -85,12 +87,18 @@ class Streamed:
             after = after @ at_edges.totals[i - 1]
         self.until = at_edges.engine.backend.edges(until[::-1])
 
+    def norm(self, chunk: tuple[int, int]) -> Any:
+        """||g_T||^2 over the layers of a chunk that no horizon misses."""
+        at_edges, (start, stop) = self.at_edges, chunk
+        layers, at = at_edges.layers(start, stop), at_edges.index(start)
+        before, after = at_edges.states[at], self.costates[at + 1]
+        return square_of_gradients(layers, before, after, at_edges.engine.backend)
+
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
         at_edges, (start, stop) = self.at_edges, chunk
         layers, at = at_edges.layers(start, stop), at_edges.index(start)
-        states = layers.states(at_edges.states[at])[:-1].mT  # P_t^T
-        gradient = layers.costates(self.costates[at + 1])[1:] @ states  # (W_{t+1}^T)^T R P_t^T
+        gradient, states = gradients_of(layers, at_edges.states[at], self.costates[at + 1])
         left = (
             layers.costates(self.until[at].mT)[1:] if start < self.largest else None
         )  # L_t^T = (W_{t+1}^p)^T
@@ -99,7 +107,7 @@ class Streamed:
             assert left is not None
             count = max(0, min(stop, at_edges.blind(m)) - start)
             z = self.tail.at(at_edges.ends(m, start, start + count))
-            return left[:count] @ z @ states[:count]
+            return left[:count] @ z @ states[:count].mT
 
         return gradient, delta_of
 
@@ -177,8 +185,7 @@ class Short:
         at_edges, h, (start, stop) = self.at_edges, self.horizon, chunk
         at = at_edges.index(start)
         layers = at_edges.layers(start, stop)
-        states = layers.states(at_edges.states[at])[:-1].mT  # P_t^T
-        gradient = layers.costates(self.costates[at + 1])[1:] @ states  # (W_{t+1}^T)^T R P_t^T
+        gradient, states = gradients_of(layers, at_edges.states[at], self.costates[at + 1])
 
         def delta_of(m: int) -> Array:
             count = max(0, min(stop, at_edges.blind(m)) - start)
@@ -191,6 +198,6 @@ class Short:
             y = signal_terms(at_edges, on, start, end)
             be, stride = at_edges.engine.backend, at_edges.rule.stride
             between = windows_to_grid(on.layers[1:last], ends - 1, h - 1, stride, be)
-            return between.mT @ (y[h : h + count] if stride == 1 else y[ends]) @ states[:count]
+            return between.mT @ (y[h : h + count] if stride == 1 else y[ends]) @ states[:count].mT
 
         return gradient, delta_of
