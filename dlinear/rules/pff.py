@@ -56,7 +56,7 @@ from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
 from dlinear.checks import as_choice, as_integer, as_number
 from dlinear.errors import DomainError, ShapeError
 from dlinear.rules import matrices
-from dlinear.rules.labels import wrong_labels
+from dlinear.rules.ff.labels import wrong_labels
 from dlinear.rules.output import End, end, labels_of
 from dlinear.rules.pff_circuit import RULE, Circuit, circuit, prediction, products
 from dlinear.rules.two_passes import check_input, scaled

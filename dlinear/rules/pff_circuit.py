@@ -25,7 +25,7 @@ from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.naming import located
 from dlinear.errors import DomainError
 from dlinear.rules import matrices
-from dlinear.rules.goodness import of_length
+from dlinear.rules.ff.goodness import of_length
 from dlinear.rules.output import Sections, samples_of, sections
 from dlinear.rules.two_passes import Products
 from dlinear.rules.weighted import BESIDE, Call, Calls

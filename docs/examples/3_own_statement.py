@@ -74,5 +74,7 @@ import tempfile
 with tempfile.TemporaryDirectory() as folder:
     shutil.copy(pathlib.Path("../templates/claim.py"), folder)
     words = ["prove", "--folder", folder, "--results", folder]
-    told = subprocess.run([sys.executable, "-m", "dlinear", *words], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "dlinear", *words], capture_output=True, text=True, check=True
+    )
 print(told.stdout)

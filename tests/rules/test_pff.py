@@ -10,7 +10,7 @@ from dlinear.bridge import Stack, Supervised, TaskShape, Training, load, model, 
 from dlinear.bridge.methods import method
 from dlinear.bridge.models.readouts import Shared
 from dlinear.errors import DomainError
-from dlinear.rules.labels import wrong_labels
+from dlinear.rules.ff.labels import wrong_labels
 from dlinear.rules.pff import (
     SLOPES,
     Settling,

@@ -13,7 +13,7 @@ from dlinear.bridge.autograd.blocks import Block, Readout, as_stack, called
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.naming import located
 from dlinear.checks import as_choice, as_flag, as_integer, as_number
-from dlinear.errors import DomainError, ShapeError
+from dlinear.errors import DomainError
 from dlinear.rules.ff import goodness as layers
 from dlinear.rules.ff.labels import OVERLAYS, overlaid
 from dlinear.rules.ff.peer import SLOPES
