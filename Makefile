@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup reproduce bridge proofs test fast coverage bench gpu lint dead-code docs coq clean
+.PHONY: help setup reproduce bridge proofs test fast coverage bench gpu lint dead-code docs site coq clean
 
 help:
 	@echo "make reproduce   verify the paper, run the simulations on real data, draw the figures"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make dead-code   list code that nothing uses (vulture)"
 	@echo "make docs        regenerate docs/claims.md"
+	@echo "make site        build the pages of docs/ with executed examples, check their links (site/index.html)"
 	@echo "make coq         write every certificate as a Coq file and let coqc prove it again (needs coqc)"
 	@echo "make clean       remove results/, figures/, caches and builds (keeps .venv and data/)"
 
@@ -64,9 +65,15 @@ dead-code: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m proofs --docs
 
+# Warnings are errors; the examples run.
+site: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[site]'
+	$(BIN)/python -m sphinx -W --keep-going -q -d site/.doctrees docs site
+	$(BIN)/python -m sphinx -b linkcheck -q -d site/.doctrees docs site/.links
+
 coq: $(STAMP)
 	$(BIN)/python -m proofs --coq results/coq --compile
 
 clean:
-	rm -rf results figures build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf results figures site docs/howto docs/generated build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
