@@ -27,6 +27,7 @@ from dlinear import report
 from dlinear.bridge import meters
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.methods import method
+from dlinear.bridge.methods.horizon import horizon_backward
 from dlinear.bridge.models import Stack, TaskShape, model
 from dlinear.runs import collection, records, script, sweeps
 from dlinear.runs.knobs import at_least, cell_from, check
@@ -93,7 +94,7 @@ def compute(cell: Cell) -> sweeps.Arrays:
     watch = functools.partial(
         meters.step_memory, blocks=stack.blocks, x=x, loss_fn=loss, readout=stack.readout
     )
-    found = [watch(method(f"horizon-{h}")) for h in horizons]
+    found = [watch(functools.partial(horizon_backward, horizon=h, segment=1)) for h in horizons]  # eq. (11)
     states = meters.states_of(stack, x)
     fit = meters.fit_memory(horizons, [one.saved for one in found])
     return {

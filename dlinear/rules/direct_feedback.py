@@ -135,7 +135,7 @@ def _filled(
         graphs.append(graph)
         shapes.append(samples_of(state, t, rule).shape)
     last = end(parts, state, loss_fn)
-    found = GradientSum(stack)
+    found = GradientSum()
     found.add(last.leaves, last.gradients)
     signal = teaching(last)
     for t, graph in enumerate(graphs):

@@ -67,7 +67,7 @@ class End:
     z: Tensor
     signal: Tensor
     unit: float
-    leaves: tuple[Tensor, ...]
+    leaves: Sequence[Tensor]
     gradients: tuple[Tensor | None, ...]
 
     @property

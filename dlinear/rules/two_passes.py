@@ -173,7 +173,7 @@ def _both(
     shifted = x.detach() + modulation(first).reshape(x.shape).to(x.dtype)
     modulated, state = passes.run(shifted, moved)
     second = passes.end(state, loss_fn)
-    found = GradientSum(passes.parts.hidden)
+    found = GradientSum()
     found.add(second.leaves, output(first, second))
     for one, other in zip(clean, modulated, strict=True):
         products = scaled(rule(one, other), first.unit)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
-from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
     Block,
@@ -33,6 +33,7 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.ends import Ends, copied
+from dlinear.bridge.autograd.graph_history import Signal
 from dlinear.bridge.autograd.isolation import isolated
 from dlinear.bridge.autograd.ranks import Group, alone
 from dlinear.bridge.autograd.signals import read_after

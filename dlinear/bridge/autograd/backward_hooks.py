@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from torch.nn import Module
 from torch.nn.modules import module as torch_module
 
 from dlinear.bridge.autograd.modules import modules_among
@@ -69,7 +70,8 @@ def gated(parts: Iterable[Any]) -> Iterator[Gate | None]:
 
     Yields None where there are no hooks.
     """
-    tables = [table for table in _tables(parts) if table]
+    modules = dict.fromkeys(inner for outer in modules_among(parts) for inner in outer.modules())
+    tables = [table for table in tables_of(modules) if table]
     if not tables:
         yield None
         return
@@ -85,13 +87,15 @@ def gated(parts: Iterable[Any]) -> Iterator[Gate | None]:
                 table[key] = hook
 
 
-def _tables(parts: Iterable[Any]) -> Iterator[dict[int, Hook]]:
-    """Where torch keeps backward hooks: those of all modules, and each module's own."""
-    yield torch_module._global_backward_pre_hooks
-    yield torch_module._global_backward_hooks
-    for part in dict.fromkeys(inner for outer in modules_among(parts) for inner in outer.modules()):
-        yield part._backward_pre_hooks
-        yield part._backward_hooks
+Tables = list[dict[int, Hook]]
+
+
+def tables_of(modules: Iterable[Module]) -> Tables:
+    """Where torch keeps the backward hooks that a run meets: those of all modules, and of each of these."""
+    tables: Tables = [torch_module._global_backward_pre_hooks, torch_module._global_backward_hooks]
+    for module in modules:
+        tables += (module._backward_pre_hooks, module._backward_hooks)
+    return tables
 
 
 def _same(result: Any, received: Any) -> bool:

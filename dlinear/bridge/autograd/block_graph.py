@@ -14,35 +14,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.autograd.graph import get_gradient_edge
 from torch.utils import _pytree as pytree
 
-from dlinear.bridge.autograd import reentrant
+from dlinear.bridge.autograd import engine, reentrant
 from dlinear.bridge.autograd.backward_hooks import Gate
-from dlinear.bridge.autograd.naming import located
-from dlinear.errors import DomainError, ShapeError
+from dlinear.bridge.autograd.graph_history import Edges, History, Signal, Start, leaves_between, leaves_from
+from dlinear.bridge.autograd.naming import said_of
+from dlinear.errors import DomainError
 
 # What a state may hold beside tensors.
 _PLAIN = (Tensor, int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 
-Edges = list[GradientEdge | None]  # one for each tensor of a state; None where no gradient passes
-Signal = list[Tensor | None]  # gradient of a loss with respect to a state, likewise
-
-
-class _Start(torch.autograd.Function):
-    """The identity as the first node of a graph: the same memory, which may be changed in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, tick: Tensor) -> Tensor:
-        return x.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *signal: Any) -> tuple[Any, None]:  # never run: gradients stop at this node
-        return signal[0], None
+NOTHING = contextlib.nullcontext()
 
 
 def cut(state: Any, follow: bool) -> tuple[Any, Edges]:
     """The state without its history and, if gradients are to `follow`, the edges where they arrive."""
+    if isinstance(state, Tensor):  # the common case, without the walk through containers
+        leaf = state.detach()
+        if not follow or not (leaf.is_floating_point() or leaf.is_complex()):
+            return leaf, [None]
+        leaf = Start.apply(leaf, torch.zeros((), requires_grad=True))  # type: ignore[no-untyped-call]
+        return leaf, [get_gradient_edge(leaf)]
     leaves, spec = pytree.tree_flatten(state)
     tick = torch.zeros((), requires_grad=True) if follow else None
     edges: Edges = []
@@ -51,13 +45,15 @@ def cut(state: Any, follow: bool) -> tuple[Any, Edges]:
         if isinstance(leaf, Tensor):
             leaves[i] = leaf.detach()
             if tick is not None and (leaf.is_floating_point() or leaf.is_complex()):
-                leaves[i] = _Start.apply(leaves[i], tick)  # type: ignore[no-untyped-call]
+                leaves[i] = Start.apply(leaves[i], tick)  # type: ignore[no-untyped-call]
                 edges[i] = get_gradient_edge(leaves[i])
     return pytree.tree_unflatten(leaves, spec), edges
 
 
 def tensors(state: Any) -> list[Tensor]:
     """The tensors of a state, in order."""
+    if isinstance(state, Tensor):
+        return [state]
     return [leaf for leaf in pytree.tree_leaves(state) if isinstance(leaf, Tensor)]
 
 
@@ -80,7 +76,7 @@ class BlockGraph:
 
     inputs: Edges
     outputs: Edges
-    leaves: tuple[Tensor, ...]
+    leaves: Sequence[Tensor]
     name: str
     gate: Gate | None = None
 
@@ -97,40 +93,43 @@ class BlockGraph:
         *,
         keep: bool = True,
         hooks: bool = False,
+        first: BlockGraph | None = None,
     ) -> tuple[Signal, list[Tensor | None]]:
         """The gradients with respect to the inputs (if `through`) and to `leaves`, given the outputs'.
 
         Args:
             signal: gradient with respect to the outputs.
-            leaves: some of the graph's own.
+            leaves: some of the graph's own, or of those between `first` and this one.
             through: whether to go on to the inputs.
             keep: whether the graph can be used again; it is freed when this object is dropped.
             hooks: whether to call backward hooks that a gate guards; their block's input is then reached,
                 as in an ordinary pass.
+            first: an earlier block of the same history (`History`): the inputs are its inputs.
 
         Raises:
             DomainError: see the message.
         """
+        inputs = self.inputs if first is None else first.inputs
         through = through or (hooks and self.gate is not None)
         enter = [
             (edge, v)
             for edge, v in zip(self.outputs, signal, strict=True)
             if edge is not None and v is not None
         ]
-        leave = [edge for edge in self.inputs if edge is not None] if through else []
+        leave = [edge for edge in inputs if edge is not None] if through else []
         if not enter or not (leave or leaves):
-            return [None] * len(self.inputs), [None] * len(leaves)
-        gate = self.gate.passing(self.name, hooks) if self.gate else contextlib.nullcontext()
-        with named_errors(self.name), gate:
-            found = torch.autograd.grad(
-                [edge for edge, _ in enter],
-                [*leave, *leaves],  # type: ignore[arg-type] # both kinds at once are fine
-                [v for _, v in enter],
-                retain_graph=keep,
-                allow_unused=True,
-            )
+            return [None] * len(inputs), [None] * len(leaves)
+        try:
+            with self.gate.passing(self.name, hooks) if self.gate else NOTHING:
+                found = engine.gradients(
+                    [edge for edge, _ in enter], [*leave, *leaves], [v for _, v in enter], keep
+                )
+        except RuntimeError as error:
+            bottom = self if first is None else first
+            overwritten(error, self.name if bottom is self else f"{bottom.name}, or what follows it,")
+            raise
         arrived = iter(found[: len(leave)])
-        before: Signal = [next(arrived) if through and edge is not None else None for edge in self.inputs]
+        before: Signal = [next(arrived) if through and edge is not None else None for edge in inputs]
         return before, list(found[len(leave) :])
 
 
@@ -144,8 +143,17 @@ def named_errors(name: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "modified by an inplace operation" not in str(error):
-            raise
+        overwritten(error, name)
+        raise
+
+
+def overwritten(error: RuntimeError, name: str) -> None:
+    """What `named_errors` does about an error.
+
+    Raises:
+        DomainError: as `named_errors`.
+    """
+    if "modified by an inplace operation" in str(error):
         raise DomainError(
             f"{name} keeps a tensor for its gradient that was written into afterwards, by the "
             "readout, the loss or the next block: let that one work on a copy (z.clone())"
@@ -153,7 +161,13 @@ def named_errors(name: str) -> Iterator[None]:
 
 
 def run(
-    function: Callable[[Any], Any], state: Any, follow: bool, name: str, gate: Gate | None = None
+    function: Callable[[Any], Any],
+    state: Any,
+    follow: bool,
+    name: str,
+    gate: Gate | None = None,
+    history: History | None = None,
+    end: bool = False,
 ) -> tuple[Any, BlockGraph]:
     """function(state), detached, and its graph.
 
@@ -163,33 +177,75 @@ def run(
         follow: whether gradients are to pass to the state.
         name: of the function, for errors.
         gate: of its backward hooks.
+        history: of x(t), if the function's graph is to go on from there; it is brought to x(t + 1).
+        end: the function is an end: `history` stays at x(t).
 
     Raises:
         ShapeError: the function uses a tensor of another graph that is not part of the state.
         DomainError: the function does what would give wrong gradients: it writes into a part of its input
             that overlaps another, hands on objects that hold tensors, or checkpoints in torch's reentrant
-            way.
+            way; it trains what an earlier block of its history trains as well.
     """
-    start, inputs = cut(state, follow)
+    if history is None or history.state is None:
+        start, inputs = cut(state, follow)
+    else:
+        start, inputs = history.state, history.edges
     overlapping = _overlapping(start)
     before = [tensor._version for tensor in overlapping]
-    with located(name, state), reentrant.refused(name):
-        leaves, spec = pytree.tree_flatten(function(start))
-    if before != [tensor._version for tensor in overlapping]:
+    try:
+        with reentrant.refused(name):
+            found = function(start)
+    except Exception as error:
+        said_of(error, name, state)
+        raise
+    if before and before != [tensor._version for tensor in overlapping]:
         raise DomainError(
             f"{name} writes into a part of its input that overlaps another part in memory: hand on "
             "copies (z.clone())"
         )
+    return graph_of(found, inputs, name, gate, history, end)
+
+
+def graph_of(
+    found: Any,
+    inputs: Edges,
+    name: str,
+    gate: Gate | None = None,
+    history: History | None = None,
+    end: bool = False,
+) -> tuple[Any, BlockGraph]:
+    """What a function has handed on, detached, and its graph from `inputs` on; the rest as of `run`."""
+    output, outputs = _cut_off(found, name)
+    graph = BlockGraph(inputs, outputs, leaves_between(outputs, inputs, name, history, end), name, gate)
+    if history is not None and not end:
+        history.state, history.edges = (found if _goes_on(found, outputs) else None), outputs
+    return output, graph
+
+
+def _cut_off(found: Any, name: str) -> tuple[Any, Edges]:
+    """A state without its history, the BlockGraph alone decides how long the graph lives; its edges."""
+    if isinstance(found, Tensor):
+        return found.detach(), [get_gradient_edge(found) if found.requires_grad else None]
+    leaves, spec = pytree.tree_flatten(found)
     _check_kinds(leaves, name)
     outputs: Edges = [
         get_gradient_edge(leaf) if isinstance(leaf, Tensor) and leaf.requires_grad else None
         for leaf in leaves
     ]
-    # Without its history: the BlockGraph alone decides how long the graph lives.
     output = pytree.tree_unflatten(
         [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves], spec
     )
-    return output, BlockGraph(inputs, outputs, _leaves(outputs, inputs, name), name, gate)
+    return output, outputs
+
+
+def _goes_on(found: Any, outputs: Edges) -> bool:
+    """Whether a graph may go on from a state: some gradient passes, and the next block may write into it.
+
+    Not from a view, whose base a write would change behind the state, nor from a trained tensor itself.
+    """
+    return any(edge is not None for edge in outputs) and not any(
+        tensor._base is not None or (tensor.requires_grad and tensor.is_leaf) for tensor in tensors(found)
+    )
 
 
 def _overlapping(state: Any) -> list[Tensor]:
@@ -222,42 +278,21 @@ def _check_kinds(leaves: Sequence[Any], name: str) -> None:
         raise DomainError(f"{name} hands on {what}; a state holds at least one tensor")
 
 
-def leaves_behind(tensor: Tensor, name: str) -> tuple[Tensor, ...]:
+def leaves_behind(tensor: Tensor, name: str) -> Sequence[Tensor]:
     """The leaf tensors that a tensor with a gradient depends on.
 
     Raises:
         DomainError: as `run`.
     """
-    return _leaves([get_gradient_edge(tensor)], [], name)
+    return leaves_from(tensor, name)
 
 
-def _leaves(outputs: Edges, inputs: Edges, name: str) -> tuple[Tensor, ...]:
-    """The leaf tensors that the graph between `inputs` and `outputs` depends on, in order of discovery."""
-    seen = {edge.node for edge in inputs if edge is not None}
-    todo = [edge.node for edge in outputs if edge is not None]
-    found: list[Tensor] = []
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):  # accumulates into a leaf
-            found.append(node.variable)
-        elif node.name() == "CheckpointFunctionBackward":
-            raise DomainError(f"{name} {reentrant.ADVICE}")
-        elif isinstance(node, _Start._backward_cls):
-            raise ShapeError(
-                f"{name} uses a tensor made in an earlier block; hand it on in the state, as x(t) = (z, skip)"
-            )
-        todo.extend(before for before, _ in node.next_functions if before is not None)
-    return tuple(found)
-
-
-@contextlib.contextmanager
-def plain_precision(device: torch.device) -> Iterator[None]:
+def plain_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Autocast off: vector-Jacobian products run in the types that the forward pass chose."""
-    with contextlib.ExitStack() as stack:
-        for kind in {"cpu", device.type}:
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-        yield
+    kinds = [one for one in dict.fromkeys(("cpu", device.type)) if torch.is_autocast_enabled(one)]
+    if not kinds:
+        return NOTHING
+    stack = contextlib.ExitStack()
+    for one in kinds:
+        stack.enter_context(torch.autocast(one, enabled=False))
+    return stack

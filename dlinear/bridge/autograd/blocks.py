@@ -166,14 +166,21 @@ def end_of(
         ShapeError: the loss is not a real scalar.
         DomainError: gradients are to follow to x(s) and the loss has none.
     """
+    loss = loss_with_gradient if follow else _loss
+    return block_graph.run(lambda z: loss(z, s, loss_fn, readout), state, follow, f"the loss at s = {s}")
 
-    def end(z: Any) -> Tensor:
-        loss = _loss(z, s, loss_fn, readout)
-        if follow and not loss.requires_grad:
-            raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
-        return loss
 
-    return block_graph.run(end, state, follow, f"the loss at s = {s}")
+def loss_with_gradient(z: Any, s: int, loss_fn: LossFunction, readout: Readout | None) -> Tensor:
+    """L(x(s)), z = x(s).
+
+    Raises:
+        ShapeError: the loss is not a real scalar.
+        DomainError: it has no gradient.
+    """
+    loss = _loss(z, s, loss_fn, readout)
+    if not loss.requires_grad:
+        raise DomainError(f"the loss at s = {s} has no gradient: loss_fn or readout detaches its input")
+    return loss
 
 
 def _loss(z: Any, s: int, loss_fn: LossFunction, readout: Readout | None) -> Tensor:

@@ -16,7 +16,8 @@ from torch.utils import _pytree as pytree
 
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
-from dlinear.bridge.autograd.blocks import LossFunction, Readout, end_of
+from dlinear.bridge.autograd.blocks import LossFunction, Readout, end_of, loss_with_gradient
+from dlinear.bridge.autograd.graph_history import History
 from dlinear.errors import DomainError, ShapeError
 
 
@@ -28,6 +29,36 @@ class Ends:
         self._first: tuple[int, list[tuple[int, ...]]] | None = None
         self._writes: bool | None = (
             None  # whether readout or loss write into x(s); not known before the first
+        )
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether the first loss has shown that readout and loss do not write into x(s)."""
+        return self._writes is False
+
+    def read(self, state: Any, s: int) -> Tensor:
+        """L(x(s)) with its history, where `reads_only`.
+
+        Raises:
+            ShapeError, DomainError: as `at`.
+        """
+        if self.readout is None:
+            self._check_shapes(state, s)
+        before = state._version if isinstance(state, Tensor) else versions(state)
+        loss = loss_with_gradient(state, s, self.loss_fn, self.readout)
+        after = state._version if isinstance(state, Tensor) else versions(state)
+        if s < self.depth and after != before:
+            raise DomainError(_writes_now(s))
+        return loss
+
+    def joined(self, state: Any, s: int, history: History) -> tuple[Tensor, BlockGraph]:
+        """L(x(s)), detached, and its graph, which goes on from the blocks' own, where `reads_only`.
+
+        Raises:
+            ShapeError, DomainError: as `at`; or readout and loss train what a block trains.
+        """
+        return block_graph.run(
+            lambda z: self.read(z, s), state, True, f"the loss at s = {s}", None, history, end=True
         )
 
     def at(self, state: Any, s: int, follow: bool) -> tuple[Tensor, BlockGraph, Any]:
@@ -49,10 +80,7 @@ class Ends:
         loss, end = self._end(state, s, follow)
         written = versions(state) != before or (kept is not None and _differ(state, kept))
         if written and kept is None:
-            raise DomainError(
-                f"readout or loss write into x({s}), but not into the states before it: "
-                "let them work on a copy (z.clone())"
-            )
+            raise DomainError(_writes_now(s))
         self._writes = written
         return loss, end, kept if written else state
 
@@ -60,7 +88,9 @@ class Ends:
         return end_of(state, s, self.loss_fn, self.readout, follow)
 
     def _check_shapes(self, state: Any, s: int) -> None:
-        shapes = block_graph.shapes(state)
+        shapes: list[tuple[int, ...]] = (
+            [state.shape] if isinstance(state, Tensor) else block_graph.shapes(state)
+        )
         first = self._first or (s, shapes)
         if first[1] != shapes:
             raise ShapeError(
@@ -68,6 +98,13 @@ class Ends:
                 "a common space; pass readout=lambda z, s: ... that maps both to it"
             )
         self._first = first
+
+
+def _writes_now(s: int) -> str:
+    return (
+        f"readout or loss write into x({s}), but not into the states before it: "
+        "let them work on a copy (z.clone())"
+    )
 
 
 def versions(state: Any) -> list[int]:
@@ -92,4 +129,5 @@ def copied(state: Any) -> Any:
 
 
 def _words(shapes: list[tuple[int, ...]]) -> str:
-    return str(shapes[0]) if len(shapes) == 1 else str(shapes)
+    plain = [tuple(shape) for shape in shapes]
+    return str(plain[0]) if len(plain) == 1 else str(plain)

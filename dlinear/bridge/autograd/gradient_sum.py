@@ -18,13 +18,28 @@ _collected: ContextVar[GradientSum | None] = ContextVar("collected", default=Non
 class GradientSum:
     """The sum of the gradients that each trainable tensor received."""
 
-    def __init__(self, blocks: Sequence[Any]) -> None:
+    def __init__(self, parameters: Sequence[Sequence[Tensor]] = ()) -> None:
+        """`parameters` of each block, for `add_direct`."""
         self.gradients: Gradients = {}
-        self._owners: dict[Tensor, set[int]] = {}
-        for t, block in enumerate(blocks):
-            if isinstance(block, torch.nn.Module):
-                for parameter in block.parameters():
-                    self._owners.setdefault(parameter, set()).add(t)
+        self._parameters = parameters
+        self._owners: dict[int, tuple[int, ...]] = {}  # by the id of a parameter: the blocks that have it
+        for t, own in enumerate(parameters):
+            for parameter in own:
+                key = id(parameter)
+                before = self._owners.get(key, ())
+                if t not in before:
+                    self._owners[key] = (*before, t)
+
+    def share(self, t: int, others: range) -> bool:
+        """Whether block t has a parameter that one of the other blocks has as well."""
+        return any(
+            len(owners := self._owners[id(p)]) > 1 and any(u in others for u in owners)
+            for p in self._parameters[t]
+        )
+
+    def owns(self, leaves: Iterable[Tensor]) -> bool:
+        """Whether one of the leaves is a parameter of a block."""
+        return any(id(leaf) in self._owners for leaf in leaves)
 
     def add(self, leaves: Iterable[Tensor], found: Iterable[Tensor | None]) -> None:
         """Add gradients to those of their leaves; None is none."""
@@ -37,7 +52,10 @@ class GradientSum:
 
         A block's parameter (a tied head, weight decay inside the loss) receives it from its own losses alone.
         """
-        allowed = [leaf not in self._owners or self._owners[leaf] & set(receivers) for leaf in leaves]
+        if not leaves:
+            return
+        owners = [self._owners.get(id(leaf)) for leaf in leaves]
+        allowed = [own is None or any(t in receivers for t in own) for own in owners]
         self.add(leaves, [g if mine else None for g, mine in zip(found, allowed, strict=True)])
 
     def add_inputs(self, state: Any, signal: Iterable[Tensor | None]) -> None:
@@ -119,8 +137,10 @@ def added(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _run_hooks(leaf: Tensor) -> None:
-    for hook in (getattr(leaf, "_post_accumulate_grad_hooks", None) or {}).values():
-        hook(leaf)
+    hooks = getattr(leaf, "_post_accumulate_grad_hooks", None)
+    if hooks:
+        for hook in hooks.values():
+            hook(leaf)
 
 
 def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:
@@ -128,8 +148,9 @@ def _own(gradient: Tensor, leaf: Tensor, taken: set[int]) -> Tensor:
     if gradient.is_sparse:
         return gradient.clone()
     storage = gradient.untyped_storage()
-    alone = storage.data_ptr() not in taken and storage.nbytes() == gradient.numel() * gradient.element_size()
-    taken.add(storage.data_ptr())
+    place = storage.data_ptr()
+    alone = place not in taken and storage.nbytes() == gradient.nbytes
+    taken.add(place)
     if alone and (gradient.stride() == leaf.stride() or leaf.numel() < 2):
         return gradient
     return torch.empty_like(leaf).copy_(gradient)

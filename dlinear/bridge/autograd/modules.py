@@ -33,6 +33,13 @@ def modules_and_loose_tensors(parts: Iterable[Any]) -> tuple[list[nn.Module], li
     return modules, [found for found in loose if found not in held]
 
 
+def modules_and_trained_tensors(part: Any) -> tuple[list[nn.Module], list[Tensor]]:
+    """`modules_among` for one part, and the tensors behind it that require a gradient and no module holds."""
+    reached = _reached((part,))
+    modules = [found for found in reached if isinstance(found, nn.Module)]
+    return modules, [found for found in reached if isinstance(found, Tensor) and found.requires_grad]
+
+
 def trainable(modules: Iterable[nn.Module]) -> list[Tensor]:
     """Their parameters that require a gradient, each once."""
     return list({p: None for module in modules for p in module.parameters() if p.requires_grad})
@@ -70,7 +77,7 @@ _WITHOUT = (
     type,
     type(None),
 )
-_OF_MODULES = frozenset(vars(nn.Module()))  # parameters, buffers, hooks: what every module has
+OF_MODULES = frozenset(vars(nn.Module()))  # parameters, buffers, hooks: what every module has
 
 
 def _behind(part: Any) -> Iterator[Any]:
@@ -87,7 +94,7 @@ def _behind(part: Any) -> Iterator[Any]:
     elif isinstance(part, nn.Module):  # its children are found with it; what it keeps elsewhere is not
         for module in part.modules():
             own = vars(module).items()
-            yield from (value for name, value in own if name not in _OF_MODULES)
+            yield from (value for name, value in own if name not in OF_MODULES)
     else:
         yield from _attributes(part)
 

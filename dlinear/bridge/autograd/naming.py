@@ -44,18 +44,27 @@ def located(name: str, state: Any) -> Iterator[None]:
     """
     try:
         yield
-    except (DlinearError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
-        text = " ".join(str(error).split())
-        if isinstance(state, _NO_STATE):
-            raise ShapeError(
-                f"{name} is given a {type(state).__name__} by what is before it; expected a tensor, or a "
-                "tuple, list or dict of tensors"
-            ) from error
-        if type(error) in (RuntimeError, ValueError, IndexError) and _MISMATCH.search(text):
-            raise ShapeError(f"{name} does not take {in_words(state)}: {text[:160]}") from error
-        notes = getattr(error, "__notes__", ())
-        if not any(note.startswith(_BEGINNING) for note in notes):  # an inner part has said it
-            error.add_note(f"{_BEGINNING}{name}, which was given {in_words(state)}")
+        said_of(error, name, state)
         raise
+
+
+def said_of(error: Exception, name: str, state: Any) -> None:
+    """What `located` does about an error: raise another, or add a note to it; the caller raises it then.
+
+    Raises:
+        ShapeError: as `located`.
+    """
+    if isinstance(error, DlinearError | torch.OutOfMemoryError):
+        return
+    text = " ".join(str(error).split())
+    if isinstance(state, _NO_STATE):
+        raise ShapeError(
+            f"{name} is given a {type(state).__name__} by what is before it; expected a tensor, or a "
+            "tuple, list or dict of tensors"
+        ) from error
+    if type(error) in (RuntimeError, ValueError, IndexError) and _MISMATCH.search(text):
+        raise ShapeError(f"{name} does not take {in_words(state)}: {text[:160]}") from error
+    notes = getattr(error, "__notes__", ())
+    if not any(note.startswith(_BEGINNING) for note in notes):  # an inner part has said it
+        error.add_note(f"{_BEGINNING}{name}, which was given {in_words(state)}")

@@ -25,30 +25,58 @@ ADVICE = (
 )
 
 _apply = CheckpointFunction.apply
-_running: ContextVar[str | None] = ContextVar("running", default=None)  # the block that runs in this thread
+_running: ContextVar[list[str] | None] = ContextVar("running", default=None)  # what runs in this thread
 _lock, _watchers = threading.Lock(), 0
 
 
 def _watched_apply(*args: Any, **kwargs: Any) -> Any:
-    name = _running.get()
-    if name is not None and torch.is_grad_enabled():
-        raise DomainError(f"{name} {ADVICE}")
+    names = _running.get()
+    if names and torch.is_grad_enabled():
+        raise DomainError(f"{names[-1]} {ADVICE}")
     return _apply(*args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
-def refused(name: str) -> Iterator[None]:
-    """Inside, a reentrant checkpoint in this thread raises `DomainError`, which names the block."""
+def watched() -> Iterator[list[str]]:
+    """Names in the list that it gives are of what runs now; the last one's reentrant checkpoints raise.
+
+    Raises:
+        DomainError: inside, for such a checkpoint in this thread.
+    """
     global _watchers
     with _lock:
         _watchers += 1
-        CheckpointFunction.apply = staticmethod(_watched_apply)  # type: ignore[method-assign]
-    token = _running.set(name)
+        if _watchers == 1:
+            CheckpointFunction.apply = staticmethod(_watched_apply)  # type: ignore[method-assign]
+    names: list[str] = []
+    token = _running.set(names)
     try:
-        yield
+        yield names
     finally:
         _running.reset(token)
         with _lock:
             _watchers -= 1
             if not _watchers:
                 del CheckpointFunction.apply  # torch's own is inherited
+
+
+class refused:
+    """Inside, a reentrant checkpoint in this thread raises `DomainError`, which names the block."""
+
+    __slots__ = ("_name", "_names", "_outer")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        names, self._outer = _running.get(), None
+        if names is None:
+            self._outer = watched()
+            names = self._outer.__enter__()
+        self._names = names
+        names.append(self._name)
+
+    def __exit__(self, *error: Any) -> None:
+        self._names.pop()
+        if self._outer is not None:
+            self._outer.__exit__(*error)

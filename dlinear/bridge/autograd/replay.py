@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.backward_hooks import Tables
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.ends import copied, versions
+from dlinear.bridge.autograd.graph_history import History
 from dlinear.bridge.autograd.isolation import generators, set_generators
 from dlinear.bridge.autograd.segment_buffers import SegmentBuffers
 from dlinear.errors import DomainError
@@ -76,12 +78,20 @@ class Replay:
             state = output
         return state
 
-    def record(self, t: int, state: Any, follow: bool, keep: bool = False) -> tuple[Any, BlockGraph]:
+    def record(
+        self,
+        t: int,
+        state: Any,
+        follow: bool,
+        keep: bool = False,
+        history: History | None = None,
+        tables: Tables | None = None,
+    ) -> tuple[Any, BlockGraph]:
         """x(t + 1), detached, and the graph of block t, as `run_block`; `keep` as of `advance`."""
         if keep and self._writes.get(t, True):
             state = copied(state)
         with self.as_the_first_time(t) as done:
-            output, graph = run_block(self.blocks[t], state, follow, t)
+            output, graph = run_block(self.blocks[t], state, follow, t, history, tables)
             done.append(output)
         return output, graph
 

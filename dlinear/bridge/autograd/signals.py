@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
-from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.backward_hooks import Tables
+from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, end_of, given
 from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.ends import Ends, copied
 from dlinear.bridge.autograd.gradient_sum import GradientSum
+from dlinear.bridge.autograd.graph_history import History, Signal
 from dlinear.bridge.autograd.replay import Replay
 from dlinear.bridge.autograd.states import is_residual
 
@@ -35,12 +37,15 @@ class Injected:
         state: x(s) for the next block.
         signal: the gradient with respect to x(s).
         leaves, found: trainable tensors that the loss at s depends on directly, and their gradients.
+        end: the graph of the loss at s, where it goes on from the blocks' own: `signal` is then that of the
+            loss, and `found` is for the window to find.
     """
 
     state: Any
     signal: Signal
     leaves: Sequence[Tensor] = ()
     found: Sequence[Tensor | None] = ()
+    end: BlockGraph | None = None
 
 
 class Signals(Protocol):
@@ -52,11 +57,16 @@ class Signals(Protocol):
 
     loss: Tensor
 
-    def run(self, t: int, state: Any, follow: bool) -> tuple[Any, BlockGraph]:
-        """x(t + 1) and the graph of block t."""
+    def run(
+        self, t: int, state: Any, follow: bool, history: History | None = None, tables: Tables | None = None
+    ) -> tuple[Any, BlockGraph]:
+        """x(t + 1) and the graph of block t; `history` and `tables` as of `run_block`."""
 
-    def at(self, state: Any, s: int, follow: bool) -> Injected:
-        """The signal at x(s); `follow`: whether any block receives it."""
+    def at(self, state: Any, s: int, follow: bool, history: History | None = None) -> Injected:
+        """The signal at x(s); `follow`: whether any block receives it.
+
+        With the history of x(s) the loss may go on from the blocks' graph, if it trains nothing of theirs.
+        """
 
 
 class OwnLosses:
@@ -72,12 +82,17 @@ class OwnLosses:
         self.blocks, self.loss = blocks, torch.empty(0)
         self._ends = Ends(len(blocks), loss_fn, readout if tail is None else read_after(tail, readout))
 
-    def run(self, t: int, state: Any, follow: bool) -> tuple[Any, BlockGraph]:
+    def run(
+        self, t: int, state: Any, follow: bool, history: History | None = None, tables: Tables | None = None
+    ) -> tuple[Any, BlockGraph]:
         """Block t runs for the first and only time."""
-        return run_block(self.blocks[t], state, follow, t)
+        return run_block(self.blocks[t], state, follow, t, history, tables)
 
-    def at(self, state: Any, s: int, follow: bool) -> Injected:
+    def at(self, state: Any, s: int, follow: bool, history: History | None = None) -> Injected:
         """grad L(x(s)), or grad L(S(x(s)))."""
+        if follow and history is not None and history.state is not None and self._ends.reads_only:
+            self.loss, end = self._ends.joined(state, s, history)
+            return Injected(state, [torch.ones_like(self.loss)], end.leaves, (), end)
         self.loss, end, state = self._ends.at(state, s, follow)
         with block_graph.plain_precision(self.loss.device):
             signal, found = end.vjp([torch.ones_like(self.loss)], end.leaves, through=follow)
@@ -137,11 +152,13 @@ class Anchored:
             self._signals[t] = signal
             del graph
 
-    def run(self, t: int, state: Any, follow: bool) -> tuple[Any, BlockGraph]:
+    def run(
+        self, t: int, state: Any, follow: bool, history: History | None = None, tables: Tables | None = None
+    ) -> tuple[Any, BlockGraph]:
         """Block t runs as in the first pass."""
-        return self.replay.record(t, state, follow)
+        return self.replay.record(t, state, follow, history=history, tables=tables)
 
-    def at(self, state: Any, s: int, follow: bool) -> Injected:
+    def at(self, state: Any, s: int, follow: bool, history: History | None = None) -> Injected:
         """r, pulled through the blocks from s on that are not residual; S'(x(s))^T r with a coarse tail."""
         signal = self._signals[min(end for end in self._signals if end >= s)]
         if self._tail is not None and self._tail.runs_at(s) and follow:

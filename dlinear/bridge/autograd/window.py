@@ -1,63 +1,142 @@
-"""The blocks whose graphs are kept while they wait for a signal, and the way back through them."""
+"""The blocks whose graphs are kept while they wait for a signal, and the way back through them.
+
+Consecutive blocks may share one graph (a segment), cut at its start alone: a signal crosses them by one call
+of the engine. A segment is freed as a whole: with g blocks in each, h + g - 1 blocks are kept instead of h.
+Gradients are the same to the bit, for each leaf is trained by one block of a segment, and a call is for the
+leaves of the blocks that receive the signal. Cut apart are functions, blocks that share parameters or have
+backward hooks, and those that follow on a view, on a state that no gradient passes or the loss writes to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dlinear.bridge.autograd import block_graph
-from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.gradient_sum import GradientSum
+from dlinear.bridge.autograd.graph_history import History, Signal
+from dlinear.bridge.autograd.signals import Injected, Signals
+from dlinear.bridge.autograd.survey import survey
 
 Targets = Sequence[range]  # for s = 1..T: the blocks that receive the signal at x(s)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Which blocks share a graph.
+
+    Attributes:
+        size: g, at most so many.
+        stage: k, at most so many of those that receive the same signal and are freed together: they cost no
+            memory. Where k >= g others do not share one.
+        joined: whether the loss at an end goes on from the blocks' graph.
+    """
+
+    size: int = 1
+    stage: int = 1
+    joined: bool = False
+
+
+APART = Segments()
 
 
 class Window:
     """The graphs of the blocks that wait for a loss, and the way back through them."""
 
-    def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets) -> None:
-        self.x, self.targets, self.total, self.vjps = x, targets, GradientSum(blocks), 0
+    def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets, segments: Segments = APART) -> None:
+        self.segments, self.surveys = segments, [survey(block) for block in blocks]
+        self.x, self.targets, self.vjps = x, targets, 0
+        self.total = GradientSum([one.parameters for one in self.surveys])
         self.reach = [0] * len(blocks)  # the last s whose loss a block receives
         for s, receivers in enumerate(targets, start=1):
             for t in receivers:
                 self.reach[t] = s
         self.graphs: dict[int, BlockGraph] = {}
+        self.starts: list[int] = []  # where the segment of each block begins
         self.trained: list[bool] = []
         self.oldest = 0  # the first block that waits for a loss
+        self.history: History | None = None  # of the last state, where its graph may go on
+        self._state: Any = None  # the last state, without its history
+        self._tied = False  # readout or loss train what a block trains
 
     def follows(self, t: int) -> bool:
         """Whether gradients have to pass through block t to what is before it."""
         return self.oldest < t if t else any(tensor.requires_grad for tensor in block_graph.tensors(self.x))
 
-    def push(self, graph: BlockGraph) -> None:
-        """Keep the graph of the next block."""
-        t = len(self.trained)
+    def advance(self, t: int, state: Any, signals: Signals) -> Any:
+        """Run block t and keep its graph; x(t + 1), without its history."""
+        goes_on = self.history is not None and self._goes_on(t, state)
+        if not goes_on:
+            self.history = History() if self._shares(t) else None
+        found = signals.run(t, state, self.follows(t), self.history, self.surveys[t].tables)
+        self._state, graph = found
+        self.starts.append(self.starts[t - 1] if goes_on else t)
         self.trained.append(bool(graph.leaves) or (t == 0 and self.follows(0)))
         if graph.live:
             self.graphs[t] = graph
+        return self._state
+
+    def _shares(self, t: int) -> bool:
+        """Whether block t may share its graph with a later block or with the loss."""
+        some = max(self.segments.size, self.segments.stage) > 1 or self.segments.joined
+        return some and self.surveys[t].joins
+
+    def _goes_on(self, t: int, state: Any) -> bool:
+        """Whether block t shares the graph of the block before it."""
+        start, rule = self.starts[t - 1], self.segments
+        assert self.history is not None
+        same_signal = self.reach[t] == self.reach[start] and t - start < rule.stage
+        return (
+            (same_signal or (rule.stage < rule.size and t - start < rule.size))
+            and self.history.state is not None
+            and state is self._state
+            and self.surveys[t].joins
+            and not self.total.share(t, range(start, t))
+        )
+
+    def joinable(self) -> History | None:
+        """The history of the last state, if the loss may go on from there."""
+        return self.history if self.segments.joined and not self._tied else None
 
     def receivers(self, s: int) -> list[int]:
         """The blocks with something to train that receive the gradient of the loss at s."""
         return [t for t in self.targets[s - 1] if self.trained[t] and t in self.graphs]
 
-    def pull(self, s: int, signal: Signal) -> None:
+    def take(self, s: int, injected: Injected) -> None:
         """Take the signal at x(s) back to its receivers."""
-        receivers = self.receivers(s)
-        waiting = self._waiting(s)
-        for t in range(s - 1, receivers[0] - 1 if receivers else s - 1, -1):
-            if t not in self.graphs:  # a block that cuts the graph
-                break
-            graph = self.graphs[t]
-            leaves = graph.leaves if t in receivers else ()
-            hooks = t in self.targets[s - 1]
-            signal, found = graph.vjp(signal, leaves, through=t == 0 or t > receivers[0], hooks=hooks)
-            self.vjps += 1
-            self.total.add(leaves, found)
-            if t < waiting:
-                del self.graphs[t], graph
-            if t == 0:
+        if s == len(self.reach):
+            self.history = None  # the last graphs are freed on the way back
+        if injected.end is None:
+            self._tied = self._tied or self.total.owns(injected.leaves)
+            self.total.add_direct(injected.leaves, injected.found, self.targets[s - 1])
+        receivers, signal, end = self.receivers(s), injected.signal, injected.end
+        waiting, t = self._waiting(s), s - 1
+        while receivers and t >= receivers[0] and t in self.graphs:  # else a block that cuts the graph
+            first = max(self.starts[t], receivers[0])
+            signal = self._cross(s, first, t, first == 0 or first > receivers[0], signal, end)
+            for done in range(first, min(t + 1, waiting)):
+                del self.graphs[done]
+            if first == 0:
                 self.total.add_inputs(self.x, signal)
+            t, end = first - 1, None
+
+    def _cross(
+        self, s: int, first: int, last: int, through: bool, signal: Signal, end: BlockGraph | None
+    ) -> Signal:
+        """Take a signal at x(last + 1), or that of the loss `end` after it, to x(first), in one graph."""
+        targets = self.targets[s - 1]
+        receiving = range(last, max(first, targets.start) - 1, -1)  # those of the loss at s up to `last`
+        leaves = [leaf for t in receiving if t < targets.stop for leaf in self.graphs[t].leaves]
+        direct = () if end is None else end.leaves
+        top, bottom = self.graphs[last] if end is None else end, self.graphs[first]
+        before, found = top.vjp(signal, [*direct, *leaves], through, hooks=last in targets, first=bottom)
+        self.vjps += last - first + 1
+        self.total.add_direct(direct, found[: len(direct)], targets)
+        self.total.add(leaves, found[len(direct) :])
+        return before
 
     def _waiting(self, s: int) -> int:
         """The first block that waits for a loss after s; s if none does."""

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named
-from dlinear.bridge.methods.horizon import horizon_backward
+from dlinear.bridge.methods.horizon import horizon_backward, kept_blocks
 from dlinear.theory import costs
 from dlinear.theory.decay_law import DecayConstants, decay_law
 
@@ -69,10 +69,10 @@ def _cost(horizon: int, stride: int, anchored: bool, depth: int) -> Cost:
 
 
 def _predicted(horizon: int, stride: int, anchored: bool, depth: int) -> Predicted:
-    """M = h + k - 1 of T blocks; forwards, gradients of parameters, and signals that go on."""
+    """Blocks kept of T; forwards, gradients of parameters, and signals that go on."""
     forwards = _cost(horizon, stride, anchored, depth).forwards
     time = (forwards + depth + window_pulls(depth, horizon, stride)[1]) / (3 * depth - 1)
-    return Predicted(min(1.0, (horizon + stride - 1) / depth), time)
+    return Predicted(kept_blocks(depth, horizon, stride) / depth, time)
 
 
 def _windows(depth: int, batch: int) -> Sequence[int]:

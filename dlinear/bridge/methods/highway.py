@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
-from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.block_run import run_block
 from dlinear.bridge.autograd.blocks import (
     NOTHING_TRAINED,
@@ -36,6 +36,7 @@ from dlinear.bridge.autograd.blocks import (
     end_of,
 )
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate, added
+from dlinear.bridge.autograd.graph_history import Signal
 from dlinear.bridge.autograd.states import is_residual
 from dlinear.bridge.autograd.step import as_step
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named

@@ -38,13 +38,14 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum, accumulate
+from dlinear.bridge.autograd.local_losses import LocalLosses
 from dlinear.bridge.autograd.naming import located
 from dlinear.bridge.autograd.ranks import Group, average
 from dlinear.bridge.autograd.signals import Anchored, OwnLosses, Signals
 from dlinear.bridge.autograd.step import fill
-from dlinear.bridge.autograd.window import Targets, Window
+from dlinear.bridge.autograd.window import APART, Segments, Targets, Window
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
-from dlinear.checks import as_horizon
+from dlinear.checks import as_horizon, as_integer
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.errors import DomainError
 from dlinear.theory import costs
@@ -76,6 +77,7 @@ def horizon_backward(
     stride: int = 1,
     runs: int = 0,
     *,
+    segment: int | None = None,
     process_group: Group = None,
     grad_scaler: Any = None,
 ) -> Tensor:
@@ -99,14 +101,14 @@ def horizon_backward(
         x: x(0).
         loss_fn: z -> scalar, z = readout(x(s), s) or x(s).
         horizon: h in 1..T.
-        readout: maps x(s), s = h..T, to where the loss lives: a shared head, a head for each s, pooling, a
-            fixed projection. Without it all x(s) must have the same shape, unless h = T. Readout and loss may
-            write into their argument: x(s) is then copied for them.
+        readout: maps x(s), s = h..T, to where the loss lives: a head for all or for each s, a projection.
+            Without it all x(s) must have one shape, unless h = T. Readout and loss may write into x(s).
         anchored: hand the gradient at x(T) to the ends of the windows (see above).
-        stride: k; the ends are T, T - k, T - 2 k, ... alone, and block t takes the first at or after t + h:
-            at most h + k - 1 blocks are kept. h = 1 gives stages of k blocks that do not overlap.
+        stride: k; ends at T, T - k, T - 2 k, ... alone; block t takes the first at or after t + h, and h + k
+            - 1 blocks are kept. h = 1 gives stages of k blocks that do not overlap.
         runs: q > 0: q runs of mean blocks stand for those after x(s) (Theorem E2, `autograd.coarse_tail`);
             the loss is L after them, read out as at T, or r is pulled back through them.
+        segment: g blocks in one graph: fewer calls, the same gradients, h + g - 1 blocks kept; default h/4.
         process_group: "world" or a group of torch.distributed: gradients and loss are averaged over its
             processes, once, before `.grad` is touched; "none": each process by itself. Where several run it
             has to be said, unless DistributedDataParallel is around everything that is trained.
@@ -123,8 +125,7 @@ def horizon_backward(
             anchored, stride or runs, blocks that cannot be averaged or do not repeat themselves.
         DistributedError: a step failed on another process, or it trains other parameters.
     """
-    rule = HorizonRule(anchored, runs, stride)
-    run = partial(_fill, horizon=horizon, rule=rule)
+    run = partial(_fill, horizon=horizon, rule=HorizonRule(anchored, runs, stride), segment=segment)
     return fill(run, blocks, x, loss_fn, readout, process_group, grad_scaler)
 
 
@@ -135,8 +136,9 @@ def _fill(
     readout: Readout | None,
     horizon: int,
     rule: HorizonRule,
+    segment: int | None,
 ) -> Tensor:
-    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout, rule))
+    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout, rule, segment))
 
 
 def filled(step: PassResult) -> Tensor:
@@ -161,6 +163,7 @@ def horizon_gradients(
     stride: int = 1,
     runs: int = 0,
     *,
+    segment: int | None = None,
     process_group: Group = None,
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
@@ -168,7 +171,7 @@ def horizon_gradients(
     stack = checked_stack(blocks, x, loss_fn, readout)
 
     def compute() -> tuple[Tensor, Gradients]:
-        step = _pass(stack, x, loss_fn, horizon, readout, rule)
+        step = _pass(stack, x, loss_fn, horizon, readout, rule, segment)
         return step.loss, step.gradients
 
     return average(compute, stack, x, loss_fn, readout, process_group)
@@ -181,20 +184,55 @@ def _pass(
     horizon: int,
     readout: Readout | None,
     rule: HorizonRule,
+    segment: int | None,
 ) -> PassResult:
     check_gradients_are_on()
+    quick = segment is None and not rule.anchored and not rule.runs and len(stack) > 1
+    if quick and as_horizon(horizon, len(stack)) == rule.stride == 1:
+        return _local(stack, x, loss_fn, readout)
     targets = horizon_targets(len(stack), horizon, rule)
+    segments = segments_of(horizon, rule, segment)
     if len(targets[-1]) == len(stack):
         return whole(stack, x, loss_fn, readout)
     ends = [s for s, receivers in enumerate(targets, start=1) if receivers]
     tail = CoarseTail(stack, rule.runs, ends[0]) if rule.runs else None
     if not rule.anchored:
-        return windowed_pass(stack, x, targets, OwnLosses(stack, loss_fn, readout, tail))
+        return windowed_pass(stack, x, targets, OwnLosses(stack, loss_fn, readout, tail), segments)
     signals = Anchored(stack, x, loss_fn, readout, ends, tail)
-    step = windowed_pass(stack, x, targets, signals)
+    step = windowed_pass(stack, x, targets, signals, segments)
     signals.replay.check()
     signals.direct.add(step.gradients, step.gradients.values())
     return PassResult(step.loss, signals.direct.gradients, step.vjps)
+
+
+def kept_blocks(depth: int, horizon: int, stride: int = 1, segment: int | None = None) -> int:
+    """How many blocks are alive at once: h + k - 1, and g - 1 more where stages hold fewer than g.
+
+    Raises:
+        HorizonError, DomainError: as `horizon_backward`.
+    """
+    own = segments_of(as_horizon(horizon, depth), HorizonRule(stride=stride), segment)
+    more = own.size - 1 if own.size > own.stage else 0
+    return min(depth, horizon + stride - 1 + more)
+
+
+def _local(stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout | None) -> PassResult:
+    """Horizon 1, for which no graph waits."""
+    step = LocalLosses(stack, x, loss_fn, readout)
+    step.run()
+    return PassResult(step.loss.reshape(()), step.total.gradients, step.vjps)
+
+
+def segments_of(horizon: int, rule: HorizonRule = PLAIN, segment: int | None = None) -> Segments:
+    """Which blocks share a graph: g = h/4 of them, or those of a stage, where nothing is asked for.
+
+    Raises:
+        DomainError: g is no integer >= 1.
+    """
+    if segment is not None:
+        size = as_integer("segment", segment)
+        return Segments(size, joined=size > 1)
+    return Segments(max(1, horizon // 4), rule.stride, joined=True)
 
 
 def horizon_targets(depth: int, horizon: int, rule: HorizonRule = PLAIN) -> list[range]:
@@ -223,21 +261,22 @@ def sweep(
     return windowed_pass(blocks, x, targets, OwnLosses(blocks, loss_fn, readout))
 
 
-def windowed_pass(blocks: Sequence[Block], x: Any, targets: Targets, signals: Signals) -> PassResult:
+def windowed_pass(
+    blocks: Sequence[Block], x: Any, targets: Targets, signals: Signals, segments: Segments = APART
+) -> PassResult:
     """Run the blocks once; what is injected at each x(s) goes back to its receivers: eq. (9) by windows."""
-    depth, window, state = len(blocks), Window(blocks, x, targets), x
-    for s in range(1, depth + 1):
-        state, graph = signals.run(s - 1, state, window.follows(s - 1))
-        window.push(graph)
-        del graph  # the window alone holds it
-        if targets[s - 1] or s == depth:
-            injected = signals.at(state, s, follow=bool(window.receivers(s)))
-            state = injected.state
-            window.total.add_direct(injected.leaves, injected.found, targets[s - 1])
-            with block_graph.plain_precision(signals.loss.device):
-                window.pull(s, injected.signal)
-            del injected
-        window.release(s)
+    depth, window, state = len(blocks), Window(blocks, x, targets, segments), x
+    with reentrant.watched():
+        for s in range(1, depth + 1):
+            state = window.advance(s - 1, state, signals)
+            if targets[s - 1] or s == depth:
+                follow = bool(window.receivers(s))
+                injected = signals.at(state, s, follow, window.joinable())
+                state = injected.state
+                with block_graph.plain_precision(signals.loss.device):
+                    window.take(s, injected)
+                del injected
+            window.release(s)
     return PassResult(signals.loss.reshape(()), window.total.gradients, window.vjps)
 
 
@@ -307,11 +346,11 @@ def horizon_law(horizon: int, law: DecayConstants, depth: int) -> float:
 
 
 def _predicted(horizon: int, depth: int) -> Predicted:
-    """h of T blocks are stored; (T - h + 1) h signals go back, beside T forwards and T parameter
+    """h + g - 1 of T blocks are stored; (T - h + 1) h signals go back, beside T forwards and T parameter
     gradients.
     """
     passed = 2 * depth + costs.block_vjps(depth, horizon)
-    return Predicted(float(costs.stored_blocks_eager(depth, horizon)) / depth, float(passed) / (3 * depth))
+    return Predicted(kept_blocks(depth, horizon) / depth, float(passed) / (3 * depth))
 
 
 FAMILIES = (

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd.backward_hooks import Tables
 from dlinear.bridge.autograd.blocks import (
     Block,
     LossFunction,
@@ -27,6 +28,7 @@ from dlinear.bridge.autograd.blocks import (
 from dlinear.bridge.autograd.coarse_tail import CoarseTail
 from dlinear.bridge.autograd.forward_mode import dense_tangents, slope_along
 from dlinear.bridge.autograd.gradient_sum import Gradients, GradientSum
+from dlinear.bridge.autograd.graph_history import History
 from dlinear.bridge.autograd.replay import Replay
 from dlinear.bridge.autograd.signals import Anchored, Injected, OwnLosses
 from dlinear.bridge.methods.horizon import horizon_targets, windowed_pass
@@ -144,11 +146,13 @@ class _OwnLosses(OwnLosses):
         super().__init__(passes.blocks, passes.end.loss_fn, passes.end.readout, tail)
         self.replay, self.direct = passes.replay, GradientSum(())
 
-    def run(self, t: int, state: Any, follow: bool) -> Any:
+    def run(
+        self, t: int, state: Any, follow: bool, history: History | None = None, tables: Tables | None = None
+    ) -> Any:
         """Block t runs as in the first pass; x(0) is needed again."""
-        return self.replay.record(t, state, follow, keep=t == 0)
+        return self.replay.record(t, state, follow, keep=t == 0, history=history, tables=tables)
 
-    def at(self, state: Any, s: int, follow: bool) -> Injected:
+    def at(self, state: Any, s: int, follow: bool, history: History | None = None) -> Injected:
         """As of `OwnLosses`, without what the loss gives to others than the blocks behind x(s)."""
         if s < len(self.blocks):
             return self._through(super().at(state, s, follow))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlinear.bridge.autograd import block_graph
-from dlinear.bridge.autograd.block_graph import BlockGraph, Signal
+from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.blocks import (
     NOTHING_TRAINED,
     Block,
@@ -26,6 +26,7 @@ from dlinear.bridge.autograd.blocks import (
 )
 from dlinear.bridge.autograd.ends import copied
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
+from dlinear.bridge.autograd.graph_history import Signal
 from dlinear.bridge.autograd.replay import Replay
 from dlinear.bridge.autograd.states import share_memory
 from dlinear.bridge.autograd.step import as_step
