@@ -18,8 +18,12 @@ _collected: ContextVar[GradientSum | None] = ContextVar("collected", default=Non
 class GradientSum:
     """The sum of the gradients that each trainable tensor received."""
 
-    def __init__(self, parameters: Sequence[Sequence[Tensor]] = ()) -> None:
-        """`parameters` of each block, for `add_direct`."""
+    def __init__(
+        self, blocks: Sequence[Any] = (), parameters: Sequence[Sequence[Tensor]] | None = None
+    ) -> None:
+        """`parameters`: of each block, where they are known."""
+        if parameters is None:
+            parameters = [list(b.parameters()) if isinstance(b, torch.nn.Module) else [] for b in blocks]
         self.gradients: Gradients = {}
         self._parameters = parameters
         self._owners: dict[int, tuple[int, ...]] = {}  # by the id of a parameter: the blocks that have it

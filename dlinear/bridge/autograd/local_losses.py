@@ -42,7 +42,7 @@ class LocalLosses:
     ) -> None:
         self.blocks, self.surveys = blocks, [survey(block) for block in blocks]
         self.own = [{id(p) for p in one.parameters} for one in self.surveys]
-        self.total = GradientSum([one.parameters for one in self.surveys])
+        self.total = GradientSum(parameters=[one.parameters for one in self.surveys])
         self.ends = Ends(len(blocks), loss_fn, readout)
         self.x, self.loss, self.vjps = x, torch.empty(0), 0
         self._plain = True  # no autocast

@@ -49,7 +49,7 @@ class Window:
     def __init__(self, blocks: Sequence[Block], x: Any, targets: Targets, segments: Segments = APART) -> None:
         self.segments, self.surveys = segments, [survey(block) for block in blocks]
         self.x, self.targets, self.vjps = x, targets, 0
-        self.total = GradientSum([one.parameters for one in self.surveys])
+        self.total = GradientSum(parameters=[one.parameters for one in self.surveys])
         self.reach = [0] * len(blocks)  # the last s whose loss a block receives
         for s, receivers in enumerate(targets, start=1):
             for t in receivers:
