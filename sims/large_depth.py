@@ -133,8 +133,8 @@ def profile_of(cell: Cell, phi: np.ndarray, engine: Engine) -> dlinear.Alignment
 def compute(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> sweeps.Arrays:
     """The profile of one network, its predicted constants, and what it cost in time and memory."""
     law = build(cell, phi)[1]
-    start = time.perf_counter()
-    profile = profile_of(cell, phi, engine_of(cell, team, memory))
+    engine, start = engine_of(cell, team, memory), time.perf_counter()
+    profile = profile_of(cell, phi, engine)
     seconds = time.perf_counter() - start
     return {
         **profiles.as_arrays(profile),
@@ -142,7 +142,7 @@ def compute(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> sw
         "predicted_cubic": ((), law.cubic),
         "seconds": ((), seconds),
         "peak_memory": ((), peak_memory()),
-        "device_memory": ((), device_memory(cell.device)),
+        "device_memory": ((), device_memory(getattr(engine.backend, "device", "cpu"))),
         "ranks": ((), getattr(team, "size", 1)),
         "single_error": ((), single_error(cell, phi, team, memory)),
     }
@@ -170,12 +170,12 @@ def peak_memory() -> float:
 
 
 def device_memory(device: str) -> float:
-    """The largest memory that torch has allocated on the GPU, MiB; 0 on the CPU."""
-    if device != "cuda":
+    """The largest memory that torch has allocated on a device ("cuda:0"), MiB; 0 on the CPU."""
+    if not device.startswith("cuda"):
         return 0.0
     import torch
 
-    return float(torch.cuda.max_memory_allocated() / 2**20)
+    return float(torch.cuda.max_memory_allocated(device) / 2**20)
 
 
 def judge(data: Any, cell: Cell) -> tuple[str, list[report.Answer]]:

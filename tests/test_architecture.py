@@ -104,6 +104,7 @@ def test_the_library_never_imports_scripts_or_tests(path):
     inside = str(path.relative_to(ROOT / "dlinear"))
     if not inside.startswith(TORCH):
         assert "torch" not in roots(imports(path))
+    assert "triton" not in roots(imports(path)) or inside.endswith("_triton.py"), "kernels stand apart"
     if not inside.startswith(("bridge/", "rules/")):
         assert "torch" not in roots(imports(path, everywhere=False)), "torch is imported when it is used"
 

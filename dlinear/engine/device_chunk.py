@@ -1,23 +1,33 @@
-"""`products.Chunk` on a GPU by kernels that take all blocks at once: few launches, no read by the host.
+"""`products.Chunk` on torch devices: all blocks at once, with few launches and no read by the host.
 
-Blocks have 64 layers, blocks of blocks 64 of those, until few are left. Of every block both W - I and W are
-kept, so that no size has to be looked at: where layers contract strongly, I + (W - I) would lose digits.
+Layers are cut into short blocks, these into blocks of blocks, until few are left. Of every block W - I and W
+are kept, so that no size has to be looked at: where layers contract strongly, I + (W - I) would lose digits.
+The scans over a level are `scan_triton`'s where the backend says so, else `scan_products`'.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
+from dlinear.engine import scan_products
 from dlinear.engine.backends import Array, Backend
 from dlinear.engine.products import Chunk
 
-LENGTH = 64  # factors of a block
-TOP = 128  # factors up to this number are one block
 WIDEST = 64  # n; above, batched products of a library keep the device busy
 
 
 def chunk_of(layers: Array, backend: Backend, blocks: tuple[int, Array] | None = None) -> Chunk:
-    """Scans over some layers on a backend, by kernels of the device where there are any."""
-    fits = getattr(backend, "kernel", "") == "triton" and layers.shape[-1] <= WIDEST
-    return (DeviceChunk if fits else Chunk)(layers, backend, blocks)
+    """Scans over some layers, on the host or on a device."""
+    return (DeviceChunk if hasattr(backend, "kernel") else Chunk)(layers, backend, blocks)
+
+
+def scans_of(backend: Backend, n: int) -> ModuleType:
+    """What computes the scans of a level."""
+    if getattr(backend, "kernel", "") == "triton" and n <= WIDEST:
+        from dlinear.engine import scan_triton
+
+        return scan_triton
+    return scan_products
 
 
 class DeviceChunk(Chunk):
@@ -26,27 +36,26 @@ class DeviceChunk(Chunk):
     def __init__(self, deviations: Array, backend: Backend, blocks: tuple[int, Array] | None = None) -> None:
         super().__init__(deviations.contiguous(), backend, blocks)
         self._levels: list[Array] | None = None
+        self._scans = scans_of(backend, deviations.shape[-1])
 
     def blocks(self) -> tuple[int, Array]:
         """Layers of a block, and (W - I, W) of the blocks' products, (blocks, 2, n, n)."""
         if self._blocked is None:
-            size = LENGTH if len(self) > TOP else max(1, len(self))
-            self._blocked = size, self._fold(self.layers, size)
+            self._blocked = max(1, self._length(self.layers)), self._fold(self.layers)
         return self._blocked
 
     def levels(self) -> list[Array]:
         """The layers, the products of their blocks, those of blocks of these, ...; at last at most TOP."""
         if self._levels is None:
             found = [self.layers]
-            while len(found[-1]) > TOP:
-                found.append(self.blocks()[1] if len(found) == 1 else self._fold(found[-1], LENGTH))
+            while len(found[-1]) > self._scans.TOP:
+                found.append(self.blocks()[1] if len(found) == 1 else self._fold(found[-1]))
             self._levels = found
         return self._levels
 
     def total_both(self) -> tuple[Array, Array]:
         """(W_0^k - I, W_0^k)."""
-        last = self.levels()[-1]
-        both = self._fold(last, len(last))[0] if len(self) else self.blocks()[1]
+        both = (self.blocks()[1] if len(self.levels()) == 1 else self._fold(self.levels()[-1]))[0]
         return both[0], both[1]
 
     def total_deviation(self) -> Array:
@@ -84,24 +93,20 @@ class DeviceChunk(Chunk):
             start: P before the chunk.
             end: the costate after it, (W^T)^T R.
         """
-        from dlinear.engine import scan_triton
+        be, layers, states = self._backend, self.layers, self.states(start)
+        out = be.empty(*layers.shape) if keep else None
+        edges, length = self._edges("costates", end), self._length(layers)
+        return self._scans.gradients(be, layers, edges, states, out, length), states, out
 
-        k, n, be = len(self), self.layers.shape[-1], self._backend
-        states, norms = self.states(start), be.empty(k)
-        out = be.empty(k, n, n) if keep else None
-        edges = self._edges("costates", end)
-        with be.here():
-            scan_triton.gradients(self.layers, edges, states, norms, out, LENGTH if k > TOP else k)
-        return norms, states, out
+    def _length(self, factors: Array) -> int:
+        """Factors of a block; few are one block."""
+        return int(self._scans.LENGTH) if len(factors) > self._scans.TOP else len(factors)
 
-    def _fold(self, factors: Array, length: int) -> Array:
-        from dlinear.engine import scan_triton
-
-        n = self.layers.shape[-1]
+    def _fold(self, factors: Array) -> Array:
+        n, length = self.layers.shape[-1], max(1, self._length(factors))
         out = self._backend.empty(-(-len(factors) // length), 2, n, n)
         if len(out):
-            with self._backend.here():
-                scan_triton.fold(factors, out, length)
+            self._scans.fold(self._backend, factors, out, length)
         return out
 
     def _scan(self, kind: str, value: Array) -> Array:
@@ -117,9 +122,6 @@ class DeviceChunk(Chunk):
         return edges
 
     def _inside(self, kind: str, factors: Array, edges: Array) -> Array:
-        from dlinear.engine import scan_triton
-
         out = self._backend.empty(len(factors) + 1, *factors.shape[-2:])
-        with self._backend.here():
-            scan_triton.scan(kind, factors, edges, out, LENGTH if len(factors) > TOP else len(factors))
+        self._scans.scan(self._backend, kind, factors, edges, out, self._length(factors))
         return out

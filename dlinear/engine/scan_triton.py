@@ -15,9 +15,12 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from dlinear.engine.backends import Backend
+from dlinear.engine.scan_kinds import CLEAR, KINDS
 from dlinear.networks.philox_triton import LAUNCH
 
-CLEAR = 0.8**2  # as in `products`: largest ||B||_F^2 of a block at which I + B keeps its digits
+LENGTH = 64  # factors of a block
+TOP = 128  # factors up to this number are one block
 
 
 @triton.jit(do_not_specialize=["count", "length"])
@@ -146,31 +149,22 @@ def _factor(factors, t, at, inside, eye, n: tl.constexpr, paired: tl.constexpr):
     return d, w
 
 
-def fold(factors: Any, out: Any, length: int) -> None:
+def fold(be: Backend, factors: Any, out: Any, length: int) -> None:
     """The products of blocks of `length` factors: (k, n, n) or (k, 2, n, n) to (blocks, 2, n, n)."""
     n = factors.shape[-1]
     shape = {"n": n, "size": padded(n), "paired": factors.dim() == 4, "clear": CLEAR}
-    with LAUNCH:
+    with LAUNCH, be.here():
         _fold[(len(out),)](factors, out, len(factors), length, **shape, num_warps=warps(n))
 
 
-# name: (backward, right, transposed, deviation)
-KINDS = {
-    "states": (False, False, False, False),
-    "prefixes": (False, False, False, True),
-    "costates": (True, False, True, False),
-    "suffixes": (True, True, False, True),
-}
-
-
-def scan(kind: str, factors: Any, edges: Any, out: Any, length: int) -> None:
+def scan(be: Backend, kind: str, factors: Any, edges: Any, out: Any, length: int) -> None:
     """The values at all boundaries, (k + 1, n, n), from those at the edges of blocks of `length` factors.
 
     `edges` may be the one value that the scan begins with, if one block holds all factors.
     """
     n, blocks = factors.shape[-1], -(-len(factors) // length)
     backward, right, transposed, deviation = KINDS[kind]
-    with LAUNCH:
+    with LAUNCH, be.here():
         _scan[(blocks,)](
             factors,
             edges,
@@ -189,16 +183,17 @@ def scan(kind: str, factors: Any, edges: Any, out: Any, length: int) -> None:
         )
 
 
-def gradients(layers: Any, edges: Any, states: Any, norms: Any, out: Any, length: int) -> None:
+def gradients(be: Backend, layers: Any, edges: Any, states: Any, out: Any, length: int) -> Any:
     """||g_T(t)||^2 of each layer, (k,), and g_T(t) into `out`, (k, n, n), unless that is None.
 
     `edges` are the costates at the edges of blocks of `length` layers, or the one after the only block.
     """
-    n, blocks = layers.shape[-1], -(-len(layers) // length)
+    n, blocks, norms = layers.shape[-1], -(-len(layers) // length), be.empty(len(layers))
     shape = {"shift": int(len(edges) > 1), "n": n, "size": padded(n), "keep": out is not None}
     arrays = (layers, edges, states, norms, norms if out is None else out)
-    with LAUNCH:
+    with LAUNCH, be.here():
         _gradients[(blocks,)](*arrays, len(layers), length, **shape, num_warps=warps(n))
+    return norms
 
 
 def padded(n: int) -> int:

@@ -18,9 +18,9 @@ torch = pytest.importorskip("torch")
 import device_checks  # noqa: E402
 
 import dlinear  # noqa: E402
-from dlinear.engine import Engine, Threads, backend_for  # noqa: E402
+from dlinear.engine import Engine, Threads, backend_for, scan_products  # noqa: E402
 from dlinear.engine.backends import NumpyBackend, TorchBackend  # noqa: E402
-from dlinear.engine.device_chunk import DeviceChunk, chunk_of  # noqa: E402
+from dlinear.engine.device_chunk import DeviceChunk, chunk_of, scans_of  # noqa: E402
 from dlinear.engine.products import Chunk  # noqa: E402
 from dlinear.errors import DomainError  # noqa: E402
 
@@ -70,21 +70,25 @@ def test_numbers_are_read_at_once_and_known_ones_stay():
     assert backend.numbers([1.5]).tolist() == NumpyBackend().numbers([1.5]).tolist() == [1.5]
 
 
-def test_products_read_a_few_numbers_a_chunk():
-    """Without kernels: two passes, each with the size of its blocks and its result."""
-    launches, reads = device_checks.launches("cpu")
-    assert reads <= 6
-    assert launches <= 220
+@pytest.mark.parametrize("n", [1, 10, 65])
+def test_scans_by_products_are_those_of_numpys_blocks(n):
+    assert 0 < device_checks.scans("cpu", (n,), (1, 2, 16, 17, 64, 136, 273)) < 2e-13
 
 
-def test_without_kernels_chunks_are_taken_by_products(monkeypatch):
+def test_products_launch_little_and_read_once_a_pass():
+    (few, reads), (more, _) = (device_checks.launches("cpu", length=length) for length in (500, 4000))
+    assert reads == 2
+    assert few <= 200
+    assert more - few <= 90, "one level more for eight times the layers"
+
+
+def test_kernels_are_chosen_by_backend_and_width():
     layers = torch.zeros(3, 2, 2, dtype=torch.float64)
-    assert type(chunk_of(layers, TorchBackend("cpu"))) is Chunk
+    assert type(chunk_of(layers, TorchBackend("cpu"))) is DeviceChunk
     assert type(chunk_of(layers.numpy(), NumpyBackend())) is Chunk
-    compiled = SimpleNamespace(kernel="triton")
-    assert type(chunk_of(layers, compiled)) is DeviceChunk
-    assert type(chunk_of(torch.zeros(3, 65, 65), compiled)) is Chunk
     assert TorchBackend("cpu", "float32").kernel == TorchBackend("cpu").kernel == "products"
+    assert scans_of(SimpleNamespace(kernel="triton"), 65) is scan_products
+    assert scans_of(SimpleNamespace(kernel="products"), 3) is scan_products
 
 
 @needs_triton

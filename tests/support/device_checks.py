@@ -18,19 +18,22 @@ if __name__ == "__main__":
 
 import dlinear
 from benchmarks.launches import Launches
-from dlinear.engine import Engine, Threads, backend_for, device_chunk
+from dlinear.engine import Engine, Threads, backend_for
 from dlinear.engine.device_chunk import DeviceChunk
 from dlinear.engine.products import Chunk
+from dlinear.engine.single_horizon.gradient import gradients_of, square_of_gradients
 from dlinear.networks.philox import standard_normals
-from dlinear.networks.philox_torch import compiled_on, standard_normals_on
+from dlinear.networks.philox_torch import standard_normals_on
 
 SCANS = ("states", "costates", "prefix_deviations", "suffix_deviations", "final_state")
 
 
 def scans(device: str, widths: tuple[int, ...], depths: tuple[int, ...]) -> float:
-    """Largest relative difference of scans by `DeviceChunk` from those by `Chunk`; layers contract too."""
+    """Largest relative difference of scans by `DeviceChunk` from those by `Chunk`; layers contract too.
+
+    And of ||g_T||^2 and g_T from the products of states and costates.
+    """
     backend, rng, worst = backend_for(device), np.random.default_rng(0), 0.0
-    assert compiled_on(device)
     for n in widths:
         for depth in depths:
             for size, contraction in ((0.01, 0.0), (0.5, 0.6)):
@@ -40,6 +43,8 @@ def scans(device: str, widths: tuple[int, ...], depths: tuple[int, ...]) -> floa
                 found = [[getattr(one, name)(value) for name in SCANS] for one in pair]
                 for kept, one in zip(found, pair, strict=True):
                     kept += one.total_both()
+                    square = square_of_gradients(one, value, value.mT, backend)
+                    kept += [square[None], *gradients_of(one, value, value.mT)]
                 for want, got in zip(*found, strict=True):
                     worst = max(worst, float((want - got).abs().max() / want.abs().max()))
     return worst
@@ -97,8 +102,10 @@ def _old_interpreter() -> None:
 if __name__ == "__main__":
     import triton
 
+    from dlinear.engine import scan_triton
+
     _old_interpreter()
-    device_chunk.LENGTH, device_chunk.TOP = 6, 9  # so that a few layers have three levels
+    scan_triton.LENGTH, scan_triton.TOP = 6, 9  # so that a few layers have three levels
     print(
         json.dumps(
             {
