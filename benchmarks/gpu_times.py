@@ -22,6 +22,7 @@ from dlinear.analysis import profiles
 from dlinear.engine import Engine, Threads, backend_for
 
 FIRST = 100_000  # T of the first call, which compiles kernels and fills caches
+LARGE = 10_000_000  # T up to which the next call is as large as the first one that is measured
 POINTS = 16  # shortfalls of a profile, evenly in ratio up to T/100
 
 
@@ -77,7 +78,7 @@ def measure(depth: int, width: int, engine: Engine, device: str | None) -> dict[
 
 
 def main() -> None:
-    """Measure each depth, the first one twice."""
+    """Measure each depth, after two calls that warm up."""
     asked = arguments()
     begin = time.perf_counter()
     team = Threads(asked.threads)
@@ -85,7 +86,7 @@ def main() -> None:
     engine = Engine(backend=backend_for(asked.device), team=team, **words)
     measure(min(FIRST, min(asked.depths)), asked.width, engine, asked.device)
     first = time.perf_counter() - begin
-    measure(min(asked.depths), asked.width, engine, asked.device)  # at the size of its arrays
+    measure(min(LARGE, *asked.depths), asked.width, engine, asked.device)  # at the size of its arrays
     last: dict[str, Any] | None = None
     for depth in sorted(asked.depths):
         left = asked.seconds - (time.perf_counter() - begin)
