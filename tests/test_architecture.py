@@ -44,6 +44,7 @@ TORCH = (
     "networks/philox_torch.py",
 )  # may use torch
 HEAVY = ("torch", "matplotlib", "sympy", "flint", "scipy", "sklearn", "xarray", "tyro", "tqdm", "pooch")
+HEAVY += ("llvmlite",)
 
 
 def imports(path: Path, *, everywhere: bool = True) -> set[str]:

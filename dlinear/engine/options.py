@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
-from dlinear.checks import as_integer, as_number
+from dlinear.checks import as_choice, as_integer, as_number
 from dlinear.engine.backends import Backend, NumpyBackend
 from dlinear.engine.parallel.threads import ParallelMap, Threads, asked_threads, workers
+from dlinear.errors import DomainError
 from dlinear.networks.protocol import Network
+
+if TYPE_CHECKING:
+    from dlinear.engine.kernels.library import Kernels
 
 CHUNKS = 12  # arrays of the size of a chunk that a worker has in memory at once
 LEAST = 1 << 13  # numbers of a chunk, however small the memory: shorter ones cost more time than they save
@@ -16,6 +22,10 @@ MATRICES, OBJECTS = 6, 1000  # n x n matrices at each edge between chunks, and b
 DEFAULT = 256 << 20  # bytes that are held where no memory is given
 ON_CPU, ON_GPU = 1 << 19, 1 << 25  # numbers of a chunk: in cache, or enough to fill a GPU
 LAUNCHING = 2  # threads that launch on one GPU: while one waits for its numbers, the other one goes on
+VARIABLE = "DLINEAR_KERNELS"  # what kernels="auto" means
+WORTH = 1 << 17  # numbers of all layers, from which kernels are worth their start, 0.3 s once a machine
+
+Compiled = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +44,13 @@ class Engine:
         chunk_numbers: float64 numbers of one chunk of layers; None: 2^19, in cache, or 2^25 on a GPU.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
+        kernels: compiled kernels (llvmlite, float64 on the CPU, n <= 64). "auto": those of networks with 2^17
+            numbers or more, where they can be had, unless the environment variable DLINEAR_KERNELS says
+            "off", or "on" for networks of any size; "off": numpy alone; "on": always, or an error. The
+            numbers agree to rounding.
 
     Raises:
-        DomainError: memory, chunk_numbers or fft_from that is no such number.
+        DomainError: memory, chunk_numbers, fft_from or kernels that is no such value.
     """
 
     backend: Backend = field(default_factory=NumpyBackend)
@@ -44,6 +58,7 @@ class Engine:
     memory: int | None = None
     chunk_numbers: int | None = None
     fft_from: float | None = None
+    kernels: Compiled = "auto"
 
     def __post_init__(self) -> None:
         if self.memory is not None:
@@ -52,6 +67,42 @@ class Engine:
             object.__setattr__(self, "chunk_numbers", as_integer("chunk_numbers", self.chunk_numbers, 1))
         if self.fft_from is not None and self.fft_from != math.inf:
             as_number("fft_from", self.fft_from)
+        as_choice("kernels", self.kernels, get_args(Compiled))
+
+    def compiled(self, net: Network) -> Kernels | None:
+        """The kernels that compute this network, or None: numpy does.
+
+        Raises:
+            DomainError: kernels are "on" and cannot be had, or one of several ranks has none; the reason is
+                said.
+        """
+        found = self._compiled_here(net)
+        size = getattr(self.team, "size", 1)
+        if size == 1:
+            return found
+        able = self.team.map(lambda _: float(found is not None), range(size), "kernels")
+        if able[0] and not all(able):
+            raise DomainError(
+                f"the first rank has compiled kernels, rank {able.index(0.0)} has none: "
+                f"install llvmlite on both, or set {VARIABLE}=off"
+            )
+        return found if able[0] else None
+
+    def _compiled_here(self, net: Network) -> Kernels | None:
+        wanted = compiled_by_default() if self.kernels == "auto" else self.kernels
+        plain = isinstance(self.backend, NumpyBackend) and self.backend.precision == "float64"
+        small = net.depth * net.width**2 < WORTH
+        if wanted == "off" or (wanted == "auto" and (small or not plain)):
+            return None
+        from dlinear.engine.kernels.library import WIDEST, kernels_of
+
+        found = kernels_of(net.width) if plain else None
+        if found is None and wanted == "on" and (self.kernels == "on" or (plain and net.width <= WIDEST)):
+            raise DomainError(
+                f"kernels are 'on', but there are none for width {net.width} here: they need llvmlite "
+                f"(pip install 'dlinear[fast]'), numpy in float64, width <= {WIDEST}, and AVX2 or NEON"
+            )
+        return found
 
     @property
     def on_gpu(self) -> bool:
@@ -103,6 +154,21 @@ class Engine:
         wanted = 2 * n**2 * edge_bytes(net, 1) // self.memory
         numbers = max(min(most, max(share, LEAST)), min(share, wanted))
         return max(1, numbers // n**2)
+
+
+def way() -> Literal["compiled", "numpy"]:
+    """How this process computes large networks by default: what a record says."""
+    from dlinear.engine.kernels.host import host
+
+    return "numpy" if compiled_by_default() == "off" or host() is None else "compiled"
+
+
+def compiled_by_default() -> Compiled:
+    """What kernels="auto" means in this process: DLINEAR_KERNELS, or "auto"."""
+    asked = os.environ.get(VARIABLE) or "auto"
+    if asked not in get_args(Compiled):
+        raise DomainError(f"{VARIABLE} is {asked!r}; expected one of {', '.join(get_args(Compiled))}")
+    return asked  # type: ignore[return-value]
 
 
 def edge_bytes(net: Network, chunk: int) -> int:

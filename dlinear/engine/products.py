@@ -26,9 +26,9 @@ import numpy as np
 
 from dlinear.engine.backends import Array, Backend, NumpyBackend
 
-_FEW = 16  # layers up to this number are taken one after another
+FEW = 16  # layers up to this number are taken one after another
 _AT_ONCE = 1 << 19  # numbers of the blocks of windows that are computed together
-_CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
+CLEAR = 0.8**2  # largest ||total||_F^2 at which I + total keeps its digits: its singular values are >= 0.2
 
 Advance = Callable[
     ["Chunk", Any, Array, Array], None
@@ -70,7 +70,7 @@ class Chunk:
     def total_both(self) -> tuple[Array, Array]:
         """(W_0^k - I, W_0^k); the second is not taken from the first where layers contract strongly."""
         deviation = self.total_deviation()
-        small = self._backend.inner(deviation, deviation) <= _CLEAR
+        small = self._backend.inner(deviation, deviation) <= CLEAR
         return deviation, self._eye() + deviation if small else self.total()
 
     def final_state(self, start: Array) -> Array:
@@ -168,9 +168,9 @@ class Chunk:
         They may be kept (2 % of the layers) and given to the constructor when the same layers come again.
         """
         if self._blocked is None:
-            size = math.isqrt(len(self)) if len(self) > _FEW else 1
+            size = math.isqrt(len(self)) if len(self) > FEW else 1
             totals = block_totals(self._inner(size)) if size > 1 else self.layers
-            while size > 1 and not self._backend.squares(totals).max() <= _CLEAR:
+            while size > 1 and not self._backend.squares(totals).max() <= CLEAR:
                 size = size // 4 or 1
                 totals = block_totals(self._inner(size)) if size > 1 else self.layers
             self._blocked = size, totals

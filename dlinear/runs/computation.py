@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -40,8 +41,9 @@ class Gatherer(Protocol):
 def timed(compute: Compute, cell: Any) -> Computed:
     """compute(cell), the seconds it took, and what it was computed with."""
     start = time.perf_counter()
-    arrays = compute(cell)
-    return Computed(arrays, time.perf_counter() - start, provenance.of_this_process())
+    with getattr(compute, "environment", contextlib.nullcontext)():
+        arrays = compute(cell)
+        return Computed(arrays, time.perf_counter() - start, provenance.of_this_process())
 
 
 def in_this_process(cells: Mapping[str, Any], compute: Compute) -> CellResults:

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from dlinear.engine.options import way
+
 
 def of_this_process() -> dict[str, Any]:
-    """Versions, revision and machine, JSON values; of the process that computes a cell."""
+    """Versions, revision, machine and kernels, JSON values; of the process that computes a cell."""
     return {
+        "kernels": way(),
         "versions": versions("torch" in sys.modules),
         "revision": revision(),
         "machine": machine("torch" in sys.modules),

@@ -33,6 +33,7 @@ from dlinear.runs.computation import (
     through_executor,
     timed,
 )
+from dlinear.runs.kernels import one_way
 from dlinear.runs.signals import sigterm_interrupts
 from dlinear.storage import remove_leftovers, what_blocks
 
@@ -120,6 +121,7 @@ def run(
         remove_leftovers(place)
         remove_leftovers(records.cells(place))  # which may be a link to another disk
         there = _present(place, wanted)
+        compute = one_way(place, compute, there.values()) if len(there) < len(wanted) else compute
         missing = {key: cell for key, cell in wanted.items() if key not in there}
         count, failed = _keep(place, missing, _results(missing, compute, workers, executor))
     lost = tuple(key for key in _absent(place, wanted) if key not in failed)
@@ -201,9 +203,9 @@ def _absent(place: Path, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if not (records.cells(place) / f"{key}.npz").is_file()]
 
 
-def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
-    """The keys whose record is readable. A damaged one is computed again, a newer one is not replaced."""
-    there: dict[str, str] = {}
+def _present(place: Path, wanted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Key -> metadata of each readable record; a damaged one is computed again, a newer one not replaced."""
+    there: dict[str, dict[str, Any]] = {}
     for key in wanted:
         path = records.cells(place) / f"{key}.npz"
         if blocker := what_blocks(path):
@@ -211,20 +213,20 @@ def _present(place: Path, wanted: Mapping[str, Any]) -> set[str]:
         if not path.exists():
             continue
         try:
-            there[key] = _written_by(records.read(path).meta)
+            there[key] = records.read(path).meta
         except records.NewerRecordError as error:
             raise records.NewerRecordError(f"{error}; move it away or update the library") from error
         except RecordError as error:
             warnings.warn(f"computed again: {error}", collection.RecordWarning, stacklevel=3)
     here = _written_by(provenance.of_this_process())
-    if others := {key: by for key, by in there.items() if by != here}:
+    if others := {key: by for key, meta in there.items() if (by := _written_by(meta)) != here}:
         names = ", ".join(sorted(set(others.values()))[:3])
         print(
             f"note: {len(others)} of {len(there)} records in {records.cells(place)} are kept that were "
             f"computed by {names}, not by {here}: move them away to compute them again",
             file=sys.stderr,
         )
-    return set(there)
+    return there
 
 
 def _written_by(meta: Mapping[str, Any]) -> str:

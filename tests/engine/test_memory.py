@@ -11,6 +11,7 @@ import pytest
 
 import dlinear
 from dlinear.engine import options
+from dlinear.engine.kernels import library
 from dlinear.engine.options import Engine, edge_bytes
 from dlinear.engine.parallel.threads import Threads
 from dlinear.engine.products import windows
@@ -35,6 +36,9 @@ def peak(call):
 def warm():
     """What is allocated once in a process."""
     dlinear.alignment(dlinear.GaussianNetwork(depth=100, width=2), np.eye(2), [50, 99])
+    for n in PHI:
+        if (kernels := library.kernels_of(n)) is not None:
+            kernels.compile()
 
 
 PHI = {n: np.random.default_rng(n).normal(size=(n, n)) for n in (4, 5, 10)}
@@ -95,10 +99,21 @@ def test_memory_is_respected(name, workers):
     net = dlinear.GaussianNetwork(depth=DEPTH, width=4)
     used = []
     for memory in (2 * (1 + workers) * MIB, 24 * MIB):
-        engine = Engine(team=Threads(workers), memory=memory)
+        engine = Engine(team=Threads(workers), memory=memory, kernels="off")
         used.append(peak(lambda e=engine: dlinear.alignment(net, PHI[4], HORIZONS[name], engine=e)))
         assert used[-1] <= memory, used[-1] / MIB
     assert used[1] > 1.3 * used[0], "more memory is used where it is allowed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HORIZONS)
+def test_memory_is_respected_by_kernels(name):
+    """They hold fewer arrays of a chunk: never more than is allowed."""
+    net = dlinear.GaussianNetwork(depth=DEPTH, width=4)
+    for workers, memory in ((1, 4 * MIB), (3, 8 * MIB), (1, 24 * MIB)):
+        engine = Engine(team=Threads(workers), memory=memory)
+        used = peak(lambda e=engine: dlinear.alignment(net, PHI[4], HORIZONS[name], engine=e))
+        assert used <= memory, used / MIB
 
 
 @pytest.mark.slow

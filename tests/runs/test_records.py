@@ -328,7 +328,7 @@ def test_write_refuses_a_folder_and_seconds_that_are_none(tmp_path):
 
 def test_a_record_says_what_it_was_computed_with(tmp_path):
     meta = records.read(written(tmp_path)).meta
-    assert set(meta) == {"versions", "revision", "machine", "seconds"}
+    assert set(meta) == {"versions", "revision", "machine", "kernels", "seconds"}
     assert meta == {**provenance.of_this_process(), "seconds": 0.5}
     data = collection.load(tmp_path)
     assert json.loads(data.attrs["machine"]) == [meta["machine"]]

@@ -193,7 +193,7 @@ def test_what_computes_a_cell_says_with_what(tmp_path, trace):
     """The process that computes, not the one that writes."""
     sweep = sweeps.run(tmp_path / "exp", cells(trace, 2), compute, workers=2)
     meta = [record.meta for record in collection.scan(sweep.folder)]
-    assert all(set(one) == {"versions", "revision", "machine", "seconds"} for one in meta)
+    assert all(set(one) == {"versions", "revision", "machine", "kernels", "seconds"} for one in meta)
     assert "torch" not in meta[0]["versions"]
     assert all(threads == 1 for threads in meta[0]["machine"]["threads"].values())
 

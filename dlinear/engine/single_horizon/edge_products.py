@@ -19,6 +19,7 @@ import numpy as np
 
 from dlinear.engine.backends import Array, NumpyBackend
 from dlinear.engine.device_chunk import chunk_of
+from dlinear.engine.kernels.chunk import CompiledChunk
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose
 from dlinear.engine.rule import PLAIN, HorizonRule
@@ -41,6 +42,7 @@ class EdgeProducts:
         residual: R.
         identity: I, (n, n), on the host.
         host: numpy in the precision of the backend.
+        kernels: the compiled kernels, or None.
         scale: power of two that all gradients are multiplied by, so that their squares stay in float64.
     """
 
@@ -57,6 +59,7 @@ class EdgeProducts:
         self.net, self.phi, self.engine, self.rule, self.scale = net, phi, engine, rule, 1.0
         grid = range(0, net.depth, engine.chunk_layers(net))
         self.edges = sorted({*grid, *inner_edges, net.depth})
+        self.kernels = engine.compiled(net)
         self._position = {edge: i for i, edge in enumerate(self.edges)}
         self._only: Chunk | None = None  # the one chunk of a small network
         self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}  # block products of each chunk, for later
@@ -90,10 +93,21 @@ class EdgeProducts:
         """Layers start..stop-1 as a chunk; a network of one chunk keeps it."""
         if self._only is not None:
             return self._only
-        be = self.engine.backend
-        found = chunk_of(be.layers(self.net, start, stop), be, self._blocks.get((start, stop)))
+        found = self.chunk(self.engine.backend.layers(self.net, start, stop), self._blocks.get((start, stop)))
         if len(self.edges) == 2:
             self._only = found
+        return found
+
+    def chunk(self, layers: Array, blocks: tuple[int, Array] | None = None) -> Chunk:
+        """Scans over some layers, by kernels where they are used."""
+        if self.kernels is None:
+            return chunk_of(layers, self.engine.backend, blocks)
+        return CompiledChunk(layers, self.kernels, blocks)
+
+    def compiled(self, start: int, stop: int) -> CompiledChunk:
+        """`layers` where kernels are used."""
+        found = self.layers(start, stop)
+        assert isinstance(found, CompiledChunk)
         return found
 
     @property

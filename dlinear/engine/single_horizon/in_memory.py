@@ -6,14 +6,17 @@ p = T - M as in (Z) of `streaming`. P_t, g_T(t) and Y_s of all layers are comput
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from dlinear.engine.angle import InnerProducts
 from dlinear.engine.backends import Array
-from dlinear.engine.device_chunk import chunk_of
 from dlinear.engine.options import Engine, local_map
 from dlinear.engine.products import windows_to_grid
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
-from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
+from dlinear.engine.single_horizon.reduction import Factors, Visit, gather, rescaled
 from dlinear.engine.single_horizon.signals import signal_terms
 from dlinear.networks.protocol import Matrix, Network
 
@@ -49,21 +52,35 @@ class LayerArrays:
     def __init__(self, at_edges: EdgeProducts) -> None:
         depth, n, be = at_edges.net.depth, at_edges.net.width, at_edges.engine.backend
         self.at_edges = at_edges
-        self.layers, self.states, self.gradients, self.terms = (be.empty(depth, n, n) for _ in range(4))
+        self.layers, self.states, self.gradients = (be.empty(depth, n, n) for _ in range(3))
         self.terms = be.empty(depth + 1, n, n)
+        self.norms = np.empty(depth)  # ||g_T(t)||^2, by kernels, which write g_T(t)^T
+        if at_edges.kernels is not None:
+            self.gradients = self.gradients.mT
         costates = at_edges.costates()
 
         def fill(chunk: tuple[int, int]) -> None:
             layers, at, here = at_edges.layers(*chunk), at_edges.index(chunk[0]), slice(*chunk)
             self.layers[here] = layers.layers
+            self.terms[here] = signal_terms(at_edges, layers, *chunk)[:-1]
+            if at_edges.kernels is not None:
+                found = at_edges.compiled(*chunk).gradients(at_edges.states[at], costates[at + 1])
+                self.norms[here], self.states[here], self.gradients.mT[here] = found
+                return
             states = layers.states(at_edges.states[at])[:-1]
             self.states[here] = states
             # g_T(t) = (W_{t+1}^T)^T R P_t^T
             be.matmul(layers.costates(costates[at + 1])[1:], states.mT, self.gradients[here])
-            self.terms[here] = signal_terms(at_edges, layers, *chunk)[:-1]
 
         local_map(at_edges.engine.scans).map(fill, at_edges.chunks(0, depth), "all layers")
         self.terms[depth] = 0
+
+    def factors(self, chunk: tuple[int, int], left: Array, signals: Callable[[int, int], Array]) -> Factors:
+        """What g_T and delta of a chunk are made of, for kernels, from L_t of the first layers."""
+        here = slice(*chunk)
+        norms = self.norms[here]
+        parts = (self.states[here], left[here], self.gradients.mT[here])
+        return Factors(float(norms.sum()), norms, parts, signals, True)
 
     def at_ends(self, values: Array, m: int, layers: slice, first: int) -> Array:
         """values[s - first] at the ends s of the windows of some layers; a view where s is consecutive."""
@@ -81,8 +98,18 @@ class NearInMemory:
         split, be = arrays.at_edges.net.depth - largest, arrays.at_edges.engine.backend
         identity = be.eye(arrays.at_edges.net.width)
         # L_t^T = (W_{t+1}^p)^T for t < M;  Z_s = U_s^T Y_s, U_s = W_p^s, for s = p..T-1
-        self.left = chunk_of(arrays.layers[:split], be).costates(identity)[1 : largest + 1]
-        self.z = chunk_of(arrays.layers[split:], be).states(identity)[:-1].mT @ arrays.terms[split:-1]
+        chunk = arrays.at_edges.chunk
+        self.left = chunk(arrays.layers[:split]).costates(identity)[1 : largest + 1]
+        self.z = chunk(arrays.layers[split:]).states(identity)[:-1].mT @ arrays.terms[split:-1]
+
+    def factors(self, chunk: tuple[int, int]) -> Factors:
+        """What g_T and delta are made of, for compiled kernels."""
+        arrays, first = self.arrays, self.arrays.at_edges.net.depth - len(self.z)
+
+        def signals(m: int, count: int) -> Array:
+            return arrays.at_ends(self.z, m, slice(chunk[0], chunk[0] + count), first)
+
+        return arrays.factors(chunk, self.left.mT, signals)
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
@@ -107,6 +134,14 @@ class FarInMemory:
         self.windows = windows_to_grid(
             arrays.layers[1:], ends - 1, net.depth - m - 1, rule.stride, engine.backend, at_once
         )
+
+    def factors(self, chunk: tuple[int, int]) -> Factors:
+        """What g_T and delta are made of, for compiled kernels; L_t is the window itself."""
+
+        def signals(m: int, count: int) -> Array:
+            return self.arrays.at_ends(self.arrays.terms, m, slice(chunk[0], chunk[0] + count), 0)
+
+        return self.arrays.factors(chunk, self.windows, signals)
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""

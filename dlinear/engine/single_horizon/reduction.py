@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -32,6 +32,28 @@ class Slices(Protocol):
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers (k, n, n), and a function m -> -delta(t) for those with t < m."""
 
+    def factors(self, chunk: tuple[int, int]) -> Factors:
+        """What g_T and delta are made of, for compiled kernels."""
+
+
+@dataclass
+class Factors:
+    """Of a chunk's layers, what kernels sum up without writing g_T and delta.
+
+    Attributes:
+        true: the sum of ||g_T(t)||^2.
+        norms: ||g_T(t)||^2 of each layer; None where no horizon misses any of them.
+        layers: P_t, L_t and g_T(t)^T, (k, n, n) each, -delta(t)^T = P_t (Z_s^T L_t); likewise.
+        signals: (m, count) -> Z_s of the first `count` layers.
+        together: whether the signals of all horizons are in memory anyway.
+    """
+
+    true: float
+    norms: np.ndarray | None = None
+    layers: tuple[np.ndarray, ...] = ()
+    signals: Callable[[int, int], Array] | None = None
+    together: bool = False
+
 
 def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dict[int, InnerProducts]:
     """The inner products of each shortfall; a second pass where a difference of squares would cancel."""
@@ -40,6 +62,8 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
 
     def add(chunk: tuple[int, int]) -> tuple[float, np.ndarray]:
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
+        if at_edges.kernels is not None:
+            return _compiled_sums(at_edges, slices.factors(chunk), chunk, shortfalls)
         if chunk[0] >= largest and (norm := getattr(slices, "norm", None)) is not None:
             true = float(be.numbers([norm(chunk)])[0])
             return true, np.array([(true, 0.0, 0.0)] * len(shortfalls))
@@ -92,6 +116,29 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
             parted = shares[m] ** 2 * rest + math.fsum(rows[i][0] for rows in sums)
             found[m] = replace(found[m], parted=parted, direct=rest + math.fsum(rows[i][1] for rows in sums))
     return found
+
+
+def _compiled_sums(
+    at_edges: EdgeProducts, factors: Factors, chunk: tuple[int, int], shortfalls: list[int]
+) -> tuple[float, np.ndarray]:
+    """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2, by kernels."""
+    from dlinear.engine.kernels.library import delta_sums
+
+    rows = np.array([(factors.true, 0.0, 0.0)] * len(shortfalls))
+    missed = [max(0, min(chunk[1], at_edges.blind(m)) - chunk[0]) for m in shortfalls]
+    some = [i for i, count in enumerate(missed) if count]
+    if not some:
+        return factors.true, rows
+    assert factors.norms is not None
+    assert factors.signals is not None
+    assert at_edges.kernels is not None
+    for group in [some] if factors.together else [[i] for i in some]:
+        counts = [missed[i] for i in group]
+        signals = [factors.signals(shortfalls[i], missed[i]) for i in group]
+        found = delta_sums(at_edges.kernels, counts, signals, factors.layers)
+        for i, (cross, square) in zip(group, found, strict=True):
+            rows[i] = factors.norms[missed[i] :].sum(), -cross, square
+    return factors.true, rows
 
 
 def rescaled(

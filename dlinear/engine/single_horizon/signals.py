@@ -12,12 +12,19 @@ import numpy as np
 
 from dlinear.engine.backends import Array
 from dlinear.engine.coarse_tail import coarse_tail
+from dlinear.engine.kernels.chunk import CompiledChunk
+from dlinear.engine.kernels.truncation import Case
 from dlinear.engine.products import Chunk
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
 
 
 def signal_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -> Array:
     """Y_s at the boundaries s = start..stop of a chunk, times the scale."""
+    if at_edges.kernels is not None and at_edges.suffixes is None and len(layers):
+        out = at_edges.engine.backend.empty(len(layers) + 1, *layers.layers.shape[1:])
+        _by_kernel(at_edges, layers, start, stop, None, out[:-1])
+        out[-1] = signal_terms(at_edges, at_edges.chunk(layers.layers[:0]), stop, stop)[0]
+        return out
     be, rule = at_edges.engine.backend, at_edges.rule
     coarse: Array | None = None  # S_s - I
     if at_edges.suffixes is None:
@@ -30,6 +37,29 @@ def signal_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -
         terms = _value_terms(at_edges, layers, start, missed, coarse)
     terms *= at_edges.scale
     return terms
+
+
+def turned_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int, turn: Array) -> Array:
+    """Z_s = U_s^T Y_s at s = start..stop-1 of a chunk, times the scale; `turn` is U at `start`."""
+    if at_edges.kernels is not None and at_edges.suffixes is None:
+        return _by_kernel(at_edges, layers, start, stop, turn)
+    return layers.states(turn)[:-1].mT @ signal_terms(at_edges, layers, start, stop)[:-1]
+
+
+def _by_kernel(
+    at_edges: EdgeProducts, layers: Chunk, start: int, stop: int, turn: Array | None, out: Array | None = None
+) -> Array:
+    """`turned_terms`, or Y_s without `turn`, by a compiled kernel."""
+    first, last = at_edges.index(start), at_edges.index(stop)
+    before, constant = at_edges.states[first], at_edges.residual
+    case: Case = "anchored" if at_edges.rule.anchored else "plain"
+    if case == "plain" and at_edges.near_identity:
+        case, before = "near", at_edges.deviations[first]
+        constant = 2 * np.eye(at_edges.net.width) - at_edges.phi + at_edges.tails[0]
+    assert isinstance(layers, CompiledChunk)
+    found = layers.signals(case, at_edges.tails[last], before, constant, turn, out)
+    found *= at_edges.scale
+    return found
 
 
 def _value_terms(

@@ -27,8 +27,8 @@ from dlinear.engine.products import windows_to_grid
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_products import EdgeProducts
 from dlinear.engine.single_horizon.gradient import gradients_of, square_of_gradients
-from dlinear.engine.single_horizon.reduction import Visit, gather, rescaled
-from dlinear.engine.single_horizon.signals import signal_terms
+from dlinear.engine.single_horizon.reduction import Factors, Visit, gather, rescaled
+from dlinear.engine.single_horizon.signals import signal_terms, turned_terms
 from dlinear.networks.protocol import Matrix, Network
 
 
@@ -94,6 +94,21 @@ class Streamed:
         before, after = at_edges.states[at], self.costates[at + 1]
         return square_of_gradients(layers, before, after, at_edges.engine.backend)
 
+    def factors(self, chunk: tuple[int, int]) -> Factors:
+        """What g_T and delta are made of, for compiled kernels."""
+        at_edges, (start, stop) = self.at_edges, chunk
+        layers, at = at_edges.compiled(start, stop), at_edges.index(start)
+        before, after = at_edges.states[at], self.costates[at + 1]
+        if start >= self.largest:
+            return Factors(layers.gradient_norm(before, after))
+        norms, states, gradients = layers.gradients(before, after)
+        left = layers.costates(self.until[at].mT)[1:].mT  # L_t
+
+        def signals(m: int, count: int) -> Array:
+            return self.tail.at(at_edges.ends(m, start, start + count))
+
+        return Factors(float(norms.sum()), norms, (states, left, gradients), signals, self.tail.whole)
+
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
         at_edges, (start, stop) = self.at_edges, chunk
@@ -135,6 +150,11 @@ class Tail:
             self._whole = engine.backend.empty(size, n, n)
             local_map(engine.scans).map(self._fill, range(len(self.edges) - 1), "last layers")
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is in memory."""
+        return self._whole is not None
+
     def at(self, ends: np.ndarray) -> Array:
         """Z_s at s = ends, which do not fall."""
         if not len(ends):
@@ -170,8 +190,7 @@ class Tail:
         """Z_s = U_s^T Y_s of the chunk between edges i and i + 1."""
         at_edges, start, stop = self.at_edges, self.edges[i], self.edges[i + 1]
         layers = at_edges.layers(start, stop)
-        y = signal_terms(at_edges, layers, start, stop)
-        return layers.states(self.starts[i])[:-1].mT @ y[:-1]
+        return turned_terms(at_edges, layers, start, stop, self.starts[i])
 
 
 class Short:
@@ -182,22 +201,40 @@ class Short:
 
     def visit(self, chunk: tuple[int, int]) -> Visit:
         """g_T(t) for the chunk's layers, and m -> -delta(t) for those with t < m."""
-        at_edges, h, (start, stop) = self.at_edges, self.horizon, chunk
+        at_edges, (start, stop) = self.at_edges, chunk
         at = at_edges.index(start)
         layers = at_edges.layers(start, stop)
         gradient, states = gradients_of(layers, at_edges.states[at], self.costates[at + 1])
 
         def delta_of(m: int) -> Array:
             count = max(0, min(stop, at_edges.blind(m)) - start)
-            ends = at_edges.ends(m, start, start + count) - start
-            if not count:
-                return states[:0]
-            last = int(ends[-1])
-            end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + last)]
-            on = at_edges.layers(start, end)  # the chunk and as much of the next as its windows need
-            y = signal_terms(at_edges, on, start, end)
-            be, stride = at_edges.engine.backend, at_edges.rule.stride
-            between = windows_to_grid(on.layers[1:last], ends - 1, h - 1, stride, be)
-            return between.mT @ (y[h : h + count] if stride == 1 else y[ends]) @ states[:count].mT
+            between, signals = self._windows(start, start + count)
+            return between.mT @ signals @ states[:count].mT
 
         return gradient, delta_of
+
+    def factors(self, chunk: tuple[int, int]) -> Factors:
+        """What g_T and delta are made of, for compiled kernels; L_t is the window itself."""
+        at_edges, (start, stop) = self.at_edges, chunk
+        layers, at = at_edges.compiled(start, stop), at_edges.index(start)
+        norms, states, gradients = layers.gradients(at_edges.states[at], self.costates[at + 1])
+        count = max(0, min(stop, at_edges.blind(at_edges.net.depth - self.horizon)) - start)
+        between, found = self._windows(start, start + count)
+        return Factors(
+            float(norms.sum()), norms, (states, between, gradients), lambda m, some: found[:some], True
+        )
+
+    def _windows(self, start: int, stop: int) -> tuple[Array, Array]:
+        """W_{t+1}^s and Y_s, s the end of the window, of the layers start..stop-1."""
+        at_edges, h = self.at_edges, self.horizon
+        if start == stop:
+            none = at_edges.engine.backend.empty(0, at_edges.net.width, at_edges.net.width)
+            return none, none
+        ends = at_edges.ends(at_edges.net.depth - h, start, stop) - start
+        last = int(ends[-1])
+        end = at_edges.edges[bisect.bisect_left(at_edges.edges, start + last)]
+        on = at_edges.layers(start, end)  # the chunk and as much of the next as its windows need
+        y = signal_terms(at_edges, on, start, end)
+        be, stride = at_edges.engine.backend, at_edges.rule.stride
+        between = windows_to_grid(on.layers[1:last], ends - 1, h - 1, stride, be)
+        return between, y[h : h + stop - start] if stride == 1 else y[ends]

@@ -1,0 +1,305 @@
+"""Compiled kernels against numpy: every scan, every strategy; what they refuse, and the objects on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import stat
+import sys
+
+import children
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paths import ROOT
+
+import dlinear
+from dlinear.engine import options
+from dlinear.engine.backends import backend_for
+from dlinear.engine.kernels import host, library, object_cache
+from dlinear.engine.kernels.chunk import CompiledChunk
+from dlinear.engine.options import Engine
+from dlinear.engine.parallel.threads import Threads
+from dlinear.engine.products import Chunk
+from dlinear.errors import DomainError, NonFiniteError
+
+CLOSE = 4e-15  # absolute, or over the largest entry where that is above 1
+RELATIVE = 4e-14  # over the largest entry, however small: rounding of up to 150 layers
+WIDTHS = (1, 2, 3, 4, 5, 7, 10, 13, 16, 21, 40)
+
+pytestmark = pytest.mark.skipif(library.kernels_of(2) is None, reason="no llvmlite, AVX2 or NEON here")
+
+
+def layers_of(k, n, size, seed=0):
+    """Deviations of about the spectral norm `size`; below -0.5 they contract strongly."""
+    rng = np.random.default_rng(seed)
+    if size < 0:
+        return size * np.eye(n) + 1e-3 * rng.normal(size=(k, n, n))
+    return size * rng.normal(size=(k, n, n)) / (2 * math.sqrt(n))
+
+
+def assert_close(got, want, name=""):
+    assert got.shape == want.shape, name
+    largest = np.abs(want).max(initial=1e-300)
+    error = np.abs(got - want).max(initial=0.0)
+    assert error <= min(CLOSE * max(1.0, largest), RELATIVE * largest), (name, error, largest)
+
+
+@pytest.mark.parametrize("n", WIDTHS)
+@settings(max_examples=6)
+@given(st.integers(1, 150), st.sampled_from([1e-7, 0.02, 0.1, -0.7]), st.integers(0, 99))
+def test_every_scan_is_numpys(n, k, size, seed):
+    layers, kernels = layers_of(k, n, size, seed), library.kernels_of(n)
+    rng = np.random.default_rng(seed)
+    start, end = rng.normal(size=(2, n, n)) / (2 * math.sqrt(n))  # of norm 1
+    small = 1e-3 * start
+    want, got = Chunk(layers), CompiledChunk(layers, kernels)
+    assert_close(got.states(start), want.states(start), "states")
+    assert_close(got.costates(end), want.costates(end), "costates")
+    assert_close(got.prefix_deviations(small), want.prefix_deviations(small), "prefixes")
+    assert_close(got.suffix_deviations(small), want.suffix_deviations(small), "suffixes")
+    assert_close(got.total_deviation(), want.total_deviation(), "total deviation")
+    assert_close(got.final_state(start), want.final_state(start), "final state")
+    gradients = want.costates(end)[1:] @ want.states(start)[:-1].mT
+    norms, states, turned = got.gradients(start, end)
+    assert_close(turned.mT, gradients, "gradients")
+    assert_close(states, want.states(start)[:-1], "states kept")
+    assert_close(norms, np.einsum("tij,tij->t", gradients, gradients), "norms")
+    assert got.gradient_norm(start, end) == pytest.approx(norms.sum(), rel=CLOSE)
+
+
+@pytest.mark.parametrize("n", [1, 3, 6, 10, 17])
+@pytest.mark.parametrize("case", ["near", "plain", "anchored"])
+def test_signals_and_sums_are_their_formulas(n, case):
+    k, kernels = 37, library.kernels_of(n)
+    layers, rng = layers_of(k, n, 0.05), np.random.default_rng(n)
+    tail, before, turn, constant = (0.1 * rng.normal(size=(n, n)) for _ in range(4))
+    chunk, numpy = CompiledChunk(layers, kernels), Chunk(layers)
+    e = numpy.suffix_deviations(tail)[:-1]
+    p = (numpy.prefix_deviations(before) if case == "near" else numpy.states(before))[:-1]
+    y = e.mT @ constant
+    if case == "near":
+        y = e - e.mT + y
+    if case != "anchored":
+        y = y + e @ p
+    assert_close(chunk.signals(case, tail, before, constant, None), y, "Y")
+    z = numpy.states(turn)[:-1].mT @ y
+    assert_close(chunk.signals(case, tail, before, constant, turn), z, "Z")
+    states, left, gradients = (rng.normal(size=(k, n, n)) for _ in range(3))
+    minus_delta = left.mT @ z @ states.mT
+    found = library.delta_sums(kernels, [k, 5, 0], [z, z[:5], z[:0]], (states, left, gradients))
+    for i, count in enumerate((k, 5, 0)):
+        some, g = minus_delta[:count], gradients.mT[:count]
+        want = (some * g).sum(), (some * some).sum()
+        assert found[i] == pytest.approx(want, rel=1e-13, abs=1e-13), count
+
+
+def both(net, phi, horizons, **knobs):
+    """The profiles without and with kernels."""
+    rule = knobs.pop("rule", dlinear.HorizonRule())
+    return [
+        dlinear.alignment(net, phi, horizons, rule=rule, engine=Engine(kernels=kernels, **knobs))
+        for kernels in ("off", "on")
+    ]
+
+
+RULES = {
+    "plain": dlinear.HorizonRule(),
+    "anchored": dlinear.HorizonRule(anchored=True),
+    "stride": dlinear.HorizonRule(stride=3),
+    "runs": dlinear.HorizonRule(runs=2),
+}
+HORIZONS = {"near": [150, 173, 199, 200], "far": [3, 60, 90], "short": [1, 2, 5], "all": "all"}
+
+
+@pytest.mark.parametrize("size", [0.01, 0.3])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("horizons", HORIZONS.values(), ids=HORIZONS)
+def test_every_strategy_gives_numpys_angles(horizons, rule, size):
+    """In chunks and in memory, one thread and two: to 4e-15, and to 1e-9 of the angle itself."""
+    n, depth = 5, 200
+    layers = layers_of(depth, n, size) / (1 if size > 0.1 else 10)
+    net, phi = dlinear.DenseNetwork(layers), np.random.default_rng(1).normal(size=(n, n))
+    for knobs in (
+        {"chunk_numbers": 40 * n * n, "memory": 1},
+        {"team": Threads(2), "chunk_numbers": 30 * n * n},
+        {},
+    ):
+        off, on = both(net, phi, horizons, rule=rule, **knobs)
+        for name in ("sin2", "cos"):
+            got, want = getattr(on, name), getattr(off, name)
+            assert np.abs(got - want).max() <= CLOSE, (name, knobs)
+        assert np.allclose(on.sin2, off.sin2, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("depth", "n", "size"), [(1, 2, 0.3), (9, 1, 0.2), (30, 3, 1e-9), (40, 7, 0.4), (33, 2, -0.8)]
+)
+def test_sixty_digits_with_kernels(depth, n, size):
+    layers, phi = layers_of(depth, n, size, 3), np.random.default_rng(2).normal(size=(n, n))
+    for horizon in {1, depth // 2 or 1, max(1, depth - 1)}:
+        got = dlinear.alignment(dlinear.DenseNetwork(layers), phi, horizon, engine=Engine(kernels="on")).sin2[
+            0
+        ]
+        exact = float(reference.alignment_60(layers, phi, horizon))
+        assert got == pytest.approx(exact, rel=1e-11, abs=0)
+
+
+def test_layers_that_are_not_finite_give_the_same_line():
+    def message(layers, kernels):
+        class Net:
+            depth, width = layers.shape[:2]
+
+            def deviations(self, start, stop):
+                return layers[start:stop]
+
+        with pytest.raises(NonFiniteError) as caught:
+            dlinear.alignment(Net(), np.eye(3), [30], engine=Engine(kernels=kernels, chunk_numbers=90))
+        return str(caught.value)
+
+    for value in (np.nan, np.inf):
+        layers = layers_of(40, 3, 0.1)
+        layers[17, 1, 2] = value
+        assert message(layers, "on") == message(layers, "off")
+        assert "layer 17" in message(layers, "on")
+    assert message(np.full((40, 3, 3), 1e9), "on") == message(np.full((40, 3, 3), 1e9), "off")
+
+
+def test_the_knob_and_its_variable(monkeypatch):
+    big, small = dlinear.GaussianNetwork(depth=10**6, width=4), dlinear.GaussianNetwork(depth=10, width=4)
+    single = backend_for(None, "float32")
+    assert Engine().compiled(big) is library.kernels_of(4)
+    assert Engine().compiled(small) is None, "not worth the start"
+    assert Engine(kernels="off").compiled(big) is None
+    assert Engine(kernels="on").compiled(small) is not None
+    assert Engine(backend=single).compiled(big) is None
+    assert Engine().compiled(dlinear.GaussianNetwork(depth=10**6, width=65)) is None
+    monkeypatch.setenv(options.VARIABLE, "off")
+    assert Engine().compiled(big) is None
+    assert Engine(kernels="on").compiled(big) is not None, "what is said in the program counts"
+    monkeypatch.setenv(options.VARIABLE, "on")
+    assert Engine().compiled(small) is not None
+    assert Engine(backend=single).compiled(big) is None
+    monkeypatch.setenv(options.VARIABLE, "fast")
+    with pytest.raises(DomainError, match="DLINEAR_KERNELS is 'fast'; expected one of auto, on, off"):
+        Engine().compiled(big)
+    for engine in (Engine(backend=single, kernels="on"), Engine(backend=backend_for("cpu"), kernels="on")):
+        with pytest.raises(
+            DomainError, match=r"kernels are 'on', but there are none for width 4 here: .*float64"
+        ):
+            engine.compiled(big)
+    with pytest.raises(DomainError, match="kernels"):
+        Engine(kernels="yes")
+
+
+def test_without_llvmlite_numpy_serves_and_on_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(host, "host", lambda: None)
+    library.kernels_of.cache_clear()
+    try:
+        net, phi = dlinear.GaussianNetwork(depth=40_000, width=2), np.array([[1.0, 2.0], [0.0, 1.0]])
+        assert dlinear.alignment(net, phi, 39_990).sin2[0] > 0
+        with pytest.raises(DomainError, match=r"pip install 'dlinear\[fast\]'"):
+            dlinear.alignment(net, phi, 39_990, engine=Engine(kernels="on"))
+    finally:
+        library.kernels_of.cache_clear()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder of its own."""
+    monkeypatch.setenv(object_cache.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_cache_takes_back_only_what_is_ours_and_whole(cache):
+    object_cache.write("key", b"code")
+    (path,) = cache.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert object_cache.read("key") == b"code"
+    assert object_cache.read("another key") is None
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole + b"x", b"", bytes([whole[0] ^ 1]) + whole[1:], whole[:-1] + b"E"):
+        path.write_bytes(damaged)
+        assert object_cache.read("key") is None
+    path.write_bytes(whole)
+    assert object_cache.read("key") == b"code"
+    path.chmod(0o620)  # others may have written it
+    assert object_cache.read("key") is None
+    path.chmod(0o600)
+    cache.chmod(0o770)
+    assert object_cache.read("key") is None
+    cache.chmod(0o700)
+    path.rename(cache.parent / "elsewhere")
+    path.symlink_to(cache.parent / "elsewhere")
+    assert object_cache.read("key") is None
+    path.unlink()
+    path.mkdir()
+    assert object_cache.read("key") is None
+    object_cache.write("key", b"code")  # cannot replace a folder: nothing is left over
+    assert [entry.name for entry in cache.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners are POSIX's")
+def test_the_cache_refuses_files_of_others(cache, monkeypatch):
+    object_cache.write("key", b"code")
+    someone = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: someone)
+    assert object_cache.read("key") is None
+
+
+def test_a_folder_that_cannot_be_used_changes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv(object_cache.VARIABLE, str(tmp_path / "file"))
+    object_cache.write("key", b"code")
+    assert object_cache.read("key") is None
+    assert (tmp_path / "file").read_text() == "not a folder"
+
+
+SCRIPT = """
+import sys, numpy as np, dlinear
+assert "llvmlite" not in sys.modules
+net = dlinear.GaussianNetwork(depth=300, width=2)
+engine = dlinear.engine.Engine(kernels="on")
+phi = np.array([[1.0, 2.0], [0.5, 1.0]])
+print(dlinear.alignment(net, phi, [100, 290], engine=engine).sin2.tobytes().hex())
+"""
+
+
+def test_a_damaged_object_is_compiled_again_and_gives_the_same_numbers(cache):
+    def run():
+        return children.run([sys.executable, "-c", SCRIPT], check=True, cwd=ROOT).stdout
+
+    first = run()
+    contents = {path.name: path.read_bytes() for path in cache.iterdir()}
+    assert len(contents) >= 5
+    for path in cache.iterdir():
+        path.write_bytes(path.read_bytes()[:-7])
+    assert run() == first
+    assert {path.name: path.read_bytes() for path in cache.iterdir()} == contents
+
+
+def test_another_host_or_version_is_another_key(cache, monkeypatch):
+    text = "define void @nothing() {\n ret void\n}"
+    host.compiled(text)
+    assert len(list(cache.iterdir())) == 1
+    here = host.host()
+    monkeypatch.setattr(host, "host", lambda: dataclasses.replace(here, features=here.features + ",+64bit"))
+    host._load.cache_clear()
+    host.compiled(text)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_nothing_outside_of_an_array_is_written():
+    """Rows that are no whole vectors: what follows a result stays as it is."""
+    for n in (3, 5, 7, 9):
+        kernels, k = library.kernels_of(n), 6
+        room = np.full((k + 1) * n * n + 64, 7.0)
+        out = room[: (k + 1) * n * n].reshape(k + 1, n, n)
+        out[0] = np.eye(n)
+        kernels.call("states", layers_of(k, n, 0.1), k, k, 1, out)
+        assert (room[(k + 1) * n * n :] == 7.0).all()
+        assert not (out == 7.0).any()
