@@ -10,7 +10,7 @@ import numpy as np
 from dlinear.checks import as_choice, as_integer, as_number
 from dlinear.errors import ShapeError
 from dlinear.networks.deterministic import ConstantNetwork, SmoothNetwork, mean_network
-from dlinear.networks.philox import standard_normals
+from dlinear.networks.philox import Normals, scaled_normals
 from dlinear.networks.philox_torch import haar, on_device, standard_normals_on
 from dlinear.networks.protocol import (
     LayerPath,
@@ -55,9 +55,13 @@ class GaussianNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
+        return self.deviations_by(scaled_normals, start, stop)
+
+    def deviations_by(self, normals: Normals, start: int, stop: int) -> Layers:
+        """`deviations` with the random numbers from another generator of the same stream."""
         start, stop = check_chunk(self, start, stop)
-        out = _gaussian_layers(self, _GAUSSIAN_STREAM, start, stop)
-        out *= random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        factor = random_scale(self.scale, self.depth, self.sigma) / np.sqrt(self.width)
+        out = _gaussian_layers(self, _GAUSSIAN_STREAM, start, stop, normals, factor)
         if self.mean is not None:
             out += mean_network(self.mean, self.depth).deviations(start, stop)
         return out
@@ -104,8 +108,12 @@ class MixedNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
+        return self.deviations_by(scaled_normals, start, stop)
+
+    def deviations_by(self, normals: Normals, start: int, stop: int) -> Layers:
+        """`deviations` with the random numbers from another generator of the same stream."""
         layers = self._smooth.deviations(start, stop)
-        layers += self._rough.deviations(start, stop)
+        layers += self._rough.deviations_by(normals, start, stop)
         return layers
 
     def deviations_on(self, start: int, stop: int, device: str) -> Any:
@@ -135,8 +143,12 @@ class OrthogonalNetwork:
 
     def deviations(self, start: int, stop: int) -> Layers:
         """Layers start..stop-1, shape (stop - start, n, n)."""
+        return self.deviations_by(scaled_normals, start, stop)
+
+    def deviations_by(self, normals: Normals, start: int, stop: int) -> Layers:
+        """`deviations` with the random numbers from another generator of the same stream."""
         start, stop = check_chunk(self, start, stop)
-        q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop))
+        q, r = np.linalg.qr(_gaussian_layers(self, _ORTHOGONAL_STREAM, start, stop, normals, 1.0))
         # The signs of R's diagonal make Q Haar and unique (Mezzadri, Notices AMS 54, 2007).
         q *= np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None, :]
         layers: Layers = q
@@ -156,10 +168,18 @@ def random_scale(scale: Scale, depth: int, sigma: float) -> float:
     return sigma / depth if scale == "1/T" else sigma / float(np.sqrt(depth))
 
 
-def _gaussian_layers(net: GaussianNetwork | OrthogonalNetwork, stream: int, start: int, stop: int) -> Layers:
+def _gaussian_layers(
+    net: GaussianNetwork | OrthogonalNetwork,
+    stream: int,
+    start: int,
+    stop: int,
+    normals: Normals,
+    factor: float,
+) -> Layers:
     size = net.width * net.width
-    numbers = standard_normals(net.seed, stream, start * size, stop * size)
-    return numbers.reshape(stop - start, net.width, net.width)
+    numbers = normals(net.seed, stream, start * size, stop * size, factor)
+    layers: Layers = numbers.reshape(stop - start, net.width, net.width)
+    return layers
 
 
 def _gaussian_layers_on(

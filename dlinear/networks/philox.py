@@ -8,9 +8,14 @@ A fixed number of uniforms per normal is what makes an index addressable; reject
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+# (seed, stream, start, stop, scale): the numbers of a stream, scaled; ensembles take them from
+# `scaled_normals`, or from a kernel that gives the same integers and normals to rounding
+Normals = Callable[[int, int, int, int, float], np.ndarray]
 
 WORDS = 4  # 64-bit words that Philox4x64 emits for one counter value
 # Numbers are generated in aligned blocks: each is computed at the same place of its block whatever chunk asks
@@ -33,6 +38,13 @@ def standard_normals(seed: int, stream: int, start: int, stop: int) -> np.ndarra
         normals = box_muller(generator.random(_BLOCK))
         low, high = max(start, block), min(stop, block + _BLOCK)
         out[low - start : high - start] = normals[low - block : high - block]
+    return out
+
+
+def scaled_normals(seed: int, stream: int, start: int, stop: int, scale: float) -> np.ndarray:
+    """`standard_normals` times a factor: a `Normals`."""
+    out = standard_normals(seed, stream, start, stop)
+    out *= scale
     return out
 
 

@@ -9,6 +9,7 @@ import stat
 import sys
 
 import children
+import mpmath
 import numpy as np
 import pytest
 import reference
@@ -25,6 +26,7 @@ from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
 from dlinear.engine.products import Chunk
 from dlinear.errors import DomainError, NonFiniteError
+from dlinear.networks import philox
 
 CLOSE = 4e-15  # absolute, or over the largest entry where that is above 1
 RELATIVE = 4e-14  # over the largest entry, however small: rounding of up to 150 layers
@@ -303,3 +305,63 @@ def test_nothing_outside_of_an_array_is_written():
         kernels.call("states", layers_of(k, n, 0.1), k, k, 1, out)
         assert (room[(k + 1) * n * n :] == 7.0).all()
         assert not (out == 7.0).any()
+
+
+@pytest.mark.parametrize(("seed", "stream"), [(0, 0), (7, 1), (2**64 - 1, 2**63 + 5)])
+@pytest.mark.parametrize("first", [0, 3, 2**40 + 1])
+def test_the_integers_are_numpys(seed, stream, first):
+    generator = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64), counter=first)
+    assert np.array_equal(library.philox_words(seed, stream, first, 250).ravel(), generator.random_raw(1000))
+
+
+def test_the_normals_are_numpys_to_rounding_wherever_a_chunk_begins():
+    count = 1 << 16
+    for seed, start in ((5, 0), (2**64 - 1, 2**42 + 4)):
+        got = library.scaled_normals(seed, 1, start, start + count, 0.25)
+        want = philox.standard_normals(seed, 1, start, start + count)
+        assert np.abs(4 * got - want).max() <= CLOSE
+        assert np.abs(want).max() > 4
+        for a, b in ((0, 1), (3, 50), (1001, 1003), (255, 257), (count - 5, count)):
+            part = library.scaled_normals(seed, 1, start + a, start + b, 0.25)
+            assert part.tobytes() == got[a:b].tobytes(), (a, b)
+
+
+def test_the_normals_are_exact_to_two_roundings():
+    """Against 40 digits from the same uniforms."""
+    got = library.scaled_normals(3, 0, 0, 600, 1.0)
+    bits = np.random.Philox(key=np.array([3, 0], dtype=np.uint64), counter=0).random_raw(600) >> np.uint64(11)
+    with mpmath.workdps(40):
+        for i, (a, b) in enumerate(bits.reshape(-1, 2).tolist()):
+            radius = mpmath.sqrt(-2 * mpmath.log(1 - mpmath.mpf(a) / 2**53))
+            angle = 2 * mpmath.pi * (mpmath.mpf(b) / 2**53 - 0.5)
+            for value, want in zip(
+                got[2 * i : 2 * i + 2], (mpmath.cos(angle), mpmath.sin(angle)), strict=True
+            ):
+                assert abs(mpmath.mpf(float(value)) / (radius * want) - 1) <= 2 * 2.0**-52
+
+
+ENSEMBLES = {
+    "gaussian": dlinear.GaussianNetwork(depth=3000, width=3, seed=4),
+    "with a mean": dlinear.GaussianNetwork(depth=3000, width=3, mean=np.eye(3), scale="1/sqrt(T)"),
+    "orthogonal": dlinear.OrthogonalNetwork(depth=3000, width=3, sigma=2.0),
+    "mixed": dlinear.MixedNetwork(lambda s: np.array([[s, 1.0], [0.0, 1.0]]), 3000),
+}
+
+
+@pytest.mark.parametrize("net", ENSEMBLES.values(), ids=ENSEMBLES)
+@pytest.mark.parametrize("runs", [0, 2])
+def test_generated_networks_give_numpys_angles(net, runs):
+    phi = np.random.default_rng(0).normal(size=(net.width, net.width))
+    off, on = both(net, phi, [1500, 2900, 2999], rule=dlinear.HorizonRule(runs=runs), chunk_numbers=4000)
+    assert np.allclose(on.sin2, off.sin2, rtol=1e-11, atol=0)
+    assert on.sin2.tobytes() != off.sin2.tobytes(), "kernels have been used"
+
+
+def test_a_subclass_with_layers_of_its_own_keeps_them():
+    class Twice(dlinear.GaussianNetwork):
+        def deviations(self, start, stop):
+            return 2 * super().deviations(start, stop)
+
+    phi = np.array([[1.0, 2.0], [0.5, 1.0]])
+    off, on = both(Twice(depth=500, width=2), phi, [400, 499])
+    assert np.allclose(on.sin2, off.sin2, rtol=1e-11, atol=0)

@@ -15,6 +15,7 @@ _INTRINSICS = """
 declare <{w} x double> @llvm.fma.v{w}f64(<{w} x double>, <{w} x double>, <{w} x double>)
 declare <{w} x double> @llvm.masked.load.v{w}f64.p0(ptr, i32, <{w} x i1>, <{w} x double>)
 declare void @llvm.masked.store.v{w}f64.p0(<{w} x double>, ptr, i32, <{w} x i1>)
+declare <{w} x double> @llvm.sqrt.v{w}f64(<{w} x double>)
 declare double @llvm.vector.reduce.fadd.v{w}f64(double, <{w} x double>)
 """
 

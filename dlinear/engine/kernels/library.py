@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.engine.kernels import host, sweeps, truncation
+from dlinear.engine.kernels import host, normals, sweeps, truncation
 from dlinear.engine.kernels.ir import Code, module
 from dlinear.engine.kernels.matrices import Writer
+from dlinear.networks.philox import WORDS
 
 WIDEST = 64  # above, BLAS is as fast
 _NARROW = 16  # widths below have rows of 4 numbers: vectors of 8 would be empty in part
@@ -104,3 +105,38 @@ def delta_sums(
     kernels.call("deltas", count, length, len(missed), *given, out)
     found: np.ndarray = out.sum(axis=0)
     return found
+
+
+@functools.cache
+def _generator(name: str) -> Callable[..., None] | None:
+    """The kernel `normals` or `words`, or None."""
+    here = host.host()
+    if here is None:
+        return None
+    code = normals.normals(here.lanes) if name == "normals" else normals.words()
+    return host.function(host.compiled(module([code], here.lanes))(name), code.arguments)
+
+
+def scaled_normals(seed: int, stream: int, start: int, stop: int, scale: float) -> np.ndarray:
+    """`networks.philox.scaled_normals` by a kernel: from the same integers, equal to rounding."""
+    generate = _generator("normals")
+    assert generate is not None
+    first = start // WORDS
+    quads = -(-stop // WORDS) - first
+    room = np.empty(WORDS * -(-quads // normals.TILE) * normals.TILE)
+    generate(_signed(seed), _signed(stream), first, quads, int(np.float64(scale).view(np.int64)), at(room))
+    return room[start - first * WORDS : stop - first * WORDS]
+
+
+def philox_words(seed: int, stream: int, first: int, quads: int) -> np.ndarray:
+    """The four words of each counter first + 1, ..., first + quads, (quads, 4), uint64."""
+    generate = _generator("words")
+    assert generate is not None
+    out = np.empty((quads, WORDS), dtype=np.uint64)
+    generate(_signed(seed), _signed(stream), first, quads, at(out))
+    return out
+
+
+def _signed(word: int) -> int:
+    """The integer of ctypes with the bits of an unsigned word."""
+    return word - (1 << 64) if word >> 63 else word

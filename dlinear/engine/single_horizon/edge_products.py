@@ -20,6 +20,7 @@ import numpy as np
 from dlinear.engine.backends import Array, NumpyBackend
 from dlinear.engine.device_chunk import chunk_of
 from dlinear.engine.kernels.chunk import CompiledChunk
+from dlinear.engine.kernels.library import scaled_normals
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose
 from dlinear.engine.rule import PLAIN, HorizonRule
@@ -93,10 +94,16 @@ class EdgeProducts:
         """Layers start..stop-1 as a chunk; a network of one chunk keeps it."""
         if self._only is not None:
             return self._only
-        found = self.chunk(self.engine.backend.layers(self.net, start, stop), self._blocks.get((start, stop)))
+        found = self.chunk(self.read(start, stop), self._blocks.get((start, stop)))
         if len(self.edges) == 2:
             self._only = found
         return found
+
+    def read(self, start: int, stop: int) -> Array:
+        """D(start), ..., D(stop - 1); random layers by the kernels' generator where kernels are used."""
+        if self.kernels is not None and _takes_normals(self.net):
+            return self.net.deviations_by(scaled_normals, start, stop)  # type: ignore[attr-defined]
+        return self.engine.backend.layers(self.net, start, stop)
 
     def chunk(self, layers: Array, blocks: tuple[int, Array] | None = None) -> Chunk:
         """Scans over some layers, by kernels where they are used."""
@@ -185,10 +192,15 @@ class EdgeProducts:
         with flint.ctx.workprec(256):  # P_{t+1} = P_t + D(t) P_t
             state = flint.arb_mat(np.eye(self.net.width).tolist())
             for chunk in self.chunks(0, self.net.depth):
-                for layer in self.net.deviations(*chunk):
+                for layer in self.read(*chunk) if self.kernels else self.net.deviations(*chunk):
                     state += flint.arb_mat(layer.tolist()) * state
             difference = state - flint.arb_mat(self.phi.tolist())
             return np.array([[float(entry.mid()) for entry in row] for row in difference.table()])
+
+
+def _takes_normals(net: Network) -> bool:
+    """Whether the class that defines `deviations` can draw its numbers from another generator."""
+    return "deviations_by" in next((vars(c) for c in type(net).__mro__ if "deviations" in vars(c)), {})
 
 
 @functools.cache

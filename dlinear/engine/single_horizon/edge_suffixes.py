@@ -56,7 +56,7 @@ class EdgeSuffixes:
 
     def layers(self, low: int, high: int) -> Array:
         """D(low), ..., D(high - 1)."""
-        return self.engine.backend.layers(self.net, low, high)
+        return self._at_edges.read(low, high)
 
     def _chunk_of(self, s: int) -> int:
         return min(int(np.searchsorted(self.edges, s, side="right")) - 1, len(self.edges) - 2)
