@@ -62,11 +62,8 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
 
     def add(chunk: tuple[int, int]) -> tuple[float, np.ndarray]:
         """A chunk's share of ||g_T||^2 and, for each m, of `rest`, <delta, g_T> and ||delta||^2."""
-        if at_edges.kernels is not None:
-            return _compiled_sums(at_edges, slices.factors(chunk), chunk, shortfalls)
-        if chunk[0] >= largest and (norm := getattr(slices, "norm", None)) is not None:
-            true = float(be.numbers([norm(chunk)])[0])
-            return true, np.array([(true, 0.0, 0.0)] * len(shortfalls))
+        if (fused := _fused_sums(at_edges, slices, chunk, shortfalls)) is not None:
+            return fused
         gradient, delta_of = slices.visit(chunk)
         true, rows = inner(gradient, gradient), []
         norms = squares(gradient) if chunk[0] < largest else None
@@ -116,6 +113,19 @@ def gather(at_edges: EdgeProducts, slices: Slices, shortfalls: list[int]) -> dic
             parted = shares[m] ** 2 * rest + math.fsum(rows[i][0] for rows in sums)
             found[m] = replace(found[m], parted=parted, direct=rest + math.fsum(rows[i][1] for rows in sums))
     return found
+
+
+def _fused_sums(
+    at_edges: EdgeProducts, slices: Slices, chunk: tuple[int, int], shortfalls: list[int]
+) -> tuple[float, np.ndarray] | None:
+    """A chunk's share where g_T need not be written: by kernels, or where no horizon misses a layer."""
+    if at_edges.kernels is not None:
+        return _compiled_sums(at_edges, slices.factors(chunk), chunk, shortfalls)
+    norm = getattr(slices, "norm", None)
+    if norm is None or chunk[0] < at_edges.blind(max(shortfalls)):
+        return None
+    true = float(at_edges.engine.backend.numbers([norm(chunk)])[0])
+    return true, np.array([(true, 0.0, 0.0)] * len(shortfalls))
 
 
 def _compiled_sums(
