@@ -58,7 +58,7 @@ with script.imports():
 NAME = "bridge_tradeoff"
 TOY = (  # seconds, for the tests
     "--depth 4 --width 8 --samples 60 --test-samples 60 --batch 20 --epochs 1 --seeds 2 --rates 0.03 "
-    "--horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1"
+    "--horizons 1 2 4 --checkpoints 2 --accumulations 2 --combined 2 --stages 3 --rounds 1 --train-exact"
 )
 MLP = {"depth": 64, "width": 256}
 RESNET = {"data": "cifar10", "depth": 30, "width": 16, "batch": 32}

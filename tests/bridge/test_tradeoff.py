@@ -12,6 +12,7 @@ import pytest
 import torch
 import tyro
 from paths import ROOT
+from toys import toy_run
 
 from dlinear.analysis import comparison
 from dlinear.bridge import alignment, horizon_gradients, load, tradeoff
@@ -29,6 +30,7 @@ TOY = (
     "--depth 6 --width 5 --samples 50 --test-samples 30 --batch 20 --epochs 2 "
     "--seeds 2 --rates 0.03 0.1 --rounds 1"
 )
+FEW = "--checkpoints 2 --accumulations 2 --combined 2 --stages 2 --tangents 1"
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +42,16 @@ def sim():
 
 @pytest.fixture(scope="module")
 def toy(sim, tmp_path_factory):
-    """Records of a run in which everything is trained: {(part, method, seed, steps): record}."""
-    folder = tmp_path_factory.mktemp("results")
-    knobs = tyro.cli(
-        sim.Knobs, args=[*TOY.split(), "--train-exact", "--results", str(folder), "--workers", "0"]
-    )
-    sim.main(knobs)
-    place = folder / sim.NAME
+    """Records of the shared toy run, in which everything is trained."""
+    place = toy_run(sim.NAME, tmp_path_factory.getbasetemp()).folder / sim.NAME
     return collection.scan(place, collection.latest(place))
+
+
+def compare_only(monkeypatch, *names):
+    """Leave these families; the other ones would add rows of their own and change none of these."""
+    families = {name: family for name, family in registry._FAMILIES.items() if name in names}
+    assert set(families) == set(names)
+    monkeypatch.setattr(registry, "_FAMILIES", families)
 
 
 def pair(name, dtype=torch.float64):
@@ -117,7 +121,7 @@ def test_the_rate_of_the_least_loss_in_an_epoch(sim):
 
 
 @pytest.mark.slow
-def test_rates_are_in_the_unit_of_the_methods_own_gradient(toy, sim):
+def test_rates_are_in_the_unit_of_the_methods_own_gradient(toy):
     """The first step on the first batch of the tuning model has one length for all methods."""
     backprop = next(r for r in toy if r.knobs["part"] == "tune" and r.knobs["method"] == "backprop")
     assert float(backprop.arrays["learning_rate"]) == backprop.knobs["rate"]
@@ -148,8 +152,10 @@ def test_exact_methods_train_as_back_propagation_does(toy):
 
 
 @pytest.mark.slow
-def test_equal_time_is_a_beginning_of_equal_epochs(toy):
-    total = 2 * 3  # epochs times batches of 50 samples in 20s
+def test_equal_time_is_a_beginning_of_equal_epochs(toy, sim):
+    knobs = tyro.cli(sim.Knobs, args=sim.TOY.split())
+    total = knobs.epochs * math.ceil(knobs.samples / knobs.batch)
+    assert {record.knobs["part"] for record in toy} == {"meters", "tune", "epochs", "time"}
     for record in toy:
         steps = record.knobs["steps"]
         if record.knobs["part"] == "time":
@@ -161,8 +167,9 @@ def test_equal_time_is_a_beginning_of_equal_epochs(toy):
 @pytest.mark.slow
 def test_a_wrong_count_is_not_supported(sim, tmp_path, capsys, monkeypatch):
     """False twin: T h products of blocks."""
+    compare_only(monkeypatch, "backprop", "horizon", "checkpoint")
     monkeypatch.setattr(sim.costs, "block_vjps", lambda depth, horizon: depth * horizon)
-    words = f"{TOY} --horizons 1 2 --results {tmp_path} --workers 0"
+    words = f"{TOY} {FEW} --horizons 1 2 --results {tmp_path} --workers 0"
     assert sim.main(tyro.cli(sim.Knobs, args=words.split())) == 1
     assert "NOT SUPPORTED: block vector-Jacobian products of horizon h" in capsys.readouterr().out
 
@@ -188,7 +195,7 @@ def twice(blocks, x, loss_fn, readout=None):
 @pytest.mark.slow
 def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, monkeypatch):
     """One record is all that the comparison, its table and its figure need of a method."""
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    compare_only(monkeypatch, "backprop", "horizon", "checkpoint", "accumulate", "loco")
     family = Family(
         "twice",
         lambda number: dataclasses.replace(method("backprop"), name="twice", family="twice", run=twice),
@@ -202,7 +209,7 @@ def test_a_method_from_outside_the_package_is_compared(sim, tmp_path, capsys, mo
         register(dataclasses.replace(family, name="backprop"))
     with pytest.raises(DomainError, match="joined by hyphens"):
         register(dataclasses.replace(family, name="Twice 2"))
-    words = f"{TOY} --horizons 1 6 --checkpoints 2 --accumulations 2 --combined 2 --stages 2"
+    words = f"{TOY} {FEW} --horizons 1 6"
     words += f" --results {tmp_path} --workers 0"
     sim.main(tyro.cli(sim.Knobs, args=words.split()))
     said = capsys.readouterr().out
@@ -288,14 +295,14 @@ def plugin(tmp_path, monkeypatch):
     """The name of a module that registers "every-other-N", which nobody has loaded."""
     (tmp_path / "my_methods.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
+    compare_only(monkeypatch, "backprop", "horizon", "checkpoint")
     yield "my_methods"
     sys.modules.pop("my_methods", None)
 
 
 @pytest.mark.slow
 def test_a_plugin_takes_part_and_its_records_are_read_without_it(sim, plugin, tmp_path, capsys, monkeypatch):
-    words = f"{TOY} --horizons 1 --checkpoints 2 --accumulations 2 --combined 2 --stages 2 --rates 0.1"
+    words = f"{TOY} {FEW} --horizons 1 --rates 0.1"
     words += f" --results {tmp_path} --workers 0 --methods every-other-3"
     without = dict(registry._FAMILIES)
     with pytest.raises(DomainError, match="method 'every-other-3': allowed are"):
@@ -314,7 +321,7 @@ def test_a_plugin_takes_part_and_its_records_are_read_without_it(sim, plugin, tm
 
 
 def test_what_a_worker_of_a_sweep_runs_loads_the_plugins(sim, plugin):
-    words = f"{TOY} --horizons 1 --checkpoints 2 --accumulations 2 --combined 2 --stages 2"
+    words = f"{TOY} {FEW} --horizons 1"
     knobs = sim.settled(tyro.cli(sim.Knobs, args=words.split()))
     plan = tradeoff.plan_of(knobs, load(knobs.data, samples=50, test_samples=30))
     cell = plan.cell("meters", "every-other-1", 0, 0.0, 0)

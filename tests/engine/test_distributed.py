@@ -6,6 +6,8 @@ import os
 import socket
 import sys
 import textwrap
+from pathlib import Path
+from typing import NamedTuple
 
 import children
 import numpy as np
@@ -30,111 +32,46 @@ HEAD = """
     from dlinear.engine.options import Engine
     timeout = float(os.environ["TIMEOUT"])
 
-    def meet(folder, count):
-        import torch.distributed  # before the clock runs: a short timeout is not about a slow start
-
+    def meet(folder, count):  # before the clock runs: a short timeout is not about a slow start
         open(f"{folder}/here{os.environ['RANK']}", "w").close()
         while sum(name.startswith("here") for name in os.listdir(folder)) < count:
             time.sleep(0.01)
 """
 
+# The store after many maps, numbers, and what a task raises; each rank leaves its part in a file.
+NUMBERS = f"""
+    phi = np.random.default_rng(1).normal(size=({WIDTH}, {WIDTH}))
+    net = dlinear.GaussianNetwork(depth={DEPTH}, width={WIDTH}, sigma=2.0, seed=3)
+    said = {{"held": []}}
 
-def script(folder, body):
-    path = folder / "script.py"
-    path.write_text(textwrap.dedent(HEAD) + textwrap.dedent(body))
-    return path
+    def fails(error):
+        def task(i):
+            if i == 3:
+                raise error
+            return float(i)
+        return task
 
-
-def environment(**more):
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TIMEOUT": "60", **more}
-
-
-def torchrun(path, ranks=2, **more):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    logs = ["--log-dir", str(path.parent / "logs")]  # else in the folder of temporary files, for ever
-    return children.run([*command, *logs, str(path)], env=environment(**more), timeout=120)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def start(path, rank, world, port, **more):
-    """One rank without torchrun, so that the others may be missing."""
-    names = environment(RANK=str(rank), WORLD_SIZE=str(world), MASTER_ADDR="127.0.0.1", **more)
-    names["MASTER_PORT"] = str(port)
-    return children.start([sys.executable, str(path)], env=names)
-
-
-@pytest.mark.slow
-def test_the_store_holds_no_more_after_many_maps_than_after_one(tmp_path):
-    path = script(
-        tmp_path,
-        f"""
-        held = []
-        with distributed.from_environment(timeout) as team:
-            for number in range(12):
-                found = team.map(lambda i: np.full(1_100_000, 1.0 * i), range(2), "large")  # 8.8 MB: 3 pieces
-                assert [part[-1] for part in found] == [0.0, 1.0]
-                assert team.agree(number) == number
-                held.append(team._heartbeat.store.num_keys())
-            rank = team.rank
-        open(f"{tmp_path}/{{rank}}.json", "w").write(json.dumps(held))
-        """,
-    )
-    done = torchrun(path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    for rank in range(2):
-        held = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert max(held[2:]) <= held[0] + 8  # a rank may have shown a round that the other has not
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(tmp_path):
-    path = script(
-        tmp_path,
-        f"""
-        phi = np.random.default_rng(1).normal(size=({WIDTH}, {WIDTH}))
-        net = dlinear.GaussianNetwork(depth={DEPTH}, width={WIDTH}, sigma=2.0, seed=3)
-        said = {{}}
-
-        def fails(error):
-            def task(i):
-                if i == 3:
-                    raise error
-                return float(i)
-            return task
-
-        with distributed.from_environment(timeout) as team:
-            engine = Engine(team=team, **{ENGINE})
-            profile = dlinear.alignment(net, phi, {DEPTH} - np.array({M}), engine=engine)
-            said["sin2"], said["cos"] = profile.sin2.tolist(), profile.cos.tolist()
-            for error in (dlinear.errors.DomainError("three is odd"), KeyError("three")):
-                try:
-                    team.map(fails(error), range(4), "a task that fails")
-                except Exception as error:
-                    said[type(error).__name__] = str(error)
+    with distributed.from_environment(timeout) as team:
+        for number in range(12):
+            found = team.map(lambda i: np.full(1_100_000, 1.0 * i), range(2), "large")  # 8.8 MB: 3 pieces
+            assert [part[-1] for part in found] == [0.0, 1.0]
+            assert team.agree(number) == number
+            said["held"].append(team._heartbeat.store.num_keys())
+        engine = Engine(team=team, **{ENGINE})
+        profile = dlinear.alignment(net, phi, {DEPTH} - np.array({M}), engine=engine)
+        said["sin2"], said["cos"] = profile.sin2.tolist(), profile.cos.tolist()
+        for error in (dlinear.errors.DomainError("three is odd"), KeyError("three")):
             try:
-                team.map(fails(None), range(3 + team.rank), f"of rank {{team.rank}}")
-            except distributed.DistributedError as error:
-                said["apart"] = str(error)
-            said["rank"] = team.rank
-        open(f"{tmp_path}/{{said['rank']}}.json", "w").write(json.dumps(said))
-        """,
-    )
-    done = torchrun(path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    alone = dlinear.alignment(NET, PHI, DEPTH - np.array(M), engine=Engine(**ENGINE))
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    for said in (first, second):
-        assert np.allclose(said["sin2"], alone.sin2, rtol=1e-12, atol=0)
-        assert np.allclose(said["cos"], alone.cos, rtol=1e-12, atol=0)
-        assert said["DomainError"] == "three is odd"
-        assert "ranks are in different maps" in said["apart"]
-    assert first["DistributedError"] == "rank 1: KeyError: 'three'"
-    assert second["KeyError"] == "'three'"
-
+                team.map(fails(error), range(4), "a task that fails")
+            except Exception as error:
+                said[type(error).__name__] = str(error)
+        try:
+            team.map(fails(None), range(3 + team.rank), f"of rank {{team.rank}}")
+        except distributed.DistributedError as error:
+            said["apart"] = str(error)
+        rank = team.rank
+    open(f"{{os.path.dirname(__file__)}}/{{rank}}.json", "w").write(json.dumps(said))
+"""
 
 WAITS = """
     meet(os.path.dirname(__file__), int(os.environ["COME"]))
@@ -147,59 +84,148 @@ WAITS = """
         sys.exit(str(error))
 """
 
+LEAVES = """
+    meet(os.path.dirname(__file__), 2)
+    with distributed.from_environment(timeout) as team:
+        if team.rank == 1:
+            time.sleep(11)  # longer than the timeout, but alive
+        print(team.map(float, range(4), "slow work"), flush=True)
+        if team.rank == 1:
+            sys.exit(7)
+        try:
+            team.map(float, range(4), "the rest")
+        except distributed.DistributedError as error:
+            print(error)
+"""
+
+# A process for each rank, all at once, forked from one that has imported what they need and done nothing.
+HOST = """
+    import json, os, runpy, signal, sys
+    import torch.distributed
+    import dlinear, dlinear.engine.parallel.distributed
+
+    plan, started = json.load(open(sys.argv[1])), {}
+    for name, (path, environment) in plan.items():
+        started[name] = os.fork()
+        if not started[name]:
+            signal.alarm(90)  # one that hangs fails its own test alone
+            os.environ.update(environment)
+            for number, stream in ((1, "out"), (2, "err")):
+                os.dup2(os.open(f"{path}.{name}.{stream}", os.O_CREAT | os.O_WRONLY), number)
+            runpy.run_path(path, run_name="__main__")
+            sys.exit()
+    codes = {name: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for name, pid in started.items()}
+    print(json.dumps(codes))
+"""
+
+
+class Rank(NamedTuple):
+    """How a rank ended, what it said, its folder and the port of its meeting place."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+    port: str
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """Every rank of every script, by name; they run side by side, for they mostly wait."""
+    base, plan = tmp_path_factory.mktemp("ranks"), {}
+
+    def add(name, body, rank, world, port, **more):
+        (folder := base / name.partition("-")[0]).mkdir(exist_ok=True)
+        path = folder / "script.py"
+        path.write_text(textwrap.dedent(HEAD) + textwrap.dedent(body))
+        names = {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1"}
+        plan[f"{name}{rank}"] = (str(path), names | {"MASTER_PORT": port, "TIMEOUT": "60", **more})
+
+    add("missing-", WAITS, 0, 3, free_port(), TIMEOUT="6", COME="1")  # serves; ranks 1 and 2 do not come
+    add("alone-", WAITS, 1, 2, free_port(), TIMEOUT="6", COME="1")  # the one that serves does not come
+    for name, body, more in (
+        ("numbers-", NUMBERS, {}),
+        ("dies-", WAITS, {"TIMEOUT": "8", "COME": "2"}),
+        ("leaves-", LEAVES, {"TIMEOUT": "8"}),
+    ):
+        port = free_port()
+        for rank in range(2):
+            add(name, body, rank, 2, port, **more)
+    (base / "plan.json").write_text(json.dumps(plan))
+    command = [sys.executable, "-c", textwrap.dedent(HOST), str(base / "plan.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    codes = json.loads(children.run(command, env=environment, check=True, timeout=120).stdout)
+
+    def found(name):
+        path, names = plan[name]
+        out, err = (Path(f"{path}.{name}.{stream}").read_text() for stream in ("out", "err"))
+        return Rank(codes[name], out, err.strip(), Path(path).parent, names["MASTER_PORT"])
+
+    return {name: found(name) for name in plan}
+
+
+def said(ranks):
+    """What each rank of `NUMBERS` has written."""
+    for number in range(2):
+        assert ranks[f"numbers-{number}"].status == 0, ranks[f"numbers-{number}"].err
+    folder = ranks["numbers-0"].folder
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
 
 @pytest.mark.slow
-def test_a_rank_that_never_comes_is_named(tmp_path):
-    path = script(tmp_path, WAITS)
-    port, other = free_port(), free_port()
-    ranks = [
-        start(path, 0, 3, port, TIMEOUT="6", COME="1"),  # serves; ranks 1 and 2 do not come
-        start(path, 1, 2, other, TIMEOUT="6", COME="1"),  # the one that serves does not come
-    ]
-    (_, serves), (_, alone) = (rank.communicate(timeout=50) for rank in ranks)
-    assert [rank.returncode for rank in ranks] == [1, 1]
-    expected = f"no heartbeat from ranks 1, 2 of 3 for 6 s; waited for the ranks to meet at 127.0.0.1:{port}"
-    assert serves.strip() == expected
-    assert len(alone.strip().splitlines()) == 1
-    assert f"rank 1 of 2 could not reach, for 6 s, the meeting place 127.0.0.1:{other}" in alone
+def test_the_store_holds_no_more_after_many_maps_than_after_one(ranks):
+    for held in (part["held"] for part in said(ranks)):
+        assert len(held) == 12
+        assert max(held[2:]) <= held[0] + 8  # a rank may have shown a round that the other has not
 
 
 @pytest.mark.slow
-def test_a_rank_that_dies_is_named(tmp_path):
-    path, port = script(tmp_path, WAITS), free_port()
-    ranks = [start(path, rank, 2, port, TIMEOUT="8", COME="2") for rank in range(2)]
-    said = [rank.communicate(timeout=50)[1].strip() for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [1, 9]
+def test_two_processes_give_the_numbers_of_one_and_share_what_a_task_raises(ranks):
+    alone = dlinear.alignment(NET, PHI, DEPTH - np.array(M), engine=Engine(**ENGINE))
+    first, second = said(ranks)
+    for part in (first, second):
+        assert np.allclose(part["sin2"], alone.sin2, rtol=1e-12, atol=0)
+        assert np.allclose(part["cos"], alone.cos, rtol=1e-12, atol=0)
+        assert part["DomainError"] == "three is odd"
+        assert "ranks are in different maps" in part["apart"]
+    assert first["DistributedError"] == "rank 1: KeyError: 'three'"
+    assert second["KeyError"] == "'three'"
+
+
+@pytest.mark.slow
+def test_a_rank_that_never_comes_is_named(ranks):
+    serves, alone = ranks["missing-0"], ranks["alone-1"]
+    assert [serves.status, alone.status] == [1, 1]
+    expected = (
+        f"no heartbeat from ranks 1, 2 of 3 for 6 s; waited for the ranks to meet at 127.0.0.1:{serves.port}"
+    )
+    assert serves.err == expected
+    assert len(alone.err.splitlines()) == 1
+    assert f"rank 1 of 2 could not reach, for 6 s, the meeting place 127.0.0.1:{alone.port}" in alone.err
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_is_named(ranks):
+    one, other = ranks["dies-0"], ranks["dies-1"]
+    assert [one.status, other.status] == [1, 9]
     assert (
-        said[0].splitlines()[0]
+        one.err.splitlines()[0]
         == "no heartbeat from rank 1 of 2 for 8 s; waited for their part of 'the sums'"
     )
 
 
 @pytest.mark.slow
-def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(tmp_path):
-    path = script(
-        tmp_path,
-        """
-        meet(os.path.dirname(__file__), 2)
-        with distributed.from_environment(timeout) as team:
-            if team.rank == 1:
-                time.sleep(11)  # longer than the timeout, but alive
-            print(team.map(float, range(4), "slow work"), flush=True)
-            if team.rank == 1:
-                sys.exit(7)
-            try:
-                team.map(float, range(4), "the rest")
-            except distributed.DistributedError as error:
-                print(error)
-        """,
-    )
-    port = free_port()
-    ranks = [start(path, rank, 2, port, TIMEOUT="8") for rank in range(2)]
-    said = [rank.communicate(timeout=50)[0].splitlines() for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 7], said
-    assert [lines[0] for lines in said] == ["[0.0, 1.0, 2.0, 3.0]"] * 2
-    assert said[0][1] == "rank 1 of 2 has left; waited for their part of 'the rest'"
+def test_a_rank_that_leaves_is_noticed_at_once_and_a_slow_one_is_waited_for(ranks):
+    both = [ranks["leaves-0"], ranks["leaves-1"]]
+    assert [rank.status for rank in both] == [0, 7], both
+    lines = [rank.out.splitlines() for rank in both]
+    assert [some[0] for some in lines] == ["[0.0, 1.0, 2.0, 3.0]"] * 2
+    assert lines[0][1] == "rank 1 of 2 has left; waited for their part of 'the rest'"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

@@ -1,4 +1,4 @@
-"""The large-depth simulation at toy size: by numpy, by torch, in two processes, resumed, interrupted."""
+"""The large-depth simulation at toy size: by numpy, by torch, interrupted."""
 
 import importlib
 import os
@@ -34,12 +34,6 @@ def numbers(folder):
     return collection.load_latest(folder / "large_depth").squeeze()
 
 
-def shell(words, folder, *before, **knobs):
-    command = [sys.executable, "-m", *before, "sims.large_depth", *words.split(), "--results", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return children.start(command, cwd=ROOT, env=environment, **knobs)
-
-
 @pytest.mark.parametrize("ensemble", ["gaussian", "orthogonal", "smooth-constant"])
 def test_torch_gives_numpys_numbers(ensemble, tmp_path, capsys):
     for device in ("cpu", "torch-cpu"):
@@ -48,27 +42,6 @@ def test_torch_gives_numpys_numbers(ensemble, tmp_path, capsys):
     for name in ARRAYS:
         assert np.allclose(a[name], b[name], rtol=1e-12, atol=0), name
     assert a["shortfall"].values.tolist() == profiles.shortfalls(20_000, 8, 0.01).tolist()
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one_and_resume(tmp_path, capsys):
-    words = WORDS.replace("2e4", "2e4 3e4")
-    logs = ("--log-dir", str(tmp_path / "logs"))
-    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", *logs, "-m")
-    run(words, tmp_path / "one")
-    alone = capsys.readouterr().out
-    for count in ("2 computed, 0 resumed", "0 computed, 2 resumed"):
-        process = shell(words, tmp_path / "two", *launcher)
-        said, complaint = process.communicate(timeout=120)
-        assert process.returncode in (0, 1), complaint  # 1 where a verdict does not hold
-        assert said.count("cells in") == 1, "only the first rank speaks"
-        assert count in said.splitlines()[0]
-    a, b = (numbers(tmp_path / name) for name in ("one", "two"))
-    assert set(b["ranks"].values.ravel().tolist()) >= {2.0}
-    for name in ARRAYS:
-        assert np.allclose(a[name], b[name], rtol=1e-12, atol=0, equal_nan=True), name
-    tables = [[line for line in text.splitlines() if line[:1].isdigit()] for text in (alone, said)]
-    assert tables[0] == tables[1]
 
 
 def test_single_precision_measures_its_error(tmp_path, capsys):
