@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,8 +57,14 @@ def _figures(folder: Path) -> list[html.Figure]:
                 if caption.is_file()
                 else folders.question("paper_figs", path.stem)
             )
-            found.append(html.Figure(path.stem, path, said))
+            found.append(html.Figure(path.stem, path, _untex(said)))
     return found
+
+
+def _untex(text: str) -> str:
+    """A caption for people who read no TeX: commands by their names, without braces."""
+    text = re.sub(r"\\(?:mathrm|text|hat|tilde|bar|frac)\b|[${}]", "", text)
+    return re.sub(r"\\([A-Za-z]+) ?", r"\1 ", text).replace("\\|", "||").replace("\\", "")
 
 
 def _steps(folder: Path) -> list[html.Step]:

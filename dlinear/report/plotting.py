@@ -2,7 +2,8 @@
 
 3.3 inches wide, 8 point, TrueType fonts embedded, the Okabe-Ito palette (safe for colour-blind readers),
 no dates inside the files. The convention of every figure: measured values are points, a prediction is a
-line drawn over them, the verdict in words is above the axes and the legend below them, outside the data.
+line drawn over them, the legend is below the axes, outside the data; the verdict in words is the caption, a
+text file beside the figure.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from dlinear.errors import DomainError
 from dlinear.optional import needed
-from dlinear.storage import replacing
+from dlinear.storage import replacing, write_text
 
 with needed("a figure"):
     import matplotlib
@@ -69,6 +71,8 @@ STYLE: dict[str, Any] = {
     "mathtext.fontset": "dejavusans",
 }
 
+_TITLES: ContextVar[bool] = ContextVar("titles", default=False)
+
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
@@ -77,6 +81,16 @@ def style() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
         yield
+
+
+@contextlib.contextmanager
+def titled() -> Iterator[None]:
+    """Inside a `with` block verdicts stand above the axes; otherwise in the file of the caption alone."""
+    token = _TITLES.set(True)
+    try:
+        yield
+    finally:
+        _TITLES.reset(token)
 
 
 def column(rows: int = 1, columns: int = 1, height: float = HEIGHT) -> tuple[Figure, Any]:
@@ -119,7 +133,7 @@ def interval(
 
 
 def verdict(figure: Figure, text: str, changed: str = "") -> None:
-    """The conclusion in words, above the axes, on as many lines as it needs, of about one length.
+    """The conclusion in words: the caption; inside `titled` above the axes too, on lines of about one length.
 
     Args:
         figure: that it is about.
@@ -128,6 +142,9 @@ def verdict(figure: Figure, text: str, changed: str = "") -> None:
     """
     if changed:
         text = f"{text} [not the default run: {textwrap.shorten(changed, SHORT, placeholder=' ...')}]"
+    figure.set_label(text)
+    if not _TITLES.get():
+        return
     count = len(_lines(text, LINE))
     lines = next(lines for width in range(LINE + 1) if len(lines := _lines(text, width)) <= count)
     figure.suptitle("\n".join(lines), fontsize=7.5, x=0.02, ha="left")
@@ -170,7 +187,7 @@ def legend(figure: Figure, axes: Axes, columns: int = 2) -> None:
 
 
 def save(figure: Figure, stem: str, folder: str | os.PathLike[str] = "figures") -> tuple[Path, Path]:
-    """Write folder/stem.pdf and folder/stem.png, each whole or not at all, the same bytes each time.
+    """Write folder/stem.pdf, .png and .txt (the caption), each whole or not at all, the same bytes each time.
 
     Raises:
         DomainError: a stem that is not a plain file name.
@@ -187,4 +204,5 @@ def save(figure: Figure, stem: str, folder: str | os.PathLike[str] = "figures") 
         with replacing(path) as stream:
             stream.write(content.getvalue())
         paths.append(path)
+    write_text(Path(folder) / f"{stem}.txt", f"{figure.get_label()}\n")
     return paths[0], paths[1]

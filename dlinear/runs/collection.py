@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlinear.checks import as_known, as_place, shown
 from dlinear.errors import RecordError
@@ -19,6 +19,9 @@ from dlinear.storage import read_json, replacing
 if TYPE_CHECKING:
     import xarray
 
+FIRST = {"data": 0, "model": 1, "depth": 2, "width": 3, "seed": 4}  # place of a field in a description
+WORDS = {"depth": "T", "width": "n"}
+UNSAID = {"edition", "data_identity", "points"}
 RUNS = ("latest", "default")  # the last complete run of all, and of those with all knobs at their defaults
 
 
@@ -51,6 +54,28 @@ class Run:
             )
         return found
 
+    def described(self) -> str:
+        """What its cells have in common and where they differ, in words: data, T, n, seeds, then the rest.
+
+        Raises:
+            RecordError: some are missing or unreadable.
+        """
+        values: dict[str, set[Any]] = {}
+        for record in self.records():
+            for name, value in record.knobs.items():
+                if isinstance(value, bool | int | float | str) or value is None:
+                    values.setdefault(name, set()).add(value)
+        parts = []
+        for name in sorted(values, key=lambda name: (FIRST.get(name, len(FIRST)), name)):
+            some = values[name] - {None, ""}
+            if name in UNSAID or not some:
+                continue
+            if name == "seed":
+                parts.append(f"{len(some)} seed" + "s" * (len(some) > 1))
+            elif name in FIRST or len(some) == 1:
+                parts.append(f"{WORDS.get(name, name)} {_range(some)}")
+        return "; ".join(parts)
+
     def load(self) -> xarray.Dataset:
         """Its records as a data set, see `load`.
 
@@ -59,6 +84,14 @@ class Run:
         """
         library()  # a missing package is said before a missing record
         return as_dataset(self.records())
+
+
+def _range(values: set[Any]) -> str:
+    """Few values one by one, many numbers as the least and the largest."""
+    ordered = sorted(values, key=lambda value: (isinstance(value, str), value))
+    if len(ordered) > 4 and not isinstance(ordered[-1], str):
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))
 
 
 def scan(folder: Folder, keys: Iterable[str] | None = None) -> list[Record]:

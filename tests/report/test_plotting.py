@@ -66,6 +66,15 @@ def test_a_label_of_several_curves_shows_all_their_colours():
 
 def test_a_verdict_is_broken_by_what_is_seen_of_it_and_never_in_a_formula():
     figure, _ = plotting.column()
+    assert figure._suptitle is None
+    plotting.verdict(figure, "only in the caption")
+    assert figure._suptitle is None
+    assert figure.get_label() == "only in the caption"
+    with plotting.titled():
+        titles_are_broken(figure)
+
+
+def titles_are_broken(figure):
     short = r"Error at most 0.33 $T\epsilon$, as $\frac{1}{2}\|R\|_F^2 \leq \mathrm{e}^{2 c}$ says"
     plotting.verdict(figure, short)
     assert figure._suptitle.get_text() == short

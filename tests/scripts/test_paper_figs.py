@@ -69,7 +69,8 @@ def drawn(toys, tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.syspath_prepend(ROOT)
                 patch.setattr(plotting, "save", keep)
-                paths = importlib.import_module(f"paper_figs.{name}").draw(toys.of(name), str(folder))
+                with plotting.titled():
+                    paths = importlib.import_module(f"paper_figs.{name}").draw(toys.of(name), str(folder))
             assert [path.name for path in paths] == [f"{name}.pdf", f"{name}.png"]
         return folder, figures[name]
 
@@ -131,9 +132,14 @@ def run(args):
 @pytest.mark.slow
 @each_figure
 def test_by_the_command_the_same_bytes_again(name, toys, drawn, tmp_path, capsys):
-    assert run([name, "--results", toys.of(name), "--figures", str(tmp_path)]) == 0
+    assert run([name, "--title", "--results", toys.of(name), "--figures", str(tmp_path)]) == 0
     files = [f"{name}.{suffix}" for suffix in ("pdf", "png")]
-    assert sorted(os.listdir(tmp_path)) == files
+    assert sorted(os.listdir(tmp_path)) == [*files, f"{name}.txt"]
+    caption = (tmp_path / f"{name}.txt").read_text()
+    assert caption.startswith(drawn(name)[1].get_label().strip().removesuffix("."))
+    if sim := needed(name):
+        assert f"Run by: python -m sims.{sim}" in caption
+        assert re.search(r"\bT \d|model|data|h \d|n \d|horizon", caption), caption
     for file in files:
         assert (tmp_path / file).read_bytes() == (drawn(name)[0] / file).read_bytes(), file
     assert f"{name}: " in capsys.readouterr().out
@@ -159,7 +165,7 @@ def words_of(name, sim, words, folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(plotting, "save", lambda figure, *rest: figures.append(figure) or save(figure, *rest))
         importlib.import_module(f"paper_figs.{name}").draw(str(folder), str(folder))
-    return " ".join(figures[0]._suptitle.get_text().split()), figures[0]
+    return figures[0].get_label(), figures[0]
 
 
 @pytest.mark.slow
@@ -212,7 +218,7 @@ def test_no_command_is_named_that_would_not_help(toys, tmp_path, capsys):
 
 
 def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(toys, tmp_path, capsys, monkeypatch):
-    """On stderr and in the figure itself; the results are toy runs."""
+    """On stderr and in the caption; the results are toy runs."""
     results = toys.of("theorem_a")
     place = ["--results", results, "--figures", str(tmp_path)]
     assert run(["theorem_a", "k_map", *place]) == 0
@@ -237,7 +243,7 @@ def test_a_reduced_run_is_said_and_the_default_one_can_be_chosen(toys, tmp_path,
     assert capsys.readouterr().err == f"theorem_a: drawn from a run with --seeds 1; {advice}\n"
     assert run(["theorem_a", *place, "--run", "default"]) == 0
     assert capsys.readouterr().err == ""
-    verdicts = [" ".join(figure._suptitle.get_text().split()) for figure in figures]
+    verdicts = [figure.get_label() for figure in figures]
     assert verdicts[0].endswith("[not the default run: --seeds 1]")
     assert "default" not in verdicts[1]
 
