@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+.PRECIOUS: .venv/.with-%
 
 .PHONY: help setup reproduce bridge proofs test fast coverage bench gpu lint dead-code docs site coq clean
 
@@ -24,28 +25,35 @@ setup: $(STAMP)
 
 # torch first and alone: any other package that may choose it brings several GB of CUDA.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,lint]'
-	touch $(STAMP)
+	@test -x $(BIN)/python || { echo "setting up .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing torch and what the library needs into .venv: one to three minutes the first time"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast]'
+	@touch $(STAMP)
+
+# What only some commands need.
+.venv/.with-%: $(STAMP)
+	@echo "installing what '$*' needs beside the library (pyproject.toml): under a minute"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[fast,$*]'
+	@touch $@
 
 # What belongs to which part of the job stands in dlinear/cli/reproduction.py.
 reproduce: $(STAMP)
 	$(BIN)/python -m dlinear reproduce
 
-bridge: $(STAMP)
+bridge: .venv/.with-zoo
 	$(BIN)/python -m dlinear reproduce --part bridge
 
 proofs: $(STAMP)
 	$(BIN)/python -m proofs
 
-test: $(STAMP)
+test: .venv/.with-test
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-fast: $(STAMP)
+fast: .venv/.with-test
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
-coverage: $(STAMP)
+coverage: .venv/.with-test
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 bench: $(STAMP)
@@ -54,20 +62,19 @@ bench: $(STAMP)
 gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu
 
-lint: $(STAMP)
+lint: .venv/.with-lint .venv/.with-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-dead-code: $(STAMP)
+dead-code: .venv/.with-lint
 	$(BIN)/vulture
 
 docs: $(STAMP)
 	$(BIN)/python -m proofs --docs
 
 # Warnings are errors; the examples run.
-site: $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[site]'
+site: .venv/.with-site
 	$(BIN)/python -m sphinx -W --keep-going -q -d site/.doctrees docs site
 	$(BIN)/python -m sphinx -b linkcheck -q -d site/.doctrees docs site/.links
 
