@@ -9,15 +9,12 @@ import pytest
 from paths import ROOT
 from sklearn.datasets import load_digits
 
-from dlinear.certify import registry
-from dlinear.certify.claims import Verdict
 from dlinear.errors import DomainError
 from dlinear.report import blocks
 from dlinear.theory.bounds import theorem_e1_closed
 from dlinear.theory.rule_identities import IDENTITIES, goodness, measure
 from dlinear.theory.rule_identities.depth import end_error, layers, sin2, tail, windows
 from dlinear.theory.rule_identities.nets import ACTIVATIONS, STEP, Bound, case, derivative
-from proofs import __main__ as command
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
@@ -36,10 +33,12 @@ def test_every_identity_is_there():
 
 
 def test_the_claims_of_a_row_are_proved_rows_of_the_ledger():
-    ledger = {c.id: c.expected for some in registry.discover(command.FOLDER).values() for c in some}
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     named = {name for one in IDENTITIES.values() for name in one.claims.split(", ") if name}
     assert len(named) > 15
-    assert {ledger[name] for name in named} == {Verdict.PROVED}
+    for name in named:
+        (row,) = (line for line in page.splitlines() if f"[{name}](../proofs/" in line)
+        assert "| **proved**" in row
 
 
 def test_a_tail_of_identities_keeps_its_bound_at_any_end_error():
@@ -52,7 +51,7 @@ def test_a_tail_of_identities_keeps_its_bound_at_any_end_error():
         sizes.append(np.linalg.norm(r))
         ratios.append(sin2(*tail(d, r, h)) / theorem_e1_closed(len(d), h, c))
     assert min(sizes) < 1e-5 < 1 < max(sizes)
-    assert 0.3 < max(ratios) <= 1
+    assert max(ratios) == pytest.approx(0.712, abs=5e-4)  # of docs/rules_depth.md
 
 
 def test_the_table_of_the_page_is_that_of_the_identities():
