@@ -101,3 +101,9 @@ def test_where_the_changelog_says_that_modules_are_now():
         assert resolved(f"dlinear.{name}") is resolved(f"dlinear.theory.{name}")
         with pytest.raises(ModuleNotFoundError):
             importlib.import_module(f"dlinear.{name}")
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their names: two of one name stop every run of all tests."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
