@@ -54,7 +54,7 @@ class Setting:
         below: how many blocks learn by forward-forward; None for all (`hybrid-K`).
         batch: samples of a step.
         rate, decay: learning rate and weight decay of the layers.
-        head_rate, head_decay: of the head.
+        head_rate, head_decay: of the head, and of blocks that are back-propagated.
         momentum: of both.
 
     Raises:
