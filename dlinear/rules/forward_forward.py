@@ -113,7 +113,8 @@ def _learn(net: Net, t: int, states: list[Tensor], unit: float, found: GradientS
     """The gradients of layer t from a positive and a negative state; what it hands on."""
     knobs, block = net.knobs, net.parts.hidden[t]
     positive, negative = (
-        layers.layer_pass(block, state, t, knobs.goodness, RULE, as_layer=knobs.peer > 0) for state in states
+        layers.layer_pass(block, state, t, knobs.goodness, RULE, as_layer)
+        for state, as_layer in zip(states, (knobs.peer > 0, False), strict=True)
     )
     theta = knobs.theta
     if theta is None:

@@ -1,6 +1,7 @@
 """Forward-forward against its formula in numpy, without autograd; conventions, negatives, predictions."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from dlinear.rules.ff.goodness import GOODNESS, LENGTHS, layer_pass
 from dlinear.rules.ff.labels import hard_labels, overlaid, wrong_labels
 from dlinear.rules.ff.network import Knobs, goodness_scores, head_scores
 from dlinear.rules.forward_forward import ff_backward, forward_forward
+from dlinear.rules.pepita import input_matrix, pepita_backward
 
 ROUNDING = 1e-12
 
@@ -267,7 +269,12 @@ def test_a_run_is_judged_by_forward_forwards_own_prediction(predict):
     ]
     net = Stack(blocks, Shared(nn.Linear(60, 10)))
     one = forward_forward(Knobs(on=3.0), predict)
-    run = train(net, split, one, Training(epochs=12, batch_size=20, learning_rate=0.01, optimizer="adam"))
+    run = train(
+        net,
+        split,
+        one,
+        Training(epochs=12, batch_size=20, learning_rate=0.01, optimizer="adam", evaluated=100),
+    )
     score = {"goodness": goodness_scores, "head": head_scores}[predict]
     own = score(net.blocks, split.x_test, net.readout, Knobs(on=3.0)).argmax(1)
     assert run.test_accuracy[-1] == pytest.approx((own == split.y_test).double().mean().item())
@@ -284,3 +291,33 @@ def test_the_mean_activity_is_that_of_a_weight():
 def test_runs_with_other_knobs_have_other_names():
     names = [forward_forward(Knobs(**knobs)).name for knobs in ({}, {"peer": 0.1}, {"goodness": "mean"})]
     assert len({*names, forward_forward(predict="head").name}) == 4
+
+
+def locally(net, x, goodness):
+    """The layers of forward-forward on x, each on what the one below hands on: no length, no label."""
+    found, state = [], torch.from_numpy(x)
+    for t, block in enumerate(net.stack().blocks):
+        found.append(layer_pass(block, state, t, goodness, "ff"))
+        state = found[-1].output
+    return found
+
+
+def test_i3_with_equal_weights_matched_goodness_is_hebbian_pepita_for_every_activation():
+    """The clean pass as the negative sample, the modulated one as the positive; sum: only where sigma sigma'
+    = sigma. (The logistic weights put factors 1 - p+ and p- before the two terms.)"""
+    for seed in range(50):
+        for activation in ("identity", "relu", "tanh"):
+            net = plain(seed, widths=[6, 5, 4, 3], activation=activation, bias=False)
+            h, _ = net.forward(net.x)
+            f = input_matrix(6, 3, seed, 2.0).numpy()
+            shifted = net.x + net.error(h[-1]) @ f.T
+            pepita = net.gradients(partial(pepita_backward, seed=seed, scale=2.0, mode="hebbian"))[0][:-1]
+
+            def contrast(goodness, factor, net=net, shifted=shifted):
+                ones = torch.ones(len(net.x), dtype=torch.float64) * factor / len(net.x)
+                pairs = zip(locally(net, net.x, goodness), locally(net, shifted, goodness), strict=True)
+                both = [(list(a.products(ones).values()), list(b.products(-ones).values())) for a, b in pairs]
+                return [(a[0] + b[0]).numpy() for a, b in both]
+
+            assert worst(contrast("matched", 1.0), pepita) < ROUNDING
+            assert (worst(contrast("sum", 0.5), pepita) < ROUNDING) == (activation != "tanh")

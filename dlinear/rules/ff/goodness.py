@@ -78,9 +78,8 @@ def of_length(h: Tensor, length: str) -> Tensor:
     """A copy of h, (N, ...), of the length that a convention gives each sample."""
     if length == "none":
         return h.clone()
-    flat = h.flatten(1)
-    size = flat.pow(2).mean(1).sqrt() if length == "rms" else torch.linalg.vector_norm(flat, dim=1)
-    return h / (size + TINY).reshape(-1, *[1] * (h.ndim - 1))
+    size: Tensor = torch.linalg.vector_norm(h, dim=tuple(range(1, h.ndim)), keepdim=True)
+    return h / (size / (math.sqrt(h[0].numel()) if length == "rms" else 1) + TINY)
 
 
 @dataclass(frozen=True)
