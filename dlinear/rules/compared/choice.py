@@ -68,7 +68,7 @@ def compared_rules(depth: int, batch: int) -> list[str]:
         found += getattr(importlib.import_module(f"dlinear.rules.{module.name}"), "FAMILIES", ())
     names = [REFERENCE, HEAD_ONLY, LOCAL]
     for family in sorted(found, key=lambda one: (one.place, one.name)):
-        numbers = [None] if family.bare else family.compared(depth, batch)
+        numbers = [None] if family.bare else family.compared(depth, batch) or [family.least]
         names += [named(family.name, number) for number in numbers]
     return names
 

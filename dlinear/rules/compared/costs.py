@@ -55,6 +55,8 @@ def costs(
     Raises:
         MeterError, DomainError: what cannot be measured, or is refused.
     """
+    if rule.prepare is not None:
+        rule.prepare(stack.blocks, stack.readout)
     arguments = (rule, stack.blocks, x, loss_fn, stack.readout)
     memory, calls = meters.step_memory(*arguments), meters.step_calls(*arguments)
     steps = {

@@ -76,11 +76,7 @@ def cost_rows(found: Sequence[Outcome]) -> list[list[str]]:
             + [f"{one.costs['activations'] / own.costs['activations']:.2f}"]
             + [f"{one.costs[name]:.0f}" for name in ("forwards", "vjps")]
             + [NEVER if missed else f"{steps:.0f}", "" if missed else f"{seconds:.3g}"]
-            + [
-                ""
-                if missed or math.isnan(reference)
-                else f"{steps * one.costs['ratio'] * least / reference:.2f}"
-            ]
+            + ["" if missed or not reference > 0 else f"{steps * one.costs['ratio'] * least / reference:.2f}"]
         )
     return rows
 

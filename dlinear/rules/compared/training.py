@@ -202,11 +202,12 @@ def train(stack: Stack, split: LoadedSplit, rule: Method, recipe: Recipe, plan: 
     Raises:
         DomainError, ShapeError: a rule that refuses the model.
     """
-    run, device = _Run(stack, split, rule, recipe, plan), next(stack.parameters()).device
+    device = next(stack.parameters()).device
     with SystemMeter(device, alone=False) as meter, torch.random.fork_rng(device_generators(device)):
         torch.manual_seed(noise_seed(plan.seed))
-        if rule.prepare is not None:
+        if rule.prepare is not None:  # it may make parameters, which the optimizer has to know
             rule.prepare(stack.blocks, stack.readout)
+        run = _Run(stack, split, rule, recipe, plan)
         run.close()
         for number in range(plan.epochs):
             run.epoch(number)
