@@ -212,6 +212,8 @@ def show(found: Sequence[outcome.Outcome], whole: int, target: float) -> None:
         print(report.table(tables.COSTS, tables.cost_rows(found)))
         print("\nthe machine, one rule at a time; joules for a million samples:")
         print(report.table(tables.SYSTEM, tables.system_rows(found)))
+        if said := tables.busy(found):
+            print(said)
     print("\n".join(["", *tables.sentences(found)]))
 
 

@@ -327,6 +327,15 @@ def test_a_published_number_is_judged_only_at_its_own_settings_in_full():
         assert one.reasons(60_000) == ["the published number is recalled"]
 
 
+def test_a_busy_machine_is_said():
+    found = outcome.outcomes([record("train", "backprop", RECIPE)], 160, 0.5)
+    for wanted, said in ((0.6, ""), (3.2, "the machine had other work (load of 3.2 a core)")):
+        some = [dataclasses.replace(found[0], costs={"load": wanted})]
+        assert tables.busy(some).startswith(said)
+        assert bool(tables.busy(some)) == bool(said)
+    assert tables.busy(found) == ""
+
+
 def test_sentences_compare_with_the_head_alone_seed_by_seed():
     base = [record("train", "head-only", RECIPE, (0.1, 0.1, x), (np.nan,) * 3) for x in (0.5, 0.7, 0.6)]
     better = [record("train", "fa", RECIPE, (0.1, 0.1, x + 0.1)) for x in (0.5, 0.7, 0.6)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dlinear.optional import needed
 
-__all__ = ["PeakMemory", "cores", "peak_memory", "reset_peak_memory"]
+__all__ = ["PeakMemory", "cores", "load", "peak_memory", "reset_peak_memory"]
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET = "5"  # what the kernel takes for "the peak is the present size"
@@ -61,6 +61,14 @@ def reset_peak_memory() -> bool:
     except OSError:
         return False
     return True
+
+
+def load() -> float:
+    """Processes that had or wanted a core in the last minute, over all cores: above 1 some waited."""
+    with needed("the load of the machine"):
+        import psutil
+
+    return float(psutil.getloadavg()[0]) / (psutil.cpu_count() or 1)
 
 
 def cores() -> int:

@@ -21,7 +21,7 @@ from torch import Tensor
 from dlinear.analysis.comparison import REFERENCE
 from dlinear.bridge import meters
 from dlinear.bridge.data.losses import Supervised
-from dlinear.bridge.meters import Throughput
+from dlinear.bridge.meters import Throughput, process
 from dlinear.bridge.methods.base import Method
 from dlinear.bridge.models.stack import Stack
 from dlinear.rules.compared.choice import after_step, head_prediction, rule_of
@@ -67,6 +67,7 @@ def costs(
     took = meters.step_times(steps, rounds, reference=REFERENCE, clock=clock)[rule.name]
     stack.zero_grad(set_to_none=True)
     found = {
+        "load": process.load(),
         "activations": float(memory.activations),
         "forwards": float(sum(calls.forwards)),
         "vjps": float(sum(calls.vjps)),

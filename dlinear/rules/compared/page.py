@@ -15,7 +15,7 @@ from typing import Any
 from dlinear.bridge.meters import NOT_MEASURABLE
 from dlinear.errors import RecordError
 from dlinear.rules.compared.outcome import Outcome
-from dlinear.rules.compared.tables import RESULTS, SYSTEM, degrees, percent, result_rows, system_rows
+from dlinear.rules.compared.tables import RESULTS, SYSTEM, busy, degrees, percent, result_rows, system_rows
 from dlinear.runs.knobs import changed
 from dlinear.runs.records import Record
 from dlinear.storage import read_json, replacing
@@ -63,6 +63,7 @@ def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record)
         "command": f"python -m sims.rules {options}".strip(),
         "size": f"{found[0].samples} training images, {len(found[0].accuracy)} seeds; {where}",
         "rows": rows,
+        "busy": busy(found),
         "system": [list(map(str, row)) for row in system_rows(found)],
     }
 
@@ -140,6 +141,8 @@ def _of(content: Mapping[str, Any]) -> list[str]:
         gone = [SYSTEM[i] for i in range(len(SYSTEM)) if i not in kept]
         lines += ["", *_header([SYSTEM[i] for i in kept])]
         lines += [_line([row[i] for i in kept]) for row in rows]
+        if content.get("busy"):
+            lines += ["", f"{content['busy'][0].upper()}{content['busy'][1:]}."]
         lines += ["", f"{NOT_MEASURABLE[0].upper()}{NOT_MEASURABLE[1:]}: {', '.join(gone)}."] if gone else []
     return [*lines, ""]
 

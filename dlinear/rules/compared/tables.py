@@ -15,7 +15,17 @@ from dlinear.rules.compared.choice import HEAD_ONLY, family_name
 from dlinear.rules.compared.outcome import NEAR, Outcome
 from dlinear.rules.published import recipe_of
 
-__all__ = ["COSTS", "RESULTS", "SYSTEM", "answers", "cost_rows", "result_rows", "sentences", "system_rows"]
+__all__ = [
+    "COSTS",
+    "RESULTS",
+    "SYSTEM",
+    "answers",
+    "busy",
+    "cost_rows",
+    "result_rows",
+    "sentences",
+    "system_rows",
+]
 
 PARTS = {"train": "training", "infer": "prediction", "head": "prediction by the head"}
 DISGUISE = 0.99  # a rule whose cosine to back-propagation exceeds it is back-propagation for most purposes
@@ -106,6 +116,15 @@ def system_rows(found: Sequence[Outcome]) -> list[list[str]]:
 
 _NAMES: tuple[str, ...] = ("per_second", "cores", "utilisation", "peak_memory", "cpu_joules")
 _NAMES += ("gpu_joules", "gpu_watts", "gpu_utilisation", "gpu_memory")
+
+
+def busy(found: Sequence[Outcome]) -> str:
+    """What a busy machine does to the numbers of `SYSTEM`; "" of one that was free."""
+    load = max((one.costs["load"] for one in found if one.costs), default=0.0)
+    if not load > 1:
+        return ""
+    other = f"the machine had other work (load of {load:.1f} a core)"
+    return f"{other}: samples/s and cores busy are lower than alone"
 
 
 def sentences(found: Sequence[Outcome]) -> list[str]:
