@@ -120,7 +120,7 @@ _NAMES += ("gpu_joules", "gpu_watts", "gpu_utilisation", "gpu_memory")
 
 def busy(found: Sequence[Outcome]) -> str:
     """What a busy machine does to the numbers of `SYSTEM`; "" of one that was free."""
-    load = max((one.costs["load"] for one in found if one.costs), default=0.0)
+    load = max((one.costs.get("load", 0.0) for one in found), default=0.0)
     if not load > 1:
         return ""
     other = f"the machine had other work (load of {load:.1f} a core)"
