@@ -30,7 +30,7 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
             law = [part[f"predicted_{name}"].mean().item() for name in ("quadratic", "cubic")]
             m = found[0].shortfall
             share = np.array([one.sin2 for one in found]) / limits.decay_law(0.0, law[1], m, depth)
-            plotting.measured(axes, m, share.mean(axis=0), plotting.depth_label(depth), number)
+            plotting.over_seeds(axes, m, share, plotting.depth_label(depth), number)
             measured_stars.append(dlinear.fit_decay(found).crossover)
         fine = np.geomspace(m[0], m[-1], 200)
         curve = limits.decay_law(*law, fine, depth) / limits.decay_law(0.0, law[1], fine, depth)

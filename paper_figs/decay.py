@@ -30,10 +30,10 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         words = []
         for number, ensemble in enumerate(kind for kind in SHOWN if kind in data["ensemble"].values):
             found = profiles.from_records(data, ensemble=ensemble, depth=depth)
-            m, sin2 = found[0].shortfall, np.mean([one.sin2 for one in found], axis=0)
+            m, sin2 = found[0].shortfall, [one.sin2 for one in found]
             part = data.sel(ensemble=ensemble, depth=depth)
             law = [part[f"predicted_{name}"].mean().item() for name in ("quadratic", "cubic")]
-            plotting.measured(axes, m / depth, sin2, ensemble, number)
+            plotting.over_seeds(axes, m / depth, sin2, ensemble, number)
             fine = np.geomspace(m[0], m[-1], 200)
             theorem = "B" if ensemble == "smooth" else "C"
             plotting.predicted(

@@ -26,18 +26,17 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         figure, (top, bottom) = plotting.column(rows=2, height=4.4)
         for number, h in enumerate(horizons[[0, len(horizons) // 2 - 1, -2, -1]]):
             part = steps.sel(horizon=h)
-            loss = (part["loss"] / part["loss"].sel(epoch=0)).median("seed").values
+            loss = (part["loss"] / part["loss"].sel(epoch=0)).transpose("seed", "epoch").values
             rate = ((1 - part["sin2"]) * part["steepness"]).values  # cos^2 lambda, (seed, epoch)
             falls = np.cumsum((rate[:, 1:] + rate[:, :-1]) / 2 * np.diff(x) / depth, axis=1)
             law = np.median(np.exp(-np.pad(falls, ((0, 0), (1, 0)))), axis=0)
-            plotting.measured(top, x, loss, f"$h={h}$", number)
+            plotting.quartiles_over_seeds(top, x, loss, f"$h={h}$", number)
             plotting.predicted(top, x, law, None, number)
             if h == depth:
                 continue
-            sin2, predicted = (
-                flow[name].sel(horizon=h).median("seed").values for name in ("sin2", "predicted_sin2")
-            )
-            plotting.measured(bottom, x, sin2, None, number)
+            sin2 = flow["sin2"].sel(horizon=h).transpose("seed", "epoch").values
+            predicted = flow["predicted_sin2"].sel(horizon=h).median("seed").values
+            plotting.quartiles_over_seeds(bottom, x, sin2, None, number)
             plotting.predicted(bottom, x[predicted < 1], predicted[predicted < 1], None, number)
         top.set(yscale="log", ylabel="$J/J_0$, rescaled")
         top.plot(
@@ -48,7 +47,7 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         at, past = x[len(x) // 2], flow["sin2"].isel(epoch=len(x) // 2, horizon=-2).median().item()
         words = (
             f"The angle opens while the loss falls: at $T\\tau={at:g}$, $h=T-{depth - horizons[-2]}$ has "
-            f"$\\sin^2={past:.2g}$ ($T={depth}$, medians of {data.sizes['seed']} nets)"
+            f"$\\sin^2={past:.2g}$ ($T={depth}$, medians of {data.sizes['seed']} nets; bars: quartiles)"
         )
         plotting.verdict(figure, words, run.changed)
         return list(plotting.save(figure, "dynamics_path", figures))

@@ -1,4 +1,4 @@
-"""The quadratic prefactor q of rough layers over the depth: ~ 1/T at scale 1/T, constant at 1/sqrt(T).
+"""The quadratic prefactor q of rough layers over Theorem C's, by depth: one, whatever q itself does.
 
 python -m paper_figs prefactor      # after: python -m sims.rough_layers
 """
@@ -19,9 +19,10 @@ PARTS = {"brownian": r"scale $1/\sqrt{T}$", "prefactor": r"scale $1/T$"}
 
 
 def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
-    """Draw from results/rough_layers: q with its 95 % interval over seeds."""
+    """Draw from results/rough_layers: measured/predicted q with 95 % intervals over seeds."""
     run, data = collection.load_run(Path(results) / "rough_layers", which)
-    depths = data["depth"].values.tolist()
+    depths = data["depth"].values
+    shift = 1.06  # in depth, so that the intervals of the two scales stand beside each other
     with plotting.style():
         figure, axes = plotting.column(height=2.9)
         words = []
@@ -32,19 +33,18 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
                 each.append(
                     [np.mean(one.sin2 / limits.decay_law(1.0, 0.0, one.shortfall, depth)) for one in found]
                 )
-            means = [statistics.mean_interval(values) for values in each]
-            plotting.interval(axes, depths, *np.transpose(means), label=label, number=number)
-            law = data["predicted_quadratic"].sel(ensemble=part, depth=depths).mean("seed")
-            span = depths if len(depths) > 1 else [depths[0] / 1.3, depths[0] * 1.3]  # a point is no line
-            plotting.predicted(axes, span, np.resize(law, len(span)), "Theorem C", number)
+            law = data["predicted_quadratic"].sel(ensemble=part, depth=depths).mean("seed").values
+            ratios = np.transpose(each) / law
+            plotting.over_seeds(axes, depths * shift ** (2 * number - 1), ratios, label, number)
             if len(depths) > 1:
-                words.append(f"$T^{{{statistics.exponent(depths, np.transpose(each)).value:.2f}}}$")
-        axes.set(xscale="log", yscale="log", xlabel="$T$", ylabel="prefactor $q$")
+                words.append(f"$T^{{{statistics.exponent(depths.tolist(), np.transpose(each)).value:.2f}}}$")
+        plotting.predicted(axes, [depths[0] / 1.3, depths[-1] * 1.3], [1.0, 1.0], "Theorem C", 2)
+        axes.set(xscale="log", xlabel="$T$", ylabel="$q$, measured/predicted")
         axes.set_xticks(depths, labels=[str(depth) for depth in depths])
         axes.set_xticks([], minor=True)
         plotting.verdict(
             figure,
-            f"Order 2 with $q$ ~ {' and '.join(words)}"
+            f"Order 2 with $q$ ~ {' and '.join(words)} (scales $1/\\sqrt{{T}}$, $1/T$; bars: 95 %)"
             if words
             else "One depth only: no power of $T$ to see",
             run.changed,

@@ -32,9 +32,10 @@ def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
         figure, axes = plotting.column(height=3.5)
         orders = {}
         for colour, (number, label) in enumerate(RULES.items()):
-            mean = data[f"sin2_{number}"].mean("seed").values
+            values = data[f"sin2_{number}"].transpose("seed", "shortfall").values
+            mean = values.mean(axis=0)
             orders[number] = np.polyfit(np.log(m), np.log(mean), 1)[0]
-            plotting.measured(axes, m, mean, label, colour)
+            plotting.over_seeds(axes, m, values, label, colour)
             if f"law_{number}" in data:
                 plotting.predicted(axes, m, data[f"law_{number}"].mean("seed"), None, colour)
             else:  # the power alone, through the middle

@@ -18,8 +18,10 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from dlinear.analysis import statistics
 from dlinear.errors import DomainError
 from dlinear.optional import needed
 from dlinear.storage import replacing, write_text
@@ -130,6 +132,29 @@ def interval(
     """Measured points with bars from `low` to `high` behind them."""
     axes.vlines(x, low, high, color=CYCLE[number % len(CYCLE)], linewidth=0.7, zorder=1)
     measured(axes, x, y, label, number)
+
+
+def over_seeds(
+    axes: Axes, x: ArrayLike, values: ArrayLike, label: str | None = None, number: int = 0
+) -> None:
+    """Means over seeds with their 95 % intervals by Student's t; on a logarithmic axis bars end at the axis.
+
+    Args:
+        axes, label, number: as `interval`.
+        x: (k,).
+        values: (seeds, k).
+    """
+    ends = [statistics.mean_interval(column) for column in np.transpose(np.asarray(values))]
+    mean, low, high = np.transpose([tuple(one) for one in ends])
+    interval(axes, x, mean, np.where(low > 0, low, np.minimum(mean, mean**2 / high)), high, label, number)
+
+
+def quartiles_over_seeds(
+    axes: Axes, x: ArrayLike, values: ArrayLike, label: str | None = None, number: int = 0
+) -> None:
+    """Medians over seeds with bars from the lower to the upper quartile; arguments as `over_seeds`."""
+    low, middle, high = np.quantile(np.asarray(values), (0.25, 0.5, 0.75), axis=0)
+    interval(axes, x, middle, low, high, label, number)
 
 
 def verdict(figure: Figure, text: str, changed: str = "") -> None:

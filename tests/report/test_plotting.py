@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.lines import Line2D
 
+from dlinear.analysis import statistics
 from dlinear.errors import DomainError, RecordError
 from dlinear.report import plotting
 
@@ -111,3 +112,20 @@ def test_drawing_never_opens_a_window():
     code = "import sys, dlinear.report.plotting; print('matplotlib.pyplot' in sys.modules)"
     done = children.run([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_bars_over_seeds_are_students_intervals_and_quartiles():
+    values = np.array([[1.0, 1.0], [2.0, 5.0], [3.0, 0.1], [4.0, 0.1]])
+    with plotting.style():
+        figure, axes = plotting.column()
+        plotting.over_seeds(axes, [1, 2], values)
+        plotting.quartiles_over_seeds(axes, [1, 2], values)
+    first, second = (collection.get_segments() for collection in axes.collections)
+    expected = statistics.mean_interval(values[:, 0])
+    np.testing.assert_allclose(first[0][:, 1], [expected.low, expected.high])
+    wide = statistics.mean_interval(values[:, 1])
+    assert wide.low < 0
+    np.testing.assert_allclose(first[1][:, 1], [wide.value**2 / wide.high, wide.high])
+    np.testing.assert_allclose(second[0][:, 1], [1.75, 3.25])
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), values.mean(axis=0))
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), np.median(values, axis=0))
