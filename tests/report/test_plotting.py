@@ -117,7 +117,7 @@ def test_drawing_never_opens_a_window():
 def test_bars_over_seeds_are_students_intervals_and_quartiles():
     values = np.array([[1.0, 1.0], [2.0, 5.0], [3.0, 0.1], [4.0, 0.1]])
     with plotting.style():
-        figure, axes = plotting.column()
+        _, axes = plotting.column()
         plotting.over_seeds(axes, [1, 2], values)
         plotting.quartiles_over_seeds(axes, [1, 2], values)
     first, second = (collection.get_segments() for collection in axes.collections)
