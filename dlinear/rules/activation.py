@@ -98,6 +98,7 @@ FAMILIES = (
         "activation learning: local competition for inputs of length 1",
         91,
         (1, 0, 3, 1),
+        memory_of_one=True,
         seeded=False,
     ),
 )

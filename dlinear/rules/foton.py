@@ -23,6 +23,7 @@ them. Weights of convolutions stay as they are: orthonormal kernels are no ortho
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ from dlinear.bridge.autograd.step import as_step
 from dlinear.errors import DomainError
 from dlinear.rules.names import rule_family, with_fields
 from dlinear.rules.output import End, Sections, sections
-from dlinear.rules.two_passes import Layer, Passes, Products, forward_rule
+from dlinear.rules.two_passes import Layer, Passes, Products, Rule, forward_rule
 from dlinear.rules.weighted import Call, Calls
 
 __all__ = ["carried_back", "foton_backward", "make_orthonormal"]
@@ -68,8 +69,9 @@ class _Linear(Calls):
         return super().__torch_function__(func, types, args, kwargs)
 
     def layer(self, call: Call) -> Tensor:
-        """W h."""
-        return call.run(call.given, self.stand_in.get(call.weight, call.weight))
+        """W h; of what entered the shape is kept, and nothing is kept for a gradient to W."""
+        self.seen[-1] = replace(call, given=call.given.detach().new_empty(1).expand(call.given.shape))
+        return call.run(call.given, self.stand_in.get(call.weight, call.weight).detach())
 
 
 def carried_back(
@@ -87,7 +89,7 @@ def carried_back(
         x: samples, of which the shape counts.
         error: e, of the shape of the output.
         stand_in: by weight, what replaces it.
-        seen: gets the layers, in order.
+        seen: gets the layers, in order; what entered them is a shape without numbers.
         rule: for messages.
 
     Raises:
@@ -132,7 +134,7 @@ def foton_backward(
     def modulation(last: End) -> Tensor:
         return -carried_back(parts, x, last.error)
 
-    return forward_rule(passes, x, loss_fn, modulation, _clean_pre, _clean_output)
+    return forward_rule(passes, x, loss_fn, modulation, Rule(_clean_pre, _clean_output))
 
 
 def _clean_pre(clean: Layer, modulated: Layer) -> Products:

@@ -2,8 +2,8 @@
 activation learning share.
 
 The output layer learns from the error, G_L = mean e h_{L-1}^T, so that a method's step has a loss; nothing
-of it reaches the hidden layers. A hidden block is one linear or convolutional layer with what follows it, or
-it trains nothing.
+of it reaches the hidden layers. One block's activities are alive at once. A hidden block is one linear or
+convolutional layer with what follows it, or it trains nothing.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def local_rule(
     check_input(x, rule)
     parts = sections(stack, readout)
     found = GradientSum(parts.hidden)
-    layers: list[Seen] = []
+    sums = GradientSum()
     state = x.detach()
     with plain_precision(x.device):
         for t, block in enumerate(parts.hidden):
@@ -82,12 +82,12 @@ def local_rule(
                 state = called(block)(state)
             state = samples_of(state, t, rule).detach()
             if (call := one_layer(block, t, state, calls, rule)) is not None:
-                layers.append(Seen(call, calls.answers[0]))
+                some = products(Seen(call, calls.answers[0]))
+                sums.add(some, some.values())
         last = end(parts, state, loss_fn)
         found.add(last.leaves, last.gradients)
-        for layer in layers:
-            some = scaled(products(layer), last.unit)
-            found.add(some, some.values())
+        some = scaled(sums.gradients, last.unit)
+        found.add(some, some.values())
     accumulate(found.gradients)
     return last.loss
 

@@ -87,6 +87,7 @@ FAMILIES = (
         "Hebbian competition: a (h - W^T a)^T in every hidden layer",
         90,
         (1, 0, 2, 1),
+        memory_of_one=True,
         seeded=False,
     ),
 )

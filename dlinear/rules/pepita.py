@@ -32,7 +32,7 @@ Sources: Dellaferrera and Kreiman, "Error-driven input modulation" (2022); Srini
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,7 @@ from dlinear.errors import DomainError
 from dlinear.rules import matrices
 from dlinear.rules.names import rule_family, with_fields
 from dlinear.rules.output import End, sections
-from dlinear.rules.two_passes import Layer, Passes, Products, forward_rule, less
+from dlinear.rules.two_passes import Layer, Passes, Products, Rule, forward_rule
 
 __all__ = ["MODES", "OUTPUTS", "input_matrix", "pepita_backward", "pepita_with"]
 
@@ -119,15 +119,12 @@ def pepita_with(
     as_choice("output", output, OUTPUTS)
     as_number("rate", rate)
     passes = Passes(sections(stack, readout), x, "pepita")
-    return forward_rule(
-        passes,
-        x,
-        loss_fn,
-        modulation,
-        _original if mode == "original" else _hebbian,
-        _clean_error if output == "clean" else _modulated_error,
-        partial(_stepped, rate) if mode == "local" else None,
-    )
+    errors = _clean_error if output == "clean" else _modulated_error
+    if mode == "original":
+        rule = Rule(_original, errors)
+    else:
+        rule = Rule(_hebbian, errors, first=_first, rate=rate if mode == "local" else None)
+    return forward_rule(passes, x, loss_fn, modulation, rule)
 
 
 def _original(clean: Layer, modulated: Layer) -> Products:
@@ -135,15 +132,14 @@ def _original(clean: Layer, modulated: Layer) -> Products:
     return modulated.products(clean.output - modulated.output)
 
 
+def _first(clean: Layer) -> Products:
+    """h_l h_{l-1}^T."""
+    return clean.products(clean.output)
+
+
 def _hebbian(clean: Layer, modulated: Layer) -> Products:
-    """h_l h_{l-1}^T - herr_l herr_{l-1}^T."""
-    return less(clean.products(clean.output), modulated.products(modulated.output))
-
-
-def _stepped(rate: float, clean: Layer, unit: float) -> Mapping[Tensor, Tensor]:
-    """W_l - rate mean h_l h_{l-1}^T, by weight and bias."""
-    products = clean.products(clean.output)
-    return {leaf: leaf.detach() - rate * unit * value for leaf, value in products.items()}
+    """herr_l herr_{l-1}^T, which is taken from the first."""
+    return modulated.products(modulated.output)
 
 
 def _clean_error(clean: End, modulated: End) -> Sequence[Tensor | None]:
@@ -166,6 +162,7 @@ FAMILIES = (
         "PEPITA as two Hebbian terms, h h^T - herr herr^T",
         76,
         (2, 0, 4, 1),
+        memory_of_one=True,
     ),
     with_fields(
         rule_family(
@@ -174,6 +171,7 @@ FAMILIES = (
             "PEPITA's Hebbian terms one after the other, the second on updated weights",
             77,
             (2, 0, 4, 1),
+            memory_of_one=True,
         ),
         takes_rate=True,
     ),

@@ -178,7 +178,9 @@ def _settle(
             share = 1 / knobs.steps if knobs.head == "settled" else 1.0
             found.add(last.leaves, [None if g is None else share * g for g in last.gradients])
         moved = net.step(x, states, given, knobs.noise, knobs.slope == "own")
+        after: list[Tensor] = []
         for place, (layer, one) in enumerate(zip(net.layers, moved, strict=True)):
+            after.append(one.state)
             p = torch.sigmoid(knobs.theta - one.state.pow(2).sum(1, keepdim=True))
             delta = one.slope_times(2 * (float(true) - p) * one.state * (1 - knobs.alpha))
             weight = first.unit / (2 * knobs.steps)  # the mean over both sets of samples and all steps
@@ -186,7 +188,7 @@ def _settle(
             some |= prediction(layer, one, knobs.generative_noise, place > 0)[1]
             some = scaled(some, weight)
             found.add(some, some.values())
-        states = [one.state for one in moved]
+        states = after
 
 
 def settled_scores(
@@ -266,8 +268,11 @@ def _cost(steps: int, depth: int) -> Cost:
 
 
 def _predicted(steps: int, depth: int) -> Predicted:
-    """Four products with a matrix forward (W, V, M, D) and four for their gradients, in each step."""
-    return Predicted(1.0, (1 + 16 * steps) / 3)
+    """Four products with a matrix forward (W, V, M, D) and four for their gradients, in each step.
+
+    Alive are the states at the start, before a step and after it.
+    """
+    return Predicted(3.0, (1 + 16 * steps) / 3)
 
 
 def _made(number: int | None) -> Method:

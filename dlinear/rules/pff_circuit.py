@@ -11,7 +11,7 @@ module that owns W (so that checkpoints and optimizers hold them):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,8 +143,8 @@ class Circuit:
 
     def step(
         self, x: Tensor, states: Sequence[Tensor], label: Tensor, noise: float, follow: bool
-    ) -> list[Moved]:
-        """All layers at once, from the states before.
+    ) -> Iterator[Moved]:
+        """The layers one after the other, all from the states before.
 
         Args:
             x: (N, ...).
@@ -153,7 +153,6 @@ class Circuit:
             noise: standard deviation of what is added before the activation; 0 draws nothing.
             follow: whether slopes are asked for.
         """
-        moved = []
         for place, layer in enumerate(self.layers):
             below = states[place - 1] if place else x
             entering = self._entering(place, below)
@@ -167,8 +166,8 @@ class Circuit:
                 drive = drive + noise * torch.randn_like(drive)
             output, calls = self._run(place, unit, drive, follow)
             state = (1 - self.alpha) * output.detach() + self.alpha * before
-            moved.append(Moved(state, entering, above, before, calls.seen[0], calls.answers[0], output))
-        return moved
+            call, answer = calls.seen[0], calls.answers[0]
+            yield Moved(state, entering, above, before, call, answer, output)
 
     def _entering(self, place: int, state: Tensor) -> Tensor:
         """What enters layer `place` (the head for the last place): through blocks that train nothing."""

@@ -3,7 +3,9 @@
     clean        h_l = sigma(W_l h_{l-1}), h_0 = x;  e the error of the output
     modulated    the same layers from x + (a function of e): activities herr_l
 
-Nothing goes back: each layer's product is (something of its two activities) x (what entered it). A block is
+Nothing goes back: each layer's product is (something of its two activities) x (what entered it). Layers of
+the second pass are dropped as soon as their product is taken, those of the first where the rule takes a
+product of each pass (`Rule.first`): the others keep one state for each block, as back-propagation. A block is
 one linear or convolutional layer with what follows it (activation, dropout, a skip; h_l is what it hands
 on), or it trains nothing. Both passes have the same dropout masks, and running statistics are updated once.
 Autocast is off inside: the difference of two activities that are nearly equal has no digits in half
@@ -29,7 +31,7 @@ from dlinear.errors import DomainError, ShapeError
 from dlinear.rules.output import End, Sections, end, samples_of
 from dlinear.rules.weighted import Call, Calls, own_parameters
 
-__all__ = ["Layer", "Passes", "Products", "forward_rule"]
+__all__ = ["Layer", "Passes", "Products", "Rule", "forward_rule"]
 
 Products = dict[Tensor, Tensor]  # by weight or bias, summed over the samples
 
@@ -59,15 +61,6 @@ class Passes:
         self.parts, self.rule = parts, rule
         self._replay = Replay(parts.hidden, x, parts.head)
 
-    def run(self, x: Tensor, stand_in: Sequence[Mapping[Tensor, Tensor]] = ()) -> tuple[list[Layer], Tensor]:
-        """All hidden blocks from x, on the weights of `stand_in` where it is given; the last state."""
-        layers: list[Layer] = []
-        state = x.detach()
-        for t in range(len(self.parts.hidden)):
-            layers.append(self._layer(t, state, stand_in[t] if stand_in else {}))
-            state = layers[-1].output
-        return layers, state
-
     def end(self, state: Tensor, loss_fn: LossFunction) -> End:
         """The output layer, with the masks of its first run."""
         with self._replay.as_the_first_time(len(self.parts.hidden)) as done:
@@ -75,7 +68,8 @@ class Passes:
             done.append(last.z.detach())
         return last
 
-    def _layer(self, t: int, state: Tensor, stand_in: Mapping[Tensor, Tensor]) -> Layer:
+    def layer(self, t: int, state: Tensor, stand_in: Mapping[Tensor, Tensor]) -> Layer:
+        """Hidden block t, on the weights of `stand_in` where it is given."""
         block, calls = self.parts.hidden[t], Calls(stand_in)
         before = state._version
         with self._replay.as_the_first_time(t) as done, torch.no_grad(), located(f"block {t}", state):
@@ -132,50 +126,81 @@ def less(a: Products, b: Products) -> Products:
     return {leaf: value - b[leaf] for leaf, value in a.items()}
 
 
+@dataclass(frozen=True)
+class Rule:
+    """What a rule makes of two passes.
+
+    Attributes:
+        second: (clean layer, modulated layer) -> products, summed over samples; with `first` the clean layer
+            is not kept, and is the modulated one again.
+        output: (clean end, modulated end) -> gradients of the modulated end's leaves.
+        first: clean layer -> products from which those of `second` are taken.
+        rate: the second pass runs on W - rate (mean of `first`); None for the same weights.
+    """
+
+    second: Callable[[Layer, Layer], Products]
+    output: Callable[[End, End], Sequence[Tensor | None]]
+    first: Callable[[Layer], Products] | None = None
+    rate: float | None = None
+
+
 def forward_rule(
-    passes: Passes,
-    x: Tensor,
-    loss_fn: LossFunction,
-    modulation: Callable[[End], Tensor],
-    rule: Callable[[Layer, Layer], Products],
-    output: Callable[[End, End], Sequence[Tensor | None]],
-    between: Callable[[Layer, float], Mapping[Tensor, Tensor]] | None = None,
+    passes: Passes, x: Tensor, loss_fn: LossFunction, modulation: Callable[[End], Tensor], rule: Rule
 ) -> Tensor:
     """Run both passes and add the rule's products to `.grad`; the loss of the clean pass.
 
     Args:
         passes, x, loss_fn: of the step.
         modulation: the clean end -> what is added to x, of its shape.
-        rule: (clean layer, modulated layer) -> its products, summed over samples.
-        output: (clean end, modulated end) -> gradients of the modulated end's leaves.
-        between: (clean layer, unit) -> the weights of the second pass.
+        rule: its products.
     """
     check_gradients_are_on()
     with plain_precision(x.device):
-        first, found = _both(passes, x, loss_fn, modulation, rule, output, between)
+        clean, firsts, state = _clean_pass(passes, x, rule)
+        end = passes.end(state, loss_fn)
+        shifted = x.detach() + modulation(end).reshape(x.shape).to(x.dtype)
+        found = _modulated_pass(passes, shifted, loss_fn, rule, end, clean, firsts)
     accumulate(found.gradients)
-    return first.loss
+    return end.loss
 
 
-def _both(
+def _clean_pass(passes: Passes, x: Tensor, rule: Rule) -> tuple[list[Layer | None], list[Products], Tensor]:
+    """The layers that are kept, the products that are taken at once, the last state."""
+    clean: list[Layer | None] = []
+    firsts: list[Products] = []
+    state = x.detach()
+    for t in range(len(passes.parts.hidden)):
+        layer = passes.layer(t, state, {})
+        firsts.append(rule.first(layer) if rule.first else {})
+        clean.append(None if rule.first else layer)
+        state = layer.output
+    return clean, firsts, state
+
+
+def _modulated_pass(
     passes: Passes,
-    x: Tensor,
+    state: Tensor,
     loss_fn: LossFunction,
-    modulation: Callable[[End], Tensor],
-    rule: Callable[[Layer, Layer], Products],
-    output: Callable[[End, End], Sequence[Tensor | None]],
-    between: Callable[[Layer, float], Mapping[Tensor, Tensor]] | None,
-) -> tuple[End, GradientSum]:
-    """Both passes: the end of the clean one, and the gradients."""
-    clean, state = passes.run(x)
-    first = passes.end(state, loss_fn)
-    moved = [between(layer, first.unit) for layer in clean] if between else ()
-    shifted = x.detach() + modulation(first).reshape(x.shape).to(x.dtype)
-    modulated, state = passes.run(shifted, moved)
-    second = passes.end(state, loss_fn)
+    rule: Rule,
+    first: End,
+    clean: list[Layer | None],
+    firsts: list[Products],
+) -> GradientSum:
+    """All gradients; `clean` is emptied on the way."""
     found = GradientSum()
-    found.add(second.leaves, output(first, second))
-    for one, other in zip(clean, modulated, strict=True):
-        products = scaled(rule(one, other), first.unit)
+    for t, before in enumerate(firsts):
+        moved = {} if rule.rate is None else _moved(before, rule.rate * first.unit)
+        layer = passes.layer(t, state, moved)
+        kept, clean[t] = clean[t] or layer, None
+        products = rule.second(kept, layer)
+        products = scaled(less(before, products) if rule.first else products, first.unit)
         found.add(products, products.values())
-    return first, found
+        state = layer.output
+    second = passes.end(state, loss_fn)
+    found.add(second.leaves, rule.output(first, second))
+    return found
+
+
+def _moved(products: Products, rate: float) -> Products:
+    """The weights after a step along these products."""
+    return {leaf: leaf.detach() - rate * value for leaf, value in products.items()}

@@ -59,15 +59,22 @@ class ByHand:
             z.append(self.sigma(unit(z[-1]) @ one["weight"].T + one["bias"]))
         return z[1:]
 
-    def step(self, z, label):
+    def draws(self):
+        """The noise before each activation and of each prediction, in the order of the rule."""
+        knobs, shapes, found = self.knobs, [(len(self.net.x), len(one["weight"])) for one in self.p], []
+        for shape in shapes:
+            for deviation in (knobs.noise, knobs.generative_noise):
+                some = torch.randn(*shape, dtype=torch.float64).numpy() if deviation else 0.0
+                found.append(deviation * some)
+        return found[::2], found[1::2]
+
+    def step(self, z, label, noise=(0.0,) * 9):
         """New states, and of each layer a_l and what came down."""
         below, a, down, new = [self.net.x, *z], [], [], []
         for t, one in enumerate(self.p):
             down.append(label if t + 1 == len(z) else unit(z[t + 1]))
             m = np.maximum(one["weight_lateral"], 0) * signs(len(z[t][0]))
-            drive = down[t] @ one["weight_down"].T - z[t] @ m
-            if self.knobs.noise:
-                drive = drive + self.knobs.noise * torch.randn(*drive.shape, dtype=torch.float64).numpy()
+            drive = down[t] @ one["weight_down"].T - z[t] @ m + noise[t]
             a.append(unit(below[t]) @ one["weight"].T + one["bias"] + drive)
             new.append((1 - self.knobs.alpha) * self.sigma(a[t]) + self.knobs.alpha * z[t])
         return new, a, down
@@ -84,18 +91,15 @@ class ByHand:
                     e = net.error(unit(z[-1]) @ net.w[-1].T + net.b[-1])
                     head = head + mean_outer(e, unit(z[-1])) / (knobs.steps if knobs.head == "settled" else 1)
                 old = z
-                z, a, down = self.step(old, label)
+                noise, guessing = self.draws()
+                z, a, down = self.step(old, label, noise)
                 for t, one in enumerate(self.p):
                     p = logistic(knobs.theta - (z[t] ** 2).sum(1, keepdims=True))
                     delta = 2 * (true - p) * z[t] * (1 - knobs.alpha)
                     if knobs.slope == "own":
                         delta = delta * self.sigma(a[t], slope=True)
                     below = old[t - 1] if t else net.x
-                    source = z[t]
-                    if knobs.generative_noise:
-                        draw = torch.randn(*source.shape, dtype=torch.float64).numpy()
-                        source = source + knobs.generative_noise * draw
-                    source = unit(np.maximum(source, 0))
+                    source = unit(np.maximum(z[t] + guessing[t], 0))
                     guess = source @ one["weight_generative"].T
                     lateral = -mean_outer(old[t], delta) * signs(len(delta[0])) * (one["weight_lateral"] > 0)
                     found = {

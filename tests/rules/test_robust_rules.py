@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from every_rule import apart, batch_of, prepared, rule_names, stack_of, step
+from every_rule import AUTOENCODERS, apart, batch_of, prepared, rule_names, stack_of, step
+from torch import nn
+
+from dlinear.bridge import Stack, Supervised, step_memory
+from dlinear.bridge.methods import method
+from dlinear.bridge.models.readouts import Shared
 
 NAMES = rule_names()
 # Only the forward passes of these rules run in half precision; the others switch autocast off inside.
@@ -81,3 +86,27 @@ def test_compiled_modules_are_seen_through(name):
     torch._dynamo.reset()
     found = {key.replace("_orig_mod.", ""): value for key, value in run(name, change=compiled).items()}
     assert apart(found, plainly) < 1e-12
+
+
+def states_alive(name, depth):
+    """Peak of the activations of a step, in states of one block; parameters are small beside a state."""
+    width, samples = 16, 512
+    torch.manual_seed(0)
+    blocks = [nn.Sequential(nn.Linear(width, width), nn.Tanh()) for _ in range(depth)]
+    stack = prepared(name, Stack(blocks, Shared(nn.Linear(width, width))))
+    x = torch.randn(samples, width)
+    labels = Supervised(nn.functional.cross_entropy, torch.arange(samples) % width)
+    loss_fn = Supervised(nn.functional.mse_loss, x) if name in AUTOENCODERS else labels
+    peak = step_memory(method(name), stack.blocks, x, loss_fn, stack.readout).activations
+    return peak / (4 * samples * width)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["backprop", *NAMES])
+def test_predicted_memory_is_measured(name):
+    """What each further block adds to the peak of the activations, in states, is what the record predicts."""
+    shallow, deep = 5, 11
+    measured = (states_alive(name, deep) - states_alive(name, shallow)) / (deep - shallow)
+    predicted = [method(name).predicted(depth).memory * depth for depth in (shallow, deep)]
+    expected = (predicted[1] - predicted[0]) / (deep - shallow)
+    assert measured == pytest.approx(expected, abs=0.08 + 0.1 * expected)

@@ -148,7 +148,7 @@ def head_input(net: Net, x: Tensor) -> Tensor:
     state, seen = net.labelled(x, None), list[Tensor]()
     for t, trained in enumerate(net.trained):
         state = net.passed(t, net.entering(state) if trained else state.clone())
-        if trained:
+        if trained and net.knobs.head == "all":  # otherwise one state alone is alive
             seen.append(state)
     if net.knobs.head == "last" or not seen:
         return net.entering(state)

@@ -112,7 +112,7 @@ def test_every_family_makes_what_it_promises():
             assert (one.name, one.family, one.number) == (named(family.name, number), family.name, number)
             assert family.label
             predicted = one.predicted(16)
-            assert 0 <= predicted.memory <= 1
+            assert 0 <= predicted.memory <= (3 if one.family == "pff" else 1)  # pff has three sets of states
             assert predicted.time > 0
             assert one.cost(16).forwards >= 16
             again = pickle.loads(pickle.dumps(one))
