@@ -65,7 +65,7 @@ def lac_backward(
     stack = as_stack(blocks)
     parts = sections(stack, readout)
     replay = Replay(parts.hidden, x, parts.head)
-    found = GradientSum(stack)
+    found = GradientSum()
     with plain_precision(x.device):
         first, state = [], x.detach()
         for t in range(len(parts.hidden)):

@@ -72,7 +72,7 @@ def local_rule(
     check_gradients_are_on()
     check_input(x, rule)
     parts = sections(stack, readout)
-    found = GradientSum(parts.hidden)
+    found = GradientSum()
     sums = GradientSum()
     state = x.detach()
     with plain_precision(x.device):

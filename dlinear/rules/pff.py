@@ -134,7 +134,7 @@ def pff_backward(
     check_gradients_are_on()
     check_input(x, RULE)
     net = circuit(blocks, readout, settling.seed, settling.alpha)
-    found = GradientSum(net.parts.hidden)
+    found = GradientSum()
     with plain_precision(x.device):
         start = net.forward(x.detach())
         first = _head(net, start[-1], loss_fn)

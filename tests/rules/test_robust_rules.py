@@ -10,6 +10,7 @@ from dlinear.bridge.methods import method
 from dlinear.bridge.models.readouts import Shared
 
 NAMES = rule_names()
+COMPILED = ("fa", "dfa", "pepita", "fa-mirror", "foton", "ff-matched", "oja", "lac", "pff")  # one of each way
 # Only the forward passes of these rules run in half precision; the others switch autocast off inside.
 ROUGH = 0.05
 
@@ -79,7 +80,7 @@ def compiled(stack):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # of torch itself
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPILED)
 def test_compiled_modules_are_seen_through(name):
     """A rule that reads the layers of a block finds them in a compiled one; the numbers are the same."""
     plainly = run(name)
