@@ -70,6 +70,8 @@ def test_the_angle_is_measured_without_dropout_and_changes_nothing(split):
         run = train(stack, split, method("fa"), RECIPE, Plan(1, 0.0, 5, probed))
         runs.append((run.loss[1], [p.detach().clone() for p in stack.parameters()]))
         assert not any(math.isclose(c, 1.0, abs_tol=0.01) for c in run.cos)
+    own = train(net(split, dropout=0.3), split, method("backprop"), RECIPE, Plan(1, 0.0, 5, 20))
+    assert own.cos == pytest.approx(1.0), "two dropout masks would differ"
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
 
