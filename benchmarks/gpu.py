@@ -13,9 +13,10 @@ and OUT/gpu.md hold those that there are at any time:
     angles     sin^2 of all ensembles against numpy's, near, far and all horizons, 1 and 4 workers
     floor      peak of float64 products, bandwidth, and batches of small products
     times      profiles at T = 1e6, 1e7, 1e8, against the floor, numpy and another checkout
+    widths     profiles at n = 4, 10, 32, 64, 96
     launches   kernels, copies to the host, idle share
+    deepest    T = 1e9, if there is time for it
     tests      the tests of the repository that need CUDA
-    deepest    T = 1e9, if a minute is left
 
 The exit status is 1 where a number is wrong or a part breaks off.
 """
@@ -35,12 +36,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_checks, gpu_floor, gpu_record
+from benchmarks import gpu_checks, gpu_floor, gpu_record, gpu_times
 from benchmarks.gpu_record import Table
+from dlinear.engine import Engine, backend_for, device_chunk
 from dlinear.report import table as plain_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("card", "generator", "angles", "floor", "times", "launches", "tests", "deepest")
+PARTS = ("card", "generator", "angles", "floor", "times", "widths", "launches", "deepest", "tests")
 PRODUCTS = 5  # products a layer that cannot be avoided, see `benchmarks.large_depth`
 PASSES = 5  # arrays of the layers that cannot but be written and read again: D twice, P, Q, g
 
@@ -57,6 +59,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--compare", type=Path, metavar="PATH", help="another checkout, timed in the same run"
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--tests", nargs="+", default=list(gpu_checks.CUDA_TESTS), help="files of part tests")
     parser.add_argument("--small", action="store_true", help="small sizes, for a dry run")
     parser.add_argument(
         "--page", type=Path, metavar="RECORD", help="print the page of a record and do no more"
@@ -65,9 +68,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def worker(
-    checkout: Path, device: str | None, depths: Sequence[int], seconds: float, *more: str
+    checkout: Path, device: str | None, depths: Sequence[int], seconds: float, *more: str, kernels: str = ""
 ) -> list[dict[str, Any]]:
-    """The lines of `benchmarks/gpu_times.py` with the package of a checkout."""
+    """The lines of `benchmarks/gpu_times.py` with the package of a checkout, `kernels` "off" or as usual."""
     script = Path(__file__).resolve().parent / "gpu_times.py"
     command = [
         sys.executable,
@@ -79,11 +82,12 @@ def worker(
         *more,
     ]
     command += ["--device", device] if device else []
+    off = {"DLINEAR_KERNELS": kernels} if kernels else {}
     path = f"{checkout}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     process = subprocess.Popen(
         command,
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **off},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,60 +104,78 @@ def worker(
     return found
 
 
+WAYS = {
+    "here": "kernels of this version",
+    "products": "the same without kernels (`DLINEAR_KERNELS=off`)",
+    "before": "the other checkout",
+    "numpy": "this version on the CPU",
+}
+
+
+FLOOR = (
+    "Floor: five products a layer at the measured peak, or the layers (twice), states, costates and "
+    "gradients written once and read once at the measured bandwidth, whichever takes longer."
+)
+
+
 def times(
     asked: argparse.Namespace, depths: Sequence[int], rates: dict[str, float], left: Callable[[], float]
 ) -> Table:
-    """Seconds of a profile here, in another checkout and by numpy, in processes one after another."""
-    runs: dict[str, list[dict[str, Any]]] = {}
-    share = max(5.0, left() - (60 if asked.device.startswith("cuda") else 5))
-    runs["here"] = worker(ROOT, asked.device, depths, 0.45 * share)
+    """Seconds of a profile in processes one after another (`WAYS`)."""
+    share = max(5.0, left() - (50 if asked.device.startswith("cuda") else 5))
+    few = [depth for depth in depths if depth <= 10**7]
+    runs = {"here": worker(ROOT, asked.device, depths, 0.4 * share)}
+    runs["products"] = worker(ROOT, asked.device, depths, 0.2 * share, kernels="off")
     if asked.compare:
         # as its simulation of large depth set it: chunks of 2^24 numbers, one thread
         more = ["--chunk", str(1 << 24), "--threads", "1"]
-        runs["before"] = worker(asked.compare.resolve(), asked.device, depths, 0.4 * share, *more)
-    few = [depth for depth in depths if depth <= 10**7]
-    runs["numpy"] = worker(ROOT, None, few, min(25.0, 0.15 * share))
+        runs["before"] = worker(asked.compare.resolve(), asked.device, few, 0.2 * share, *more)
+    runs["numpy"] = worker(ROOT, None, few, 0.2 * share)
     rows, failures = [], []
     by_depth = {name: {one.get("depth"): one for one in found} for name, found in runs.items()}
     for depth in depths:
-        ours = by_depth["here"].get(depth, {})
-        cells = [_seconds(by_depth.get(name, {}).get(depth, {})) for name in ("here", "before", "numpy")]
-        least = _least(depth, 10, rates)
-        error = _error(ours, by_depth["numpy"].get(depth, {}))
+        ours, numpys = (by_depth[name].get(depth, {}) for name in ("here", "numpy"))
+        least, error = _least(depth, 10, rates), _error(ours, numpys)
         if not math.isnan(error) and not error <= gpu_checks.RELATIVE:
             failures.append(f"T = {depth}: sin^2 differs from numpy by {error:.1e}")
+        cells = [_seconds(by_depth.get(name, {}).get(depth, {})) for name in WAYS]
         ratio = ours["seconds"] / least if "seconds" in ours and least else math.nan
         memory = f"{ours['bytes'] / 2**20:.0f} MiB" if ours.get("bytes") else "-"
-        rows.append(
-            [
-                f"{depth:.0e}",
-                *cells,
-                _or("{:.2f} s", least),
-                _or("{:.1f}", ratio),
-                memory,
-                _or("{:.1e}", error),
-            ]
-        )
+        last = [_or("{:.3f} s", least), _or("{:.1f}", ratio), memory, _or("{:.1e}", error)]
+        rows.append([f"{depth:.0e}", *cells, *last])
     failures += [f"{name}: {one['error']}" for name, found in runs.items() for one in found if "error" in one]
-    header = [
-        "T",
-        "here",
-        "before",
-        "numpy",
-        "floor",
-        "here/floor",
-        "memory of the device",
-        "difference from numpy",
-    ]
-    kernel = next((one["kernel"] for one in runs["here"] if "kernel" in one), "none")
+    header = ["T", *WAYS, "floor", "here/floor", "memory of the device", "difference from numpy"]
     first = next((one["first_call"] for one in runs["here"] if "first_call" in one), math.nan)
+    kernels = {
+        name: one["kernel"] for name in runs for one in runs[name] if one.get("kernel", "none") != "none"
+    }
+    ways = "; ".join(f"{name}: {words}" for name, words in WAYS.items() if name in runs)
+    used = ", ".join(f"{name} {kernel}" for name, kernel in kernels.items())
     notes = [
-        f"Generated Gaussian layers, n = 10, 16 shortfalls up to T/100; kernel: {kernel}. The first call of "
-        f"a process (T = {min(depths[0], 10**5):.0e}, start of the device and compilation) took {first:.1f} "
-        "s. Floor: five products a layer at the measured peak, or the layers (twice), states, costates and "
-        "gradients written once and read once at the measured bandwidth, whichever takes longer."
+        "Generated Gaussian layers, n = 10, 16 shortfalls up to T/100, one call each after smaller ones.",
+        f"{ways}.",
+        f"Kernels: {used}. The first call of a process (T = {min(depths[0], 10**5):.0e}; start of the "
+        f"device, compilation) took {first:.1f} s.",
+        FLOOR,
     ]
     return Table("times", "Time of a profile", header, rows, notes, failures, runs)
+
+
+def widths(device: str, numbers: int, rates: dict[str, float]) -> Table:
+    """Seconds of a profile of `numbers` numbers of layers at several widths, in this process."""
+    rows, found = [], {}
+    engine = Engine(backend_for(device))
+    for n in (4, 10, 32, 64, 96):
+        depth = max(100, numbers // n**2)
+        for _ in range(2):  # the first call compiles and takes memory
+            one = gpu_times.measure(depth, n, engine, device)
+        least = _least(depth, n, rates)
+        found[str(n)] = {"depth": depth, "seconds": one["seconds"], "bytes": one["bytes"], "floor": least}
+        ratio = "-" if math.isnan(least) else f"{one['seconds'] / least:.1f}"
+        scans = device_chunk.scans_of(engine.backend, n).__name__.split("_")[-1]
+        rows.append([str(n), f"{depth:.1e}", f"{one['seconds']:.3f} s", _or("{:.3f} s", least), ratio, scans])
+    header = ["n", "T", "time", "floor", "time/floor", "scans by"]
+    return Table("widths", "Widths", header, rows, ["As above, the second call of each."], (), found)
 
 
 def deepest(asked: argparse.Namespace, depth: int, last: Table, left: Callable[[], float]) -> Table:
@@ -213,12 +235,13 @@ def main(words: Sequence[str] | None = None) -> int:
         "card": functools.partial(gpu_floor.card, asked.device),
         "generator": functools.partial(gpu_checks.generator, asked.device, count),
         "angles": lambda: gpu_checks.angles(
-            asked.device, 200 if small else 2000, 1 if small else 0.2 * asked.budget
+            asked.device, 200 if small else 1000, 1 if small else 0.3 * asked.budget
         ),
         "floor": lambda: gpu_floor.floor(asked.device, 128 if small else 8192, 20_000 if small else 1 << 27),
         "times": lambda: times(asked, depths, rates(), left),
-        "launches": lambda: gpu_floor.launches(asked.device, depths[0] if small else 10**7, 10),
-        "tests": lambda: gpu_checks.tests(min(70.0, left() - 2)),
+        "widths": lambda: widths(asked.device, 20_000 if small else 10**9, rates()),
+        "launches": lambda: gpu_floor.launches(asked.device, 300 if small else 10**8, 10),
+        "tests": lambda: gpu_checks.tests(asked.tests, min(70.0, left() - 2)),
         "deepest": lambda: deepest(asked, 10 * depths[-1], found.get("times", Table("times", "")), left),
     }
     for name in (part for part in PARTS if part in asked.parts):

@@ -8,6 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -122,36 +123,37 @@ def floor(device: str, size: int, count: int) -> Table:
 def launches(device: str, depth: int, width: int) -> Table:
     """Kernels and copies to the host of a profile with m up to T/100, and how long the device is idle."""
     net, phi = dlinear.GaussianNetwork(depth, width), np.random.default_rng(0).standard_normal((width, width))
-    engine = Engine(backend_for(device), Threads(1))
+    engine = Engine(backend_for(device), Threads(None if device.startswith("cuda") else 1))
     horizons = depth - profiles.shortfalls(depth, 16, 1 / 100)
     chunks = -(-depth // engine.chunk_layers(net))
-    dlinear.alignment(net, phi, horizons, engine=engine)
+    call = partial(dlinear.alignment, net, phi, horizons, engine=engine)
+    wall = seconds_of(call, device, 3 if device.startswith("cuda") else 1)
     with counted(device) as found:
-        dlinear.alignment(net, phi, horizons, engine=engine)
+        call()
+    found["wall"] = wall
     rows = [
         ["chunks of layers, each met twice", str(chunks)],
         ["kernels a chunk", f"{found['kernels'] / chunks:.0f}"],
         ["copies to the host a chunk", f"{found['reads'] / chunks:.1f}"],
     ]
     if "busy" in found:
-        rows.append(["device idle", f"{1 - found['busy'] / found['wall']:.0%} of {found['wall']:.2f} s"])
+        rows += [
+            ["time of the kernels, by the profiler", f"{1e3 * found['busy']:.1f} ms"],
+            ["time of the profile, without it", f"{1e3 * found['wall']:.1f} ms"],
+            ["device idle", f"{1 - found['busy'] / found['wall']:.0%}"],
+        ]
     rows += [
         [f"  {name}", f"{share:.0%} of the kernels' time"] for name, share in found.get("names", {}).items()
     ]
     title = f"Launches, T = {depth:.0e}, n = {width}"
-    notes = (
-        ["Both passes together. Under the profiler, which adds to the time between kernels."]
-        if "busy" in found
-        else []
-    )
+    notes = ["Both passes together; kernels that run at once count once."]
     return Table("launches", title, ["", ""], rows, notes, (), {**found, "chunks": chunks})
 
 
 @contextlib.contextmanager
 def counted(device: str) -> Iterator[dict[str, Any]]:
-    """Fills in kernels, reads and, on a GPU, busy and wall seconds and the kernels that take most."""
+    """Fills in kernels, reads and, on a GPU, its busy seconds and the kernels that take most."""
     found: dict[str, Any] = {}
-    start = time.perf_counter()
     if not device.startswith("cuda"):
         with Launches() as counter:
             yield found
@@ -162,7 +164,6 @@ def counted(device: str) -> Iterator[dict[str, Any]]:
     with profile(activities=[ProfilerActivity.CUDA]) as prof:
         yield found
         torch.cuda.synchronize(device)
-        wall = time.perf_counter() - start
     events = [event for event in prof.events() if event.device_type == torch.autograd.DeviceType.CUDA]
     kernels = [event for event in events if not event.name.startswith(("Memcpy", "Memset"))]
     spans = sorted((event.time_range.start, event.time_range.end) for event in events)
@@ -178,6 +179,5 @@ def counted(device: str) -> Iterator[dict[str, Any]]:
         kernels=len(kernels),
         reads=sum("DtoH" in event.name for event in events),
         busy=busy / 1e6,
-        wall=wall,
         names={name: total[name] / max(1e-9, sum(total.values())) for name in most},
     )

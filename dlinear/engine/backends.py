@@ -6,6 +6,8 @@ The engine uses what both share (slices, views, in-place addition, `.mT`) and ta
 from __future__ import annotations
 
 import contextlib
+import functools
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +23,10 @@ from dlinear.optional import needed
 Array = Any  # numpy.ndarray or torch.Tensor
 Precision = Literal["float64", "float32"]
 _PINNED = 1 << 20  # bytes from which a copy to a device goes by way of pinned memory
+_threads = threading.local()  # the devices that a thread has met
+
+
+_NOWHERE: AbstractContextManager[object] = contextlib.nullcontext()
 
 
 class Backend(Protocol):
@@ -93,7 +99,7 @@ class NumpyBackend:
 
     def here(self) -> AbstractContextManager[object]:
         """Nothing: numpy has one place."""
-        return contextlib.nullcontext()
+        return _NOWHERE
 
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
@@ -200,10 +206,19 @@ class TorchBackend:
 
     def here(self) -> AbstractContextManager[object]:
         """Kernels are launched on this device inside."""
-        return contextlib.nullcontext() if self.device == "cpu" else _torch().cuda.device(self.device)
+        return _NOWHERE if self.device == "cpu" else _torch().cuda.device(self.device)
+
+    def _meet(self) -> None:
+        """In a new thread: call CUDA's runtime, which makes its context this thread's. cuBLAS does not."""
+        if self.device == "cpu" or self.device in (met := vars(_threads).setdefault("met", set())):
+            return
+        with self.here():
+            _torch().cuda.current_stream(self.device).query()
+        met.add(self.device)
 
     def layers(self, net: Network, start: int, stop: int) -> Array:
         """Deviations of layers start..stop-1, (stop - start, n, n)."""
+        self._meet()
         on_device = getattr(net, "deviations_on", None)
         if on_device is not None and (self.device != "cpu" or compiled_on(self.device)):
             with self.here():
@@ -294,6 +309,7 @@ def backend_for(device: str | None = None, precision: Precision = "float64") -> 
     return NumpyBackend(precision) if device is None else TorchBackend(device, precision)
 
 
+@functools.cache
 def _torch() -> Any:
     with needed("a torch device"):
         import torch

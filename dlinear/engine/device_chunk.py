@@ -48,7 +48,7 @@ class DeviceChunk(Chunk):
         """The layers, the products of their blocks, those of blocks of these, ...; at last at most TOP."""
         if self._levels is None:
             found = [self.layers]
-            while len(found[-1]) > self._scans.TOP:
+            while found[-1].shape[0] > self._scans.TOP:
                 found.append(self.blocks()[1] if len(found) == 1 else self._fold(found[-1]))
             self._levels = found
         return self._levels
@@ -100,12 +100,12 @@ class DeviceChunk(Chunk):
 
     def _length(self, factors: Array) -> int:
         """Factors of a block; few are one block."""
-        return int(self._scans.LENGTH) if len(factors) > self._scans.TOP else len(factors)
+        return int(self._scans.LENGTH) if factors.shape[0] > self._scans.TOP else factors.shape[0]
 
     def _fold(self, factors: Array) -> Array:
         n, length = self.layers.shape[-1], max(1, self._length(factors))
-        out = self._backend.empty(-(-len(factors) // length), 2, n, n)
-        if len(out):
+        out = self._backend.empty(-(-factors.shape[0] // length), 2, n, n)
+        if out.shape[0]:
             self._scans.fold(self._backend, factors, out, length)
         return out
 
@@ -122,6 +122,6 @@ class DeviceChunk(Chunk):
         return edges
 
     def _inside(self, kind: str, factors: Array, edges: Array) -> Array:
-        out = self._backend.empty(len(factors) + 1, *factors.shape[-2:])
+        out = self._backend.empty(factors.shape[0] + 1, *factors.shape[-2:])
         self._scans.scan(self._backend, kind, factors, edges, out, self._length(factors))
         return out

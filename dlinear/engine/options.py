@@ -20,7 +20,7 @@ CHUNKS = 12  # arrays of the size of a chunk that a worker has in memory at once
 LEAST = 1 << 13  # numbers of a chunk, however small the memory: shorter ones cost more time than they save
 MATRICES, OBJECTS = 6, 1000  # n x n matrices at each edge between chunks, and bytes of Python's own for them
 DEFAULT = 256 << 20  # bytes that are held where no memory is given
-ON_CPU, ON_GPU = 1 << 19, 1 << 25  # numbers of a chunk: in cache, or enough to fill a GPU
+ON_CPU = 1 << 19  # numbers of a chunk, in cache; on a GPU a fifth of the card holds what two threads take
 LAUNCHING = 2  # threads that launch on one GPU: while one waits for its numbers, the other one goes on
 VARIABLE = "DLINEAR_KERNELS"  # what kernels="auto" means
 WORTH = 1 << 17  # numbers of all layers, from which kernels are worth their start, 0.3 s once a machine
@@ -41,7 +41,8 @@ class Engine:
             times `chunk_numbers`, 48 MiB, and the products at the edges between chunks (`edge_bytes`) come
             on top. At any budget these are needed, and chunks of at least 2^13 numbers. On a GPU: bytes that
             are held there; None: a quarter of the card.
-        chunk_numbers: float64 numbers of one chunk of layers; None: 2^19, in cache, or 2^25 on a GPU.
+        chunk_numbers: float64 numbers of one chunk of layers; None: 2^19, in cache; on a GPU as many
+            as a fifth of it holds for two threads, a power of two: 2^26 of 80 GB.
         fft_from: all horizons at once: blocks of at least so many layers go by FFT (math.inf: none does);
             by default where that takes less time.
         kernels: compiled kernels (llvmlite, float64 on the CPU, n <= 64). "auto": those of networks with 2^17
@@ -117,6 +118,11 @@ class Engine:
             return replace(team, workers=LAUNCHING)
         return team
 
+    def _on_gpu(self) -> int:
+        """Numbers of a chunk by the memory of the card: 12 arrays of 8 bytes, for each of two threads."""
+        numbers = int(getattr(self.backend, "memory", 0)) // (5 * 8 * CHUNKS * LAUNCHING)
+        return 1 << max(22, numbers.bit_length() - 1)
+
     def budget(self, net: Network) -> int:
         """Bytes that the engine's arrays may take at once; without `memory`, those that are held."""
         if self.memory is not None:
@@ -132,7 +138,7 @@ class Engine:
     def working(self, net: Network) -> int:
         """Bytes that the workers compute with at once."""
         chunk = self.chunk_layers(net)
-        busy = min(workers(self.team), -(-net.depth // chunk))
+        busy = min(workers(self.scans), -(-net.depth // chunk))
         return 8 * CHUNKS * min(chunk, net.depth) * net.width**2 * busy
 
     def most(self, net: Network) -> int:
@@ -147,7 +153,7 @@ class Engine:
         that limit. On a GPU a chunk has `chunk_numbers` at any budget.
         """
         n = net.width
-        most = self.chunk_numbers or (ON_GPU if self.on_gpu else ON_CPU)
+        most = self.chunk_numbers or (self._on_gpu() if self.on_gpu else ON_CPU)
         if self.memory is None or self.on_gpu:
             return max(1, most // n**2)
         share = self.memory // 2 // (8 * CHUNKS * workers(self.team))

@@ -154,7 +154,7 @@ def fold(be: Backend, factors: Any, out: Any, length: int) -> None:
     n = factors.shape[-1]
     shape = {"n": n, "size": padded(n), "paired": factors.dim() == 4, "clear": CLEAR}
     with LAUNCH, be.here():
-        _fold[(len(out),)](factors, out, len(factors), length, **shape, num_warps=warps(n))
+        _fold[(out.shape[0],)](factors, out, factors.shape[0], length, **shape, num_warps=warps(n))
 
 
 def scan(be: Backend, kind: str, factors: Any, edges: Any, out: Any, length: int) -> None:
@@ -162,16 +162,16 @@ def scan(be: Backend, kind: str, factors: Any, edges: Any, out: Any, length: int
 
     `edges` may be the one value that the scan begins with, if one block holds all factors.
     """
-    n, blocks = factors.shape[-1], -(-len(factors) // length)
+    n, blocks = factors.shape[-1], -(-factors.shape[0] // length)
     backward, right, transposed, deviation = KINDS[kind]
     with LAUNCH, be.here():
         _scan[(blocks,)](
             factors,
             edges,
             out,
-            len(factors),
+            factors.shape[0],
             length,
-            shift=int(backward and len(edges) > 1),
+            shift=int(backward and edges.shape[0] > 1),
             n=n,
             size=padded(n),
             paired=factors.dim() == 4,
@@ -188,11 +188,11 @@ def gradients(be: Backend, layers: Any, edges: Any, states: Any, out: Any, lengt
 
     `edges` are the costates at the edges of blocks of `length` layers, or the one after the only block.
     """
-    n, blocks, norms = layers.shape[-1], -(-len(layers) // length), be.empty(len(layers))
-    shape = {"shift": int(len(edges) > 1), "n": n, "size": padded(n), "keep": out is not None}
+    n, blocks, norms = layers.shape[-1], -(-layers.shape[0] // length), be.empty(layers.shape[0])
+    shape = {"shift": int(edges.shape[0] > 1), "n": n, "size": padded(n), "keep": out is not None}
     arrays = (layers, edges, states, norms, norms if out is None else out)
     with LAUNCH, be.here():
-        _gradients[(blocks,)](*arrays, len(layers), length, **shape, num_warps=warps(n))
+        _gradients[(blocks,)](*arrays, layers.shape[0], length, **shape, num_warps=warps(n))
     return norms
 
 

@@ -48,7 +48,12 @@ def test_a_gpu_has_longer_chunks_few_threads_and_a_quarter_of_its_memory(monkeyp
     net = SimpleNamespace(depth=10**8, width=10)
     card = SimpleNamespace(device="cuda:0", memory=80 << 30)
     engine = Engine(backend=card)
-    assert engine.chunk_layers(net) == (1 << 25) // 100
+    assert engine.chunk_layers(net) == (1 << 26) // 100
+    assert 5 * engine.working(net) < 1.1 * card.memory
+    assert (
+        Engine(backend=SimpleNamespace(device="cuda:0", memory=16 << 30)).chunk_layers(net)
+        == (1 << 24) // 100
+    )
     assert engine.scans == Threads(2)
     assert engine.held(net) == 20 << 30
     assert Engine(backend=card, team=Threads(4)).scans == Threads(4)

@@ -12,6 +12,7 @@ from paths import ROOT  # noqa: E402
 
 from benchmarks import gpu, gpu_checks, gpu_record  # noqa: E402
 from benchmarks.launches import Launches  # noqa: E402
+from dlinear.analysis.profiles import shortfalls  # noqa: E402
 from dlinear.engine.backends import TorchBackend  # noqa: E402
 
 
@@ -50,7 +51,7 @@ def test_a_wrong_angle_fails(tmp_path, monkeypatch, capsys):
 
 
 def test_a_part_that_breaks_off_is_told_and_the_next_ones_are_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(gpu.gpu_floor, "seconds_of", lambda *given: 1 / 0)
+    monkeypatch.setattr(gpu.gpu_floor, "floor", lambda *given: 1 / 0)
     assert run(tmp_path, "floor", "launches") == 1
     said = capsys.readouterr().out
     assert "FAILED: ZeroDivisionError" in said
@@ -63,12 +64,32 @@ def test_without_time_every_part_says_so(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_times_of_two_checkouts(tmp_path, capsys):
-    assert run(tmp_path, "times", budget=60, more=("--compare", str(ROOT))) == 0
-    (table,) = gpu_record.read(tmp_path / "gpu.json")
-    assert {name: [one["depth"] for one in found] for name, found in table.numbers.items()} == {
-        name: [2000, 4000] for name in ("here", "before", "numpy")
-    }
+def test_a_depth_is_timed_in_a_process_with_the_package_of_a_checkout():
+    (one,) = gpu.worker(ROOT, "cpu", [2000], 30)
+    assert (one["depth"], one["kernel"], len(one["sin2"])) == (
+        2000,
+        "products",
+        len(shortfalls(2000, 16, 0.01)),
+    )
+
+
+def test_times_fail_where_the_device_has_other_numbers(tmp_path, monkeypatch, capsys):
+    errors = [0.0]
+
+    def worker(checkout, device, depths, seconds, *more, kernels=""):
+        value = 1.0 if device is None else 1.0 + errors[-1]
+        return [
+            {"depth": d, "seconds": d / 1e4, "bytes": 0.0, "sin2": [value], "first_call": 1.0} for d in depths
+        ]
+
+    monkeypatch.setattr(gpu, "worker", worker)
+    for error, status in ((5e-10, 0), (2e-9, 1)):
+        errors.append(error)
+        assert run(tmp_path, "times", more=("--compare", str(ROOT))) == status
+        (table,) = gpu_record.read(tmp_path / "gpu.json")
+        assert list(table.numbers) == list(gpu.WAYS)
+        assert len(table.failures) == 2 * status
+    assert "sin^2 differs from numpy by 2.0e-09" in capsys.readouterr().out
 
 
 def test_launches_count_operations_with_data_and_reads():

@@ -165,7 +165,8 @@ class EdgeProducts:
         deviation, total = be.both(*layers.total_both())
         size, totals = layers.blocks()
         all_blocks = math.prod(totals.shape) * self.net.depth // len(layers) * 8  # bytes
-        if size > 1 and 4 * all_blocks <= self.engine.held(self.net):
+        # on a GPU an allocation for each chunk takes more time than the products
+        if size > 1 and not self.engine.on_gpu and 4 * all_blocks <= self.engine.held(self.net):
             self._blocks[chunk] = size, totals
         return deviation, total
 
