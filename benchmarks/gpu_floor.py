@@ -93,10 +93,10 @@ def floor(device: str, size: int, count: int) -> Table:
     ]
     numbers: dict[str, float] = {"peak": peak, "bandwidth": bandwidth}
     for n in (4, 10, 32, 64):
-        batch = max(1, count // n**2)
-        a = array[: batch * n * n].view(batch, n, n)
+        batch = max(1, count // 2 // n**2)
+        a, b = array[: 2 * batch * n * n].view(2, batch, n, n)
         out = torch.empty_like(a)
-        seconds = seconds_of(lambda a=a, out=out: torch.matmul(a, a, out=out), device)  # type: ignore[misc]
+        seconds = seconds_of(partial(torch.matmul, a, b, out=out), device)
         least = max(2 * batch * n**3 / peak, 24 * batch * n**2 / bandwidth)
         numbers[f"bmm{n}"] = 2 * batch * n**3 / seconds
         rows.append(

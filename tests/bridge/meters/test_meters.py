@@ -186,6 +186,7 @@ def test_cuda_counters_agree_with_the_watched_storages():
     x = torch.randn(samples, width, device="cuda")
     loss_fn = Supervised(functional.mse_loss, torch.randn(samples, width, device="cuda"))
     optimizer = torch.optim.Adam(blocks.parameters())
+    peaks = {}
     for name in ("backprop", "horizon-4", "checkpoint"):
         run = method(name)
 
@@ -202,7 +203,8 @@ def test_cuda_counters_agree_with_the_watched_storages():
         assert found.parameters == size
         assert found.optimizer == pytest.approx(2 * size, rel=0.01)
         assert found.allocated <= found.reserved
-        assert found.activations == pytest.approx(watched.total, rel=0.1)
+        peaks[name] = (found.activations, watched.total)
+    assert all(a == pytest.approx(b, rel=0.1) for a, b in peaks.values()), peaks
 
 
 # --- the fit ----------------------------------------------------------------------------------------------
