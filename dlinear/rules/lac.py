@@ -18,7 +18,7 @@ hidden layers before it takes the output layer's gradient, which was made before
 as here. The loss should compare the output with x: `Supervised(mse_loss, x)`; its own mean over coordinates
 then makes the output layer's gradient 1/n_0 of the source's.
 
-For a classifier LAC is a way to start (`dlinear.rules.pretraining.pretrain`).
+For a classifier LAC is a way to start (`dlinear.rules.pretraining.reconstruction.pretrain`).
 
 Source: Zhu, Chen, Hu, Yu, "Contrastive learning via local activity", Electronics 12 (2023) 147, algorithm 1,
 read."""
@@ -90,7 +90,7 @@ def _reconstruction(last: End, x: Tensor) -> Tensor:
     if len(o) != len(x) or o.numel() != x.numel():
         raise ShapeError(
             f"the output has shape {tuple(o.shape)} for inputs {tuple(x.shape)}; lac trains autoencoders, "
-            "whose output has the size of x (a classifier: dlinear.rules.pretraining.pretrain)"
+            "whose output has the size of x (a classifier: dlinear.rules.pretraining.reconstruction.pretrain)"
         )
     return o.reshape(x.shape).to(x.dtype)
 
