@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,8 +61,7 @@ def shapes(state: Any) -> list[tuple[int, ...]]:
     return [tuple(tensor.shape) for tensor in tensors(state)]
 
 
-@dataclass(frozen=True)
-class BlockGraph:
+class BlockGraph(NamedTuple):
     """The graph between cut inputs and the outputs of a block, or of a readout with its loss.
 
     Attributes:
@@ -109,28 +107,30 @@ class BlockGraph:
         Raises:
             DomainError: see the message.
         """
-        inputs = self.inputs if first is None else first.inputs
-        through = through or (hooks and self.gate is not None)
-        enter = [
-            (edge, v)
-            for edge, v in zip(self.outputs, signal, strict=True)
-            if edge is not None and v is not None
-        ]
+        inputs, gate = self.inputs if first is None else first.inputs, self.gate
+        through = through or (hooks and gate is not None)
+        enter, signals = self.outputs, signal
+        if len(enter) > 1 or enter[0] is None or signals[0] is None:
+            pairs = [(e, v) for e, v in zip(enter, signal, strict=True) if e is not None and v is not None]
+            enter, signals = [edge for edge, _ in pairs], [v for _, v in pairs]
         leave = [edge for edge in inputs if edge is not None] if through else []
         if not enter or not (leave or leaves):
             return [None] * len(inputs), [None] * len(leaves)
         try:
-            with self.gate.passing(self.name, hooks) if self.gate else NOTHING:
-                found = engine.gradients(
-                    [edge for edge, _ in enter], [*leave, *leaves], [v for _, v in enter], keep
-                )
+            if gate is None:
+                found = engine.gradients(enter, [*leave, *leaves], signals, keep)  # type: ignore[arg-type]
+            else:
+                with gate.passing(self.name, hooks):
+                    found = engine.gradients(enter, [*leave, *leaves], signals, keep)  # type: ignore[arg-type]
         except RuntimeError as error:
             bottom = self if first is None else first
             overwritten(error, self.name if bottom is self else f"{bottom.name}, or what follows it,")
             raise
-        arrived = iter(found[: len(leave)])
+        if len(leave) == len(inputs):
+            return list(found[: len(leave)]), list(found[len(leave) :])
+        arrived = iter(found)
         before: Signal = [next(arrived) if through and edge is not None else None for edge in inputs]
-        return before, list(found[len(leave) :])
+        return before, list(arrived)
 
 
 @contextlib.contextmanager
@@ -190,15 +190,15 @@ def run(
         start, inputs = cut(state, follow)
     else:
         start, inputs = history.state, history.edges
-    overlapping = _overlapping(start)
-    before = [tensor._version for tensor in overlapping]
+    overlapping = () if isinstance(start, Tensor) else _overlapping(start)
+    before = [tensor._version for tensor in overlapping] if overlapping else None
     try:
         with reentrant.refused(name):
             found = function(start)
     except Exception as error:
         said_of(error, name, state)
         raise
-    if before and before != [tensor._version for tensor in overlapping]:
+    if before is not None and before != [tensor._version for tensor in overlapping]:
         raise DomainError(
             f"{name} writes into a part of its input that overlaps another part in memory: hand on "
             "copies (z.clone())"
@@ -243,6 +243,8 @@ def _goes_on(found: Any, outputs: Edges) -> bool:
 
     Not from a view, whose base a write would change behind the state, nor from a trained tensor itself.
     """
+    if isinstance(found, Tensor):
+        return found.requires_grad and not found.is_leaf and found._base is None
     return any(edge is not None for edge in outputs) and not any(
         tensor._base is not None or (tensor.requires_grad and tensor.is_leaf) for tensor in tensors(found)
     )

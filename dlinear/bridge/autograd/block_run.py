@@ -33,9 +33,9 @@ def run_block(
     Raises:
         ShapeError, DomainError: as `block_graph.run`.
     """
-    name = f"block {t}"
+    name, function = f"block {t}", called(block) if isinstance(state, tuple) else block
     if tables is not None and not any(tables):
-        return block_graph.run(called(block), state, follow, name, None, history)
+        return block_graph.run(function, state, follow, name, None, history)
     with gated((block,)) as gate:
         follow = follow or (gate is not None and t > 0)
-        return block_graph.run(called(block), state, follow, name, gate, history)
+        return block_graph.run(function, state, follow, name, gate, history)

@@ -124,7 +124,8 @@ def _enter(history: History, found: Sequence[Tensor], seen: set[Any], name: str,
         if id(leaf) in history.owners:
             raise shared_leaf(name, history.owners[id(leaf)], leaf)
     if not end:
-        history.owners.update((id(leaf), name) for leaf in found)
+        for leaf in found:
+            history.owners[id(leaf)] = name
         history.seen |= seen
 
 

@@ -47,7 +47,7 @@ class LocalLosses:
         self.x, self.loss, self.vjps = x, torch.empty(0), 0
         self._plain = True  # no autocast
         self.names: list[str] = []  # for `reentrant`
-        self._one: Tensor | None = None
+        self._one = torch.empty(0)
         self._tied = False  # readout or loss train what a block trains
         self._direct: set[int] = set()  # ids of what they do train
 
@@ -111,7 +111,7 @@ class LocalLosses:
             return self._ended(t, *block_graph.graph_of(z, [None], names[0]), follow=False)
         leaves = leaves_from(loss, names[0])
         self._check(t, leaves, z, loss)
-        if self._one is None or self._one.dtype != loss.dtype or self._one.shape != loss.shape:
+        if self._one.dtype != loss.dtype or self._one.shape != loss.shape:
             self._one = torch.ones_like(loss)
         try:
             with block_graph.NOTHING if self._plain else block_graph.plain_precision(loss.device):

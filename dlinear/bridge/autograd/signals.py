@@ -10,8 +10,7 @@ S a stand-in for the unseen blocks s, ..., T - 1 (`coarse_tail`; none: S = I) an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,8 +28,7 @@ from dlinear.bridge.autograd.replay import Replay
 from dlinear.bridge.autograd.states import is_residual
 
 
-@dataclass(frozen=True)
-class Injected:
+class Injected(NamedTuple):
     """What is injected at x(s).
 
     Attributes:
@@ -79,7 +77,7 @@ class OwnLosses:
         readout: Readout | None,
         tail: CoarseTail | None = None,
     ) -> None:
-        self.blocks, self.loss = blocks, torch.empty(0)
+        self.blocks, self.loss, self._one = blocks, torch.empty(0), torch.empty(0)
         self._ends = Ends(len(blocks), loss_fn, readout if tail is None else read_after(tail, readout))
 
     def run(
@@ -92,7 +90,9 @@ class OwnLosses:
         """grad L(x(s)), or grad L(S(x(s)))."""
         if follow and history is not None and history.state is not None and self._ends.reads_only:
             self.loss, end = self._ends.joined(state, s, history)
-            return Injected(state, [torch.ones_like(self.loss)], end.leaves, (), end)
+            if self._one.shape != self.loss.shape or self._one.dtype != self.loss.dtype:
+                self._one = torch.ones_like(self.loss)
+            return Injected(state, [self._one], end.leaves, (), end)
         self.loss, end, state = self._ends.at(state, s, follow)
         with block_graph.plain_precision(self.loss.device):
             signal, found = end.vjp([torch.ones_like(self.loss)], end.leaves, through=follow)

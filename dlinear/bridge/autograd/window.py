@@ -105,23 +105,31 @@ class Window:
         """The blocks with something to train that receive the gradient of the loss at s."""
         return [t for t in self.targets[s - 1] if self.trained[t] and t in self.graphs]
 
-    def take(self, s: int, injected: Injected) -> None:
+    def take(self, s: int, injected: Injected, receivers: Sequence[int]) -> None:
         """Take the signal at x(s) back to its receivers."""
         if s == len(self.reach):
             self.history = None  # the last graphs are freed on the way back
         if injected.end is None:
             self._tied = self._tied or self.total.owns(injected.leaves)
             self.total.add_direct(injected.leaves, injected.found, self.targets[s - 1])
-        receivers, signal, end = self.receivers(s), injected.signal, injected.end
+        if not receivers:
+            return
+        signal, end, graphs, low = injected.signal, injected.end, self.graphs, receivers[0]
         waiting, t = self._waiting(s), s - 1
-        while receivers and t >= receivers[0] and t in self.graphs:  # else a block that cuts the graph
-            first = max(self.starts[t], receivers[0])
-            signal = self._cross(s, first, t, first == 0 or first > receivers[0], signal, end)
+        while t >= low and t in graphs:  # else a block that cuts the graph
+            first = max(self.starts[t], low)
+            if end is None and first > receivers[-1]:
+                hooks = t in self.targets[s - 1]
+                signal, _ = graphs[t].vjp(signal, (), True, hooks=hooks, first=graphs[first])
+            else:
+                signal = self._cross(s, first, t, first == 0 or first > low, signal, end)
+                end = None
+            self.vjps += t - first + 1
             for done in range(first, min(t + 1, waiting)):
-                del self.graphs[done]
+                del graphs[done]
             if first == 0:
                 self.total.add_inputs(self.x, signal)
-            t, end = first - 1, None
+            t = first - 1
 
     def _cross(
         self, s: int, first: int, last: int, through: bool, signal: Signal, end: BlockGraph | None
@@ -130,17 +138,23 @@ class Window:
         targets = self.targets[s - 1]
         receiving = range(last, max(first, targets.start) - 1, -1)  # those of the loss at s up to `last`
         leaves = [leaf for t in receiving if t < targets.stop for leaf in self.graphs[t].leaves]
-        direct = () if end is None else end.leaves
-        top, bottom = self.graphs[last] if end is None else end, self.graphs[first]
-        before, found = top.vjp(signal, [*direct, *leaves], through, hooks=last in targets, first=bottom)
-        self.vjps += last - first + 1
-        self.total.add_direct(direct, found[: len(direct)], targets)
-        self.total.add(leaves, found[len(direct) :])
+        bottom, hooks = self.graphs[first], last in targets
+        if end is None:
+            before, found = self.graphs[last].vjp(signal, leaves, through, hooks=hooks, first=bottom)
+        else:
+            direct = end.leaves
+            before, found = end.vjp(signal, [*direct, *leaves], through, hooks=hooks, first=bottom)
+            self.total.add_direct(direct, found[: len(direct)], targets)
+            found = found[len(direct) :]
+        self.total.add(leaves, found)
         return before
 
     def _waiting(self, s: int) -> int:
         """The first block that waits for a loss after s; s if none does."""
-        return next((t for t in range(self.oldest, s) if self.trained[t] and self.reach[t] > s), s)
+        t = self.oldest
+        while t < s and not (self.trained[t] and self.reach[t] > s):
+            t += 1
+        return t
 
     def release(self, s: int) -> None:
         """Free what no later loss needs."""

@@ -15,6 +15,7 @@ as x + f(x); one that changes the form of the state, or says `skip = False`, pas
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -266,15 +267,18 @@ def windowed_pass(
 ) -> PassResult:
     """Run the blocks once; what is injected at each x(s) goes back to its receivers: eq. (9) by windows."""
     depth, window, state = len(blocks), Window(blocks, x, targets, segments), x
+    precision: AbstractContextManager[object] | None = None
     with reentrant.watched():
         for s in range(1, depth + 1):
             state = window.advance(s - 1, state, signals)
             if targets[s - 1] or s == depth:
-                follow = bool(window.receivers(s))
-                injected = signals.at(state, s, follow, window.joinable())
+                receivers = window.receivers(s)
+                injected = signals.at(state, s, bool(receivers), window.joinable())
                 state = injected.state
-                with block_graph.plain_precision(signals.loss.device):
-                    window.take(s, injected)
+                if precision is not block_graph.NOTHING:  # else autocast is off from the first end on
+                    precision = block_graph.plain_precision(signals.loss.device)
+                with precision:
+                    window.take(s, injected, receivers)
                 del injected
             window.release(s)
     return PassResult(signals.loss.reshape(()), window.total.gradients, window.vjps)
