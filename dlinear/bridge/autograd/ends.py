@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 from torch.utils import _pytree as pytree
 
-from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd import block_graph, reentrant
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.blocks import LossFunction, Readout, end_of, loss_with_gradient
-from dlinear.bridge.autograd.graph_history import History
+from dlinear.bridge.autograd.graph_history import Edges, History, leaves_between
+from dlinear.bridge.autograd.naming import said_of
 from dlinear.errors import DomainError, ShapeError
 
 
@@ -57,9 +59,16 @@ class Ends:
         Raises:
             ShapeError, DomainError: as `at`; or readout and loss train what a block trains.
         """
-        return block_graph.run(
-            lambda z: self.read(z, s), state, True, f"the loss at s = {s}", None, history, end=True
-        )
+        name = f"the loss at s = {s}"
+        try:
+            with reentrant.refused(name):
+                loss = self.read(history.state, s)
+        except Exception as error:
+            said_of(error, name, state)
+            raise
+        outputs: Edges = [get_gradient_edge(loss)]
+        leaves = leaves_between(outputs, history.edges, name, history, end=True)
+        return loss.detach(), BlockGraph(history.edges, outputs, leaves, name)
 
     def at(self, state: Any, s: int, follow: bool) -> tuple[Tensor, BlockGraph, Any]:
         """L(x(s)), detached, the graph from x(s) to it, and x(s) for the next block.

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlinear.bridge.autograd import block_graph
+from dlinear.bridge.autograd import block_graph, engine
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.gradient_sum import GradientSum
@@ -60,6 +60,8 @@ class Window:
         self.oldest = 0  # the first block that waits for a loss
         self.history: History | None = None  # of the last state, where its graph may go on
         self._state: Any = None  # the last state, without its history
+        # whether a block may share its graph with a later one, or with the loss
+        self.shares = max(segments.size, segments.stage) > 1 or segments.joined
         self._tied = False  # readout or loss train what a block trains
 
     def follows(self, t: int) -> bool:
@@ -68,32 +70,28 @@ class Window:
 
     def advance(self, t: int, state: Any, signals: Signals) -> Any:
         """Run block t and keep its graph; x(t + 1), without its history."""
-        goes_on = self.history is not None and self._goes_on(t, state)
+        one = self.surveys[t]
+        joins = self.shares and one.joins
+        goes_on = joins and self.history is not None and self._goes_on(t, state)
         if not goes_on:
-            self.history = History() if self._shares(t) else None
-        found = signals.run(t, state, self.follows(t), self.history, self.surveys[t].tables)
-        self._state, graph = found
+            self.history = History() if joins else None
+        follow = self.follows(t)
+        self._state, graph = signals.run(t, state, follow, self.history, one.tables)
         self.starts.append(self.starts[t - 1] if goes_on else t)
-        self.trained.append(bool(graph.leaves) or (t == 0 and self.follows(0)))
+        self.trained.append(bool(graph.leaves) or (t == 0 and follow))
         if graph.live:
             self.graphs[t] = graph
         return self._state
 
-    def _shares(self, t: int) -> bool:
-        """Whether block t may share its graph with a later block or with the loss."""
-        some = max(self.segments.size, self.segments.stage) > 1 or self.segments.joined
-        return some and self.surveys[t].joins
-
     def _goes_on(self, t: int, state: Any) -> bool:
         """Whether block t shares the graph of the block before it."""
         start, rule = self.starts[t - 1], self.segments
-        assert self.history is not None
         same_signal = self.reach[t] == self.reach[start] and t - start < rule.stage
         return (
             (same_signal or (rule.stage < rule.size and t - start < rule.size))
+            and self.history is not None
             and self.history.state is not None
             and state is self._state
-            and self.surveys[t].joins
             and not self.total.share(t, range(start, t))
         )
 
@@ -119,17 +117,30 @@ class Window:
         while t >= low and t in graphs:  # else a block that cuts the graph
             first = max(self.starts[t], low)
             if end is None and first > receivers[-1]:
-                hooks = t in self.targets[s - 1]
-                signal, _ = graphs[t].vjp(signal, (), True, hooks=hooks, first=graphs[first])
+                signal = self._through(graphs[t], graphs[first], signal, hooks=t in self.targets[s - 1])
             else:
                 signal = self._cross(s, first, t, first == 0 or first > low, signal, end)
                 end = None
             self.vjps += t - first + 1
-            for done in range(first, min(t + 1, waiting)):
-                del graphs[done]
+            if first < waiting:
+                for done in range(first, min(t + 1, waiting)):
+                    del graphs[done]
             if first == 0:
                 self.total.add_inputs(self.x, signal)
             t = first - 1
+
+    @staticmethod
+    def _through(top: BlockGraph, bottom: BlockGraph, signal: Signal, hooks: bool) -> Signal:
+        """Take a signal from the outputs of a block to the inputs of one before it in the same graph."""
+        if top.gate is None and len(signal) == len(bottom.inputs) == 1:  # one tensor, as in most stacks
+            edge, start, v = top.outputs[0], bottom.inputs[0], signal[0]
+            if edge is not None and start is not None and v is not None:
+                try:
+                    return list(engine.gradients((edge,), (start,), (v,)))
+                except RuntimeError as error:
+                    block_graph.overwritten(error, bottom.name)
+                    raise
+        return top.vjp(signal, (), True, hooks=hooks, first=bottom)[0]
 
     def _cross(
         self, s: int, first: int, last: int, through: bool, signal: Signal, end: BlockGraph | None
