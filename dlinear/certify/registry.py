@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from dlinear.certify.claims import Claim
 from dlinear.checks import as_known
@@ -16,27 +17,42 @@ Registry = Mapping[str, tuple[Claim, ...]]
 """Claims of each file, by the stem of its name."""
 
 
+_loaded: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
+"""Files that have run here: time and size of each when it did, and what it became."""
+
+
 def discover(folder: Path) -> dict[str, tuple[Claim, ...]]:
     """The tuple `CLAIMS` of each file of a folder whose name has no leading underscore.
+
+    A file that has not changed since it was last asked for is not run again.
 
     Raises:
         DomainError: two claims have one id.
     """
     found: dict[str, tuple[Claim, ...]] = {}
     for path in sorted(folder.glob("[!_]*.py")):
-        name = f"_proof_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            continue
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        found[path.stem] = tuple(getattr(module, "CLAIMS", ()))
+        found[path.stem] = tuple(getattr(_module(path.resolve()), "CLAIMS", ()))
     ids = Counter(claim.id for claims in found.values() for claim in claims)
     twice = [name for name, count in ids.items() if count > 1]
     if twice:
         raise DomainError(f"claim ids declared twice: {', '.join(twice)}; give each claim an id of its own")
     return found
+
+
+def _module(path: Path) -> ModuleType:
+    """A file of claims as a module, under a name of its own."""
+    name, state = f"_proof_{path.stem}", path.stat()
+    stamp = (state.st_mtime_ns, state.st_size)
+    if path not in _loaded or _loaded[path][0] != stamp:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None  # it ends with .py
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        _loaded[path] = stamp, module
+    sys.modules[name] = _loaded[path][1]
+    return _loaded[path][1]
 
 
 def select(registry: Registry, names: Sequence[str]) -> list[Claim]:

@@ -766,6 +766,7 @@ def test_a_claim_is_one_file_and_two_of_one_id_are_refused(tmp_path):
         "yours": ["yours"],
     }
     assert decide.decide(found["mine"][0]).expected
+    assert registry.discover(tmp_path)["mine"][0] is found["mine"][0], "what has not changed is not run again"
     (tmp_path / "yours.py").write_text((tmp_path / "mine.py").read_text())
     with pytest.raises(DomainError, match="declared twice: mine"):
         registry.discover(tmp_path)
