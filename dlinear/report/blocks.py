@@ -29,8 +29,8 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- table: {name} -->", f"<!-- end of table: {name} -->"
 
 
-def block(text: str, name: str) -> str:
-    """What stands between the marks of a table, "" for nothing.
+def block(text: str, name: str, page: str = "the page") -> str:
+    """What stands between the marks of a table, "" for nothing; `page` is its name in messages.
 
     Raises:
         RecordError: a text that does not hold both marks once, in this order.
@@ -39,7 +39,7 @@ def block(text: str, name: str) -> str:
     before, _, rest = text.partition(first)
     inside, found, after = rest.partition(last)
     if not found or first in rest or last in before + after:
-        raise RecordError(f"the page must hold {first} and then {last}, each once")
+        raise RecordError(f"{page} must hold {first} and then {last}, each once")
     return inside.strip("\n")
 
 
@@ -51,7 +51,7 @@ def write_block(path: Path, name: str, table: str) -> None:
     """
     with reading(path, RecordError) as stream:
         text = stream.read().decode("utf-8")
-    block(text, name)
+    block(text, name, str(path))
     first, last = marks(name)
     before, _, rest = text.partition(first)
     _, _, after = rest.partition(last)

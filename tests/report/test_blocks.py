@@ -26,7 +26,7 @@ def test_a_table_replaces_what_stands_between_its_marks(tmp_path):
 def test_a_page_without_the_marks_stays_as_it_is(tmp_path, text):
     path = tmp_path / "page.md"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(RecordError, match="must hold <!-- table: one --> and then"):
+    with pytest.raises(RecordError, match=r"page\.md must hold <!-- table: one --> and then"):
         blocks.write_block(path, "one", "new")
     assert path.read_text(encoding="utf-8") == text
 
