@@ -39,11 +39,17 @@ def signal_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int) -
     return terms
 
 
-def turned_terms(at_edges: EdgeProducts, layers: Chunk, start: int, stop: int, turn: Array) -> Array:
+def turned_terms(
+    at_edges: EdgeProducts, start: int, stop: int, turn: Array, out: Array | None = None
+) -> Array:
     """Z_s = U_s^T Y_s at s = start..stop-1 of a chunk, times the scale; `turn` is U at `start`."""
+    layers = at_edges.layers(start, stop)
     if at_edges.kernels is not None and at_edges.suffixes is None:
-        return _by_kernel(at_edges, layers, start, stop, turn)
-    return layers.states(turn)[:-1].mT @ signal_terms(at_edges, layers, start, stop)[:-1]
+        return _by_kernel(at_edges, layers, start, stop, turn, out)
+    terms = layers.states(turn)[:-1].mT @ signal_terms(at_edges, layers, start, stop)[:-1]
+    if out is not None:
+        out[:] = terms
+    return terms
 
 
 def _by_kernel(
@@ -58,7 +64,8 @@ def _by_kernel(
         constant = 2 * np.eye(at_edges.net.width) - at_edges.phi + at_edges.tails[0]
     assert isinstance(layers, CompiledChunk)
     found = layers.signals(case, at_edges.tails[last], before, constant, turn, out)
-    found *= at_edges.scale
+    if at_edges.scale != 1:
+        found *= at_edges.scale
     return found
 
 

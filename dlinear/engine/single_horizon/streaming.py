@@ -184,13 +184,11 @@ class Tail:
 
     def _fill(self, i: int) -> None:
         assert self._whole is not None
-        self._whole[self.edges[i] - self.first : self.edges[i + 1] - self.first] = self._compute(i)
+        self._compute(i, self._whole[self.edges[i] - self.first : self.edges[i + 1] - self.first])
 
-    def _compute(self, i: int) -> Array:
+    def _compute(self, i: int, out: Array | None = None) -> Array:
         """Z_s = U_s^T Y_s of the chunk between edges i and i + 1."""
-        at_edges, start, stop = self.at_edges, self.edges[i], self.edges[i + 1]
-        layers = at_edges.layers(start, stop)
-        return turned_terms(at_edges, layers, start, stop, self.starts[i])
+        return turned_terms(self.at_edges, self.edges[i], self.edges[i + 1], self.starts[i], out)
 
 
 class Short:
