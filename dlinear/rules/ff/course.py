@@ -19,10 +19,11 @@ from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.bridge.training.batching import batches, noise_seed
 from dlinear.bridge.training.evaluation import device_generators
 from dlinear.bridge.training.settings import device_of
-from dlinear.checks import as_integer
+from dlinear.checks import as_flag, as_integer
 from dlinear.errors import DomainError
 from dlinear.rules.ff.network import PREDICTIONS
 from dlinear.rules.ff.published import SETTINGS, Setting, cooled, published_stack
+from dlinear.rules.ff.recorded import RecordedStep
 
 __all__ = ["Evaluation", "train_published"]
 
@@ -58,6 +59,7 @@ def train_published(
     seed: int = 0,
     device: str = "auto",
     evaluate_every: int = 0,
+    recorded: bool = False,
     report: Callable[[Evaluation], None] | None = None,
 ) -> tuple[Stack, list[Evaluation]]:
     """Train a net of the setting; it, and its evaluations after every few epochs and the last.
@@ -69,6 +71,7 @@ def train_published(
         seed: of weights, order and negatives.
         device: "auto", "cpu", "cuda" or "cuda:N".
         evaluate_every: in epochs; 0 evaluates after the last alone.
+        recorded: whether steps are recorded once and replayed, on a CUDA device (`RecordedStep`).
         report: is given each evaluation at once.
 
     Raises:
@@ -80,10 +83,17 @@ def train_published(
     if split.classes is None:
         raise DomainError("forward-forward learns classes; these data have real targets")
     where = device_of(device)
+    if as_flag("recorded", recorded) and (where.type != "cuda" or len(split.x_train) % setting.batch):
+        raise DomainError(
+            f"recorded steps take a CUDA device and batches of one size; received device {where}, "
+            f"{len(split.x_train)} samples in batches of {setting.batch}"
+        )
     with torch.random.fork_rng(device_generators(where)):
         torch.manual_seed(noise_seed(seed))
         task = TaskShape(tuple(split.x_train.shape[1:]), split.classes)
         course = _Course(published_stack(task, setting).to(where).train(), split, setting, where)
+        if recorded:
+            course.record()
         found = []
         for epoch in range(epochs):
             loss = course.epoch(cooled(epoch, epochs), seed, epoch)
@@ -102,6 +112,7 @@ class _Course:
         self.x, self.y = split.x_train.to(device), split.y_train.to(device)
         self.tests = split.x_test.to(device), split.y_test.to(device)
         self.method, self.seconds = setting.method(), 0.0
+        self.step: Callable[[Tensor, Tensor], Tensor] = self.gradients
         if self.method.prepare is not None:
             self.method.prepare(net.blocks, net.readout)
         below = {id(p) for block in list(net.blocks)[: setting.below] for p in block.parameters()}
@@ -123,19 +134,28 @@ class _Course:
 
     def epoch(self, factor: float, seed: int, number: int) -> Tensor:
         """All steps of one epoch; the mean loss, on the device."""
-        start, setting, net = self.clock(), self.setting, self.net
+        start, setting = self.clock(), self.setting
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for group, rate in zip(self.optimizer.param_groups, (setting.rate, setting.head_rate), strict=True):
             group["lr"] = rate * factor
         parts = batches(len(self.x), setting.batch, seed, number)
         order = torch.split(torch.cat(parts).to(self.device), [len(part) for part in parts])
         for chosen in order:
-            self.optimizer.zero_grad()
-            loss_fn = Supervised(functional.cross_entropy, self.y[chosen])
-            total += self.method(net.blocks, self.x[chosen], loss_fn, net.readout) * len(chosen)
+            total += self.step(self.x[chosen], self.y[chosen]) * len(chosen)
             self.optimizer.step()
         self.seconds += self.clock() - start
         return total / len(self.x)
+
+    def gradients(self, x: Tensor, y: Tensor) -> Tensor:
+        """`.grad` of one batch, from nothing; its loss."""
+        self.optimizer.zero_grad()
+        return self.method(self.net.blocks, x, Supervised(functional.cross_entropy, y), self.net.readout)
+
+    def record(self) -> None:
+        """Replay steps from now on."""
+        x, y = self.x[: self.setting.batch], self.y[: self.setting.batch]
+        parameters, buffers = self.net.parameters(), self.net.buffers()
+        self.step = RecordedStep(self.gradients, x, y, parameters, buffers)
 
     def evaluation(self, epoch: int, loss: Tensor, classes: int) -> Evaluation:
         """Test error of both predictions, with their times."""

@@ -47,6 +47,7 @@ class Cell:
         epochs: E.
         every: epochs between evaluations; 0 for the last alone.
         device: "cpu" or "cuda".
+        recorded: whether steps are replayed (`RecordedStep`).
         edition: raise it when the meaning of a cell changes.
     """
 
@@ -61,6 +62,7 @@ class Cell:
     epochs: int
     every: int
     device: str
+    recorded: bool
     edition: int = 1
 
 
@@ -95,6 +97,7 @@ def compute(cell: Cell, folder: str | None = None, download: bool = False) -> sw
             seed=cell.seed,
             device=cell.device,
             evaluate_every=cell.every,
+            recorded=cell.recorded,
         )[1]
     arrays: dict[str, Any] = {
         name: (("epoch",), [getattr(one, name) for one in found]) for name in ("epoch", "seconds", "loss")

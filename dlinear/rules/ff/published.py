@@ -13,8 +13,8 @@ its Matlab code, 1.45 % there (README.md).
 
 The convolutional net is ours: three layers of 5 x 5 kernels with ReLU, the maximum over 2 x 2 pixels after
 each of the first two, the label in K further planes; length and peers over channels and positions, goodness
-by "channels", for which a filter's steps are those of a unit: with the plain sum over 784 positions they are
-so long that nothing is learnt."""
+by "channels", for which a filter's steps are those of a unit: with the plain sum they are longer by the
+number of positions, 784, 196 and 49 in the three layers, which no one rate fits."""
 
 from __future__ import annotations
 
