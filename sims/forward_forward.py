@@ -24,7 +24,7 @@ from typing import Literal
 
 from dlinear import report
 from dlinear.errors import DomainError
-from dlinear.runs import script
+from dlinear.runs import records, script
 from dlinear.runs.knobs import Images, at_least, cell_from, check
 from dlinear.runs.launch import Launch
 from dlinear.runs.stages import Stages
@@ -75,9 +75,11 @@ def main(knobs: Knobs) -> int:
     split = data_of(knobs.data, knobs.samples, knobs.test_samples, **where)
     if split.classes is None or len(split.x_train.shape) != 4:
         raise DomainError(f"--data {knobs.data} has no labelled images; digits, mnist and cifar10 have")
-    device_of(knobs.device)
+    planned, place = cells_of(knobs, split.digest), records.cells(knobs.folder(NAME))
+    if any(not (place / f"{records.key(cell)}.npz").exists() for cell in planned):
+        device_of(knobs.device)  # what is computed can be read without the device
     stages = Stages(NAME, knobs, functools.partial(measured.compute, **where))
-    found = stages.gather(cells_of(knobs, split.digest))
+    found = stages.gather(planned)
     if not found:
         return stages.failed
     samples = len(split.x_train)

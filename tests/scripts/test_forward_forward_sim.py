@@ -71,6 +71,19 @@ def test_the_gap_and_what_is_not_as_published():
     assert measured.answers([lost], 60_000)[0].holds is False
 
 
+def test_records_are_read_where_the_device_is_not(sim, tmp_path, capsys, monkeypatch):
+    sim.main(knobs_of(sim, SMALL, tmp_path))
+
+    def absent(device):
+        raise DomainError(f"{device} is not there")
+
+    monkeypatch.setattr(sim, "device_of", absent)
+    sim.main(knobs_of(sim, SMALL, tmp_path))
+    assert " 0 computed" in capsys.readouterr().out
+    with pytest.raises(DomainError, match="cpu is not there"):
+        sim.main(knobs_of(sim, SMALL.replace("--epochs 1", "--epochs 2"), tmp_path))
+
+
 def test_hybrids_and_the_page(sim, tmp_path, capsys):
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.json", "*.png"))
     words = f"{SMALL} --below 0 1 --docs {tmp_path / 'docs'}"

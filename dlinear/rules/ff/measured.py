@@ -219,7 +219,7 @@ def extract_of(knobs: Any, found: Sequence[Record], samples: int) -> dict[str, A
             }
         )
     return {
-        "name": f"forward_forward_{knobs.data}{'_cuda' if knobs.device == 'cuda' else ''}",
+        "name": "_".join(["forward_forward", *knobs.nets, knobs.data, *["cuda"] * (knobs.device == "cuda")]),
         "command": f"python -m sims.forward_forward {options}".strip(),
         "size": f"{samples} training images, {knobs.seeds} seeds; {where}",
         "rows": out,
