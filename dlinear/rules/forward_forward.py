@@ -26,7 +26,8 @@ Conventions. Published codes take the mean over positives and negatives together
 theta = n, "rms" and peer normalisation .03 are those of loeweX/Forward-Forward, "mean" with theta = 2 and
 "norm" those of mpezeshki/pytorch_forward_forward: a layer's input is then shorter by sqrt(n), and its
 gradient by a factor n; rates are not the same. Gradients come from autograd inside one layer; tests compare
-them with the formula in numpy.
+them with the formula in numpy. Autocast is off in layers that learn alone and in predictions by goodness:
+what counts is of order 1 in a sum of thousands.
 
 Source: Hinton, "The forward-forward algorithm: some preliminary investigations", arXiv 2212.13345."""
 
@@ -39,6 +40,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlinear.bridge.autograd.block_graph import plain_precision
 from dlinear.bridge.autograd.blocks import Block, LossFunction, Readout, as_stack, check_gradients_are_on
 from dlinear.bridge.autograd.gradient_sum import GradientSum, accumulate
 from dlinear.bridge.autograd.step import as_step
@@ -81,7 +83,9 @@ def ff_backward(
     """
     check_gradients_are_on()
     net = network(blocks, x, readout, knobs, below)
-    last = end(net.parts, head_input(net, x.detach()), loss_fn)
+    with plain_precision(x.device):
+        seen = head_input(net, x.detach())
+    last = end(net.parts, seen, loss_fn)
     labels = labels_of(loss_fn, last.z, RULE)
     if last.z.shape[1] != net.classes:
         raise ShapeError(
@@ -89,12 +93,13 @@ def ff_backward(
         )
     found = GradientSum(net.parts.hidden)
     found.add(last.leaves, last.gradients)
-    states = [net.labelled(x, labels), net.labelled(x, _negatives(net, x, labels, last.z.detach()))]
-    for t, trained in enumerate(net.trained):
-        if trained:
-            states = _learn(net, t, [net.entering(state) for state in states], last.unit, found)
-        else:
-            states = [net.passed(t, state) for state in states]
+    with plain_precision(x.device):
+        states = [net.labelled(x, labels), net.labelled(x, _negatives(net, x, labels, last.z.detach()))]
+        for t, trained in enumerate(net.trained):
+            if trained:
+                states = _learn(net, t, [net.entering(state) for state in states], last.unit, found)
+            else:
+                states = [net.passed(t, state) for state in states]
     accumulate(found.gradients)
     return last.loss
 

@@ -116,6 +116,32 @@ def test_the_matched_goodness_of_a_layer_with_dropout_has_one_mask():
     assert found.goodness.item() == pytest.approx(whole[kept].sum().item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("goodness", ["sum", "matched"])
+def test_layers_that_learn_alone_leave_autocast(goodness):
+    """At 2000 a number of bfloat16 has steps of 8; what the logistic weight sees is of order 1."""
+    torch.manual_seed(0)
+    blocks, head = [nn.Sequential(nn.Linear(50, 2000), nn.ReLU())], nn.Linear(2000, 3)
+    x, loss_fn = torch.randn(20, 50), Supervised(nn.functional.cross_entropy, torch.arange(20) % 3)
+    found = []
+    for autocast in (False, True):
+        torch.manual_seed(1)
+        blocks[0].zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            ff_backward(blocks, x, loss_fn, lambda z, s: head(z), Knobs(goodness=goodness))
+            scores = goodness_scores(blocks, x, lambda z, s: head(z), Knobs(goodness=goodness, classes=3))
+        found.append((scores, blocks[0][0].weight.grad.clone()))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_the_goodness_of_a_model_in_half_precision_is_a_single_number():
+    block = nn.Sequential(nn.Linear(50, 2000), nn.ReLU()).bfloat16()
+    for goodness in GOODNESS:
+        assert (
+            layer_pass(block, torch.randn(5, 50).bfloat16(), 0, goodness, "ff").goodness.dtype
+            == torch.float32
+        )
+
+
 def test_wrong_labels_are_never_the_true_one_and_uniform_on_the_others():
     torch.manual_seed(0)
     labels = torch.arange(3).repeat(20_000)

@@ -409,7 +409,7 @@ def _models() -> list[Row]:
         *("projected-1", "fa", "dfa", "sdfa", "drtp", "dfa-identity"),
         *("pepita", "pepita-hebbian", "pepita-local", "foton"),
         *("fa-mirror", "pepita-mirror", "oja", "activation", "pff"),
-        *("ff", "ff-mean", "ff-matched", "ff-hard"),
+        *("ff", "ff-mean", "ff-matched", "ff-hard", "hybrid-1"),
     )
     rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}
     plain = {"anchored": True, "stride": 1, "runs": 0}

@@ -176,16 +176,26 @@ def layer_pass(
         return _squared(output, graph, call, goodness)
     if replay is None:
         assert closed is not None
-        value = closed(calls.output, output)
+        value = closed(calls.output.to(_wide(output)), output)
     else:
         value = _integral(block, state, t, calls.output, replay)
-    return LayerPass(output, value.flatten(1).sum(1), output, graph, call, True)
+    return LayerPass(output, _total(value), output, graph, call, True)
 
 
 def _squared(h: Tensor, graph: BlockGraph, call: Call | None, goodness: str) -> LayerPass:
-    """Sum or mean of the squares; h itself stays in the precision of the layer."""
+    """Sum or mean of the squares, in single precision or better; h stays in the precision of the layer."""
     shared = {"sum": 1, "mean": h[0].numel(), "channels": _positions(h)}[goodness]
-    return LayerPass(h, h.flatten(1).pow(2).sum(1) / shared, h * (2 / shared), graph, call, False)
+    return LayerPass(h, _total(h.to(_wide(h)).pow(2)) / shared, h * (2 / shared), graph, call, False)
+
+
+def _wide(h: Tensor) -> torch.dtype:
+    """In half precision a goodness of 1000 would have steps of 4, and the logistic weight no meaning."""
+    return torch.promote_types(h.dtype, torch.float32)
+
+
+def _total(values: Tensor) -> Tensor:
+    """The sum of each sample."""
+    return values.flatten(1).sum(1, dtype=_wide(values))
 
 
 @lru_cache(maxsize=4)

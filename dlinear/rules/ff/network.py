@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlinear.bridge.autograd.block_graph import plain_precision
 from dlinear.bridge.autograd.blocks import Block, Readout, as_stack, called
 from dlinear.bridge.autograd.modules import modules_among, trainable
 from dlinear.bridge.autograd.naming import located
@@ -184,7 +185,7 @@ def goodness_scores(
     below: int | None = None,
 ) -> Tensor:
     """Goodness of x with each label, (N, K): the prediction is its argmax. K passes."""
-    with torch.no_grad():
+    with torch.no_grad(), plain_precision(x.device):
         return goodness_of(network(blocks, x, readout, knobs, below), x)
 
 
