@@ -205,7 +205,9 @@ def _family(name: str, knobs: Knobs, description: str, place: int) -> Family:
 
 
 FAMILIES = (
-    _family("ff", Knobs(), "forward-forward, goodness the sum of squares", 85),
+    _family(
+        "ff", Knobs(), "forward-forward, goodness the sum of squares (of a convolution over channels)", 85
+    ),
     _family("ff-mean", Knobs(goodness="mean"), "forward-forward, goodness the mean of squares", 86),
     _family("ff-matched", Knobs(goodness="matched"), "forward-forward, Hebbian for every activation", 87),
     _family("ff-hard", Knobs(negatives="neutral"), "forward-forward, wrong labels drawn by the head", 88),

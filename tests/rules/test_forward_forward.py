@@ -331,19 +331,19 @@ def locally(net, x, goodness):
 def test_i3_with_equal_weights_matched_goodness_is_hebbian_pepita_for_every_activation():
     """The clean pass as the negative sample, the modulated one as the positive; sum: only where sigma sigma'
     = sigma. (The logistic weights put factors 1 - p+ and p- before the two terms.)"""
-    for seed in range(50):
-        for activation in ("identity", "relu", "tanh"):
-            net = plain(seed, widths=[6, 5, 4, 3], activation=activation, bias=False)
-            h, _ = net.forward(net.x)
-            f = input_matrix(6, 3, seed, 2.0).numpy()
-            shifted = net.x + net.error(h[-1]) @ f.T
-            pepita = net.gradients(partial(pepita_backward, seed=seed, scale=2.0, mode="hebbian"))[0][:-1]
+    for seed in range(60):
+        activation = ("identity", "relu", "tanh")[seed % 3]
+        net = plain(seed, widths=[6, 5, 4, 3], activation=activation, bias=False)
+        h, _ = net.forward(net.x)
+        f = input_matrix(6, 3, seed, 2.0).numpy()
+        shifted = net.x + net.error(h[-1]) @ f.T
+        pepita = net.gradients(partial(pepita_backward, seed=seed, scale=2.0, mode="hebbian"))[0][:-1]
 
-            def contrast(goodness, factor, net=net, shifted=shifted):
-                ones = torch.ones(len(net.x), dtype=torch.float64) * factor / len(net.x)
-                pairs = zip(locally(net, net.x, goodness), locally(net, shifted, goodness), strict=True)
-                both = [(list(a.products(ones).values()), list(b.products(-ones).values())) for a, b in pairs]
-                return [(a[0] + b[0]).numpy() for a, b in both]
+        def contrast(goodness, factor, net=net, shifted=shifted):
+            ones = torch.ones(len(net.x), dtype=torch.float64) * factor / len(net.x)
+            pairs = zip(locally(net, net.x, goodness), locally(net, shifted, goodness), strict=True)
+            both = [(list(a.products(ones).values()), list(b.products(-ones).values())) for a, b in pairs]
+            return [(a[0] + b[0]).numpy() for a, b in both]
 
-            assert worst(contrast("matched", 1.0), pepita) < ROUNDING
-            assert (worst(contrast("sum", 0.5), pepita) < ROUNDING) == (activation != "tanh")
+        assert worst(contrast("matched", 1.0), pepita) < ROUNDING
+        assert (worst(contrast("sum", 0.5), pepita) < ROUNDING) == (activation != "tanh")

@@ -33,7 +33,7 @@ class Knobs:
     """The conventions of forward-forward.
 
     Attributes:
-        goodness: "sum", "mean", "channels" or "matched".
+        goodness: "channels", "sum", "mean" or "matched"; the first two differ in convolutions alone.
         theta: threshold; None for the convention's own.
         length: of a layer's input, "rms", "norm" or "none".
         overlay: where the label is, "pixels" or "planes".
@@ -50,7 +50,7 @@ class Knobs:
         DomainError: a value outside its range.
     """
 
-    goodness: str = "sum"
+    goodness: str = "channels"
     theta: float | None = None
     length: str = "rms"
     overlay: str = "pixels"

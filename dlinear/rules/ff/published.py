@@ -65,7 +65,7 @@ class Setting:
     width: int = 1000
     depth: int = 3
     kernel: int = 5
-    knobs: Knobs = field(default_factory=lambda: Knobs(peer=0.03, head="all"))
+    knobs: Knobs = field(default_factory=lambda: Knobs(goodness="sum", peer=0.03, head="all"))
     below: int | None = None
     batch: int = 100
     rate: float = 1e-3
