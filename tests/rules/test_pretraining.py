@@ -1,5 +1,9 @@
 """Pre-training of hidden layers without labels: what it changes, what it leaves, and that it resumes."""
 
+import math
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,6 +12,7 @@ from dlinear.bridge import Stack, Training, load, train
 from dlinear.bridge.methods import method
 from dlinear.bridge.models.readouts import Shared
 from dlinear.errors import DomainError
+from dlinear.rules.pretraining import measured
 from dlinear.rules.pretraining.reconstruction import autoencoder_of, pretrain
 
 
@@ -85,3 +90,47 @@ def test_what_cannot_be_pretrained_is_said():
         pretrain(net(), split, seed=-1)
     with pytest.raises(DomainError, match=r"^method 'no': allowed are"):
         pretrain(net(), split, method="no")
+
+
+def cell(**changed):
+    knobs = {
+        **{"start": "scratch", "labelled": 30, "seed": 0, "before": 2, "epochs": 2, "rates": (0.003, 0.03)},
+        **{"rate": 0.05, "depth": 2, "units": 12, "batch": 10},
+        **{"data": "digits", "digest": "", "samples": 80, "test_samples": 40},
+    }
+    return measured.Cell(**{**knobs, **changed})
+
+
+def test_every_start_has_the_same_net_samples_and_batches():
+    """A pre-training at a rate of nearly 0 leaves what scratch does; the best of two rates is taken."""
+    scratch = measured.compute(cell())
+    still = measured.compute(cell(start="lac", rates=(1e-30,)))
+    assert list(still["accuracy"][1]) == list(scratch["accuracy"][1])
+    other = measured.compute(cell(start="lac"))
+    assert other["rate_before"][1] == 0.03
+    assert other["reconstruction_end"][1] < other["reconstruction_start"][1]
+    assert list(measured.compute(cell(seed=1))["accuracy"][1]) != list(scratch["accuracy"][1])
+
+
+def record(start, seed, accuracy, end):
+    arrays = {"accuracy": np.array(accuracy), "reconstruction_start": 1.0, "reconstruction_end": end}
+    knobs = {"start": start, "labelled": 30, "seed": seed, "epochs": 2}
+    return SimpleNamespace(knobs=knobs, arrays={**arrays, "rate_before": 0.1})
+
+
+def test_words_follow_the_numbers():
+    runs = [record("scratch", seed, (0.1, 0.2 + seed / 50, 0.5), math.nan) for seed in range(4)]
+    runs += [record("lac", seed, (0.1, 0.4 + seed / 49, 0.5), 0.5) for seed in range(4)]
+    first, last = measured.differences(runs)
+    assert first.seen
+    assert first.estimate.value == pytest.approx(20, abs=0.1)
+    assert not last.seen
+    assert last.estimate.value == 0
+    assert [answer.holds for answer in measured.answers(runs)] == [True]
+    worse = [*runs, record("lac", 4, (0.1, 0.4, 0.5), 1.1)]  # false twin: one that forgot its inputs
+    assert [answer.holds for answer in measured.answers(worse)] == [False]
+    gone = [*runs, record("lac", 4, (0.1, 0.4, 0.5), math.nan)]
+    assert [answer.holds for answer in measured.answers(gone)] == [None]
+    short = [*runs[:4], *(record("lac", seed, (0.1,), 0.5) for seed in range(4))]
+    assert not measured.differences(short)
+    assert measured.rows(short)[1][-1] == "diverged"
