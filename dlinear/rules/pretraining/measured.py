@@ -131,7 +131,7 @@ def _groups(found: Sequence[Record]) -> list[tuple[int, str]]:
 
 
 def _accuracy(runs: Sequence[Record], epoch: int | None) -> np.ndarray:
-    """In percent, by seed, at an epoch (None: the last that was asked for); NaN of a run that ended before."""
+    """In percent, by seed, at an epoch (None: the last of the plan); NaN of a run that ended before."""
     found = []
     for run in runs:
         at = int(run.knobs["epochs"]) if epoch is None else epoch
