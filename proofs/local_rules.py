@@ -185,7 +185,7 @@ CLAIMS = (
             "m": "N, number of samples",
         },
         evidence="equal classes, K Y Y^T = N I: nothing between labels, and the eigenvectors of C+ - C- are "
-        "made of the singular vectors of Phi; with unequal ones they are not",
+        "made of the singular vectors of Phi; with unequal ones they need not be",
         function="dlinear.theory.rule_identities.goodness.moments",
         test=TEST,
     ),

@@ -9,6 +9,7 @@ import pytest
 from paths import ROOT
 from sklearn.datasets import load_digits
 
+from dlinear.engine import feedback_gradients
 from dlinear.errors import DomainError
 from dlinear.report import blocks
 from dlinear.theory.bounds import theorem_e1_closed
@@ -67,6 +68,20 @@ def test_the_table_of_the_page_is_that_of_the_identities():
         assert said[6] == one.claims
         assert float(said[2]) < one.tolerance
         assert float(said[4]) > 1e-3
+
+
+def test_a_tail_of_identities_is_that_of_the_engine():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        d, _ = layers(rng)
+        r, h = end_error(rng, d.shape[1]), int(rng.integers(1, len(d)))
+        states, _ = windows(d, r)
+        p = feedback_gradients.passes(d, states[-1] - r)
+        size = np.linalg.norm(r)
+        np.testing.assert_allclose(p.states, states, rtol=1e-10, atol=1e-12)
+        expected = p.true, feedback_gradients.feedback_gap(p, np.zeros_like(r), h)
+        for ours, theirs in zip(tail(d, r, h), expected, strict=True):
+            np.testing.assert_allclose(ours / size, theirs / size, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -57,6 +57,13 @@ def end_error(rng: np.random.Generator, n: int) -> Floats:
     return r
 
 
+def uphill(d: Floats, end: Floats, t: int) -> tuple[float, int]:
+    """1 - <G, g_T>/|G|^2 of broadcast in layer t, and k, the number of layers above it."""
+    states, back = windows(d, end)
+    broadcast, true = end @ states[t].T, back[t + 1] @ states[t].T
+    return float(1 - np.sum(broadcast * true) / np.sum(broadcast**2)), len(d) - t - 1
+
+
 def i13_descent(rng: np.random.Generator) -> Bound:
     """1 - <G, g_T>/|G|^2 <= (1 + c/T)^k - 1 for broadcast with k layers above; twin: k - 1.
 
@@ -64,15 +71,12 @@ def i13_descent(rng: np.random.Generator) -> Bound:
     """
     d, c = layers(rng)
     depth = len(d)
-    end = end_error(rng, d.shape[1])
-    states, back = windows(d, end)
-    t = int(rng.integers(depth - 1))
-    broadcast, true = end @ states[t].T, back[t + 1] @ states[t].T
-    k, share = depth - t - 1, np.sum(broadcast * true) / np.sum(broadcast**2)
-    few = int(rng.integers(2, 4))
+    value, k = uphill(d, end_error(rng, d.shape[1]), int(rng.integers(depth - 1)))
     small = depth * rng.uniform(0.001, 0.05)
-    least = 1 - broadcast_descent(depth, small, few - 1)
-    return Bound(1 - share, 1 - float(broadcast_descent(depth, c, k)), 1 - (1 - small / depth) ** few, least)
+    shrinking = np.tile(-small / depth * np.eye(2), (depth, 1, 1))
+    hard, few = uphill(shrinking, end_error(rng, 2), depth - 1 - int(rng.integers(2, 4)))
+    bound, false = (1 - float(broadcast_descent(depth, *at)) for at in ((c, k), (small, few - 1)))
+    return Bound(value, bound, hard, false)
 
 
 def tail_bound(rng: np.random.Generator) -> Bound:
