@@ -82,7 +82,7 @@ def worker(
         *more,
     ]
     command += ["--device", device] if device else []
-    off = {"DLINEAR_KERNELS": kernels} if kernels else {}
+    off = {"DLINEAR_GPU_KERNELS": kernels} if kernels else {}
     path = f"{checkout}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     process = subprocess.Popen(
         command,
@@ -106,7 +106,7 @@ def worker(
 
 WAYS = {
     "here": "kernels of this version",
-    "products": "the same without kernels (`DLINEAR_KERNELS=off`)",
+    "products": "the same without kernels (`DLINEAR_GPU_KERNELS=off`)",
     "before": "the other checkout",
     "numpy": "this version on the CPU",
 }

@@ -32,7 +32,7 @@ import dlinear
 from dlinear import report
 from dlinear.analysis import profiles
 from dlinear.engine.backends import Precision, backend_for
-from dlinear.engine.options import Engine
+from dlinear.engine.options import LAUNCHING, Engine
 from dlinear.engine.parallel import distributed, rendezvous
 from dlinear.engine.parallel.threads import ParallelMap, Threads
 from dlinear.errors import DlinearError, DomainError
@@ -66,7 +66,7 @@ class Knobs(Target):
     seed: int = 0  # of the layers; one network suffices where the shortfalls span six decades
     precision: Precision = "float64"  # of the arithmetic; float32 is faster on a GPU, its error is measured
     device: Device = "cpu"  # cpu: numpy, fastest below width 64; torch-cpu: for comparison; cuda: a GPU
-    threads: Count = None  # number of threads; one per core, torch has its own
+    threads: Count = None  # number of threads; one per core, two that launch on a GPU
     memory: float = 256.0  # MiB for the engine's arrays; 256 fit anywhere and cost no time
     timeout: float = distributed.TIMEOUT  # seconds without a heartbeat until a rank counts as lost
     results: str = "results"  # folder; records go to <results>/large_depth
@@ -143,6 +143,7 @@ def compute(cell: Cell, phi: np.ndarray, team: ParallelMap, memory: float) -> sw
         "seconds": ((), seconds),
         "peak_memory": ((), peak_memory()),
         "device_memory": ((), device_memory(getattr(engine.backend, "device", "cpu"))),
+        "triton": ((), getattr(engine.backend, "kernel", "") == "triton"),
         "ranks": ((), getattr(team, "size", 1)),
         "single_error": ((), single_error(cell, phi, team, memory)),
     }
@@ -200,7 +201,8 @@ def judge(data: Any, cell: Cell) -> tuple[str, list[report.Answer]]:
         f"Theorem {theorem}, measured/predicted {ratio:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]",
         f"T = {cell.depth}: {float(part['seconds']):.1f} s on {cell.device}, {cell.precision}, "
         f"{int(part['ranks'])} processes; peak memory {float(part['peak_memory']):.0f} MiB a process"
-        + (f", {float(part['device_memory']):.0f} MiB on the GPU" if cell.device == "cuda" else ""),
+        + (f", {float(part['device_memory']):.0f} MiB on the GPU" if cell.device == "cuda" else "")
+        + (", Triton kernels" if bool(part.get("triton", False)) else ""),
     ]
     wanted, tolerance = ORDERS[cell.ensemble]
     name = f"{cell.ensemble} layers, T = {cell.depth}"
@@ -221,7 +223,8 @@ def team_of(knobs: Knobs) -> Any:
     """The threads of this process, or the ranks that torchrun started with theirs."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if distributed.launched() else 1
     cores = max(1, (os.cpu_count() or 1) // together)
-    threads = Threads((knobs.threads or cores) if knobs.device == "cpu" else 1, progress=True)
+    usual = {"cpu": cores, "torch-cpu": 1, "cuda": LAUNCHING}[knobs.device]
+    threads = Threads(knobs.threads or usual, progress=True)
     if not distributed.launched():
         yield threads
         return

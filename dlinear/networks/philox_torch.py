@@ -78,11 +78,11 @@ def standard_normals_on(
 
 
 def compiled_on(device: str) -> bool:
-    """Whether kernels are compiled for a device: CUDA with Triton, unless DLINEAR_KERNELS is "off".
+    """Whether kernels are compiled for a device: CUDA with Triton, unless DLINEAR_GPU_KERNELS is "off".
 
     With TRITON_INTERPRET=1 Triton runs on tensors of the CPU, slowly, for tests.
     """
-    if os.environ.get("DLINEAR_KERNELS") == "off" or not _triton():
+    if os.environ.get("DLINEAR_GPU_KERNELS") == "off" or not _triton():
         return False
     return device.startswith("cuda") or os.environ.get("TRITON_INTERPRET") == "1"
 

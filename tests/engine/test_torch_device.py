@@ -23,6 +23,7 @@ from dlinear.engine.backends import NumpyBackend, TorchBackend  # noqa: E402
 from dlinear.engine.device_chunk import DeviceChunk, chunk_of, scans_of  # noqa: E402
 from dlinear.engine.products import Chunk  # noqa: E402
 from dlinear.errors import DomainError  # noqa: E402
+from dlinear.networks import philox_torch  # noqa: E402
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
 TRITON = importlib.util.find_spec("triton") is not None
@@ -141,3 +142,14 @@ def test_a_dense_network_on_cuda_goes_by_pinned_memory():
 def test_launches_on_cuda_are_few():
     launches, _ = device_checks.launches("cuda", length=5000)
     assert launches <= 30
+
+
+def test_kernels_of_a_gpu_have_a_variable_of_their_own(monkeypatch):
+    """A sweep sets DLINEAR_KERNELS to go on as it began, on the CPU."""
+    monkeypatch.setattr(philox_torch, "_triton", lambda: True)
+    monkeypatch.delenv("DLINEAR_GPU_KERNELS", raising=False)
+    monkeypatch.setenv("DLINEAR_KERNELS", "off")
+    assert philox_torch.compiled_on("cuda:0")
+    assert not philox_torch.compiled_on("cpu") or os.environ.get("TRITON_INTERPRET") == "1"
+    monkeypatch.setenv("DLINEAR_GPU_KERNELS", "off")
+    assert not philox_torch.compiled_on("cuda:0")
