@@ -175,13 +175,17 @@ class TorchBackend:
 
     def __post_init__(self) -> None:
         torch = _torch()
-        if not self.device.startswith("cuda"):
+        try:
+            asked = torch.device(self.device).index
+        except (RuntimeError, TypeError) as error:
+            raise DomainError(f"device is {self.device!r}; expected 'cpu', 'cuda' or 'cuda:N'") from error
+        if not self.on_cuda:
             return
         if not torch.cuda.is_available():
             raise DomainError(
                 f"device {self.device!r} received, but torch sees no CUDA device here; use 'cpu'"
             )
-        asked, count = torch.device(self.device).index, torch.cuda.device_count()
+        count = torch.cuda.device_count()
         index = torch.cuda.current_device() if asked is None else asked
         if index >= count:
             raise DomainError(f"device {self.device!r} received, but torch sees {count} CUDA devices here")
@@ -193,6 +197,11 @@ class TorchBackend:
         return float(np.finfo(self.precision).eps)
 
     @property
+    def on_cuda(self) -> bool:
+        """Whether arrays are on a GPU."""
+        return str(self.device).startswith("cuda")
+
+    @property
     def kernel(self) -> str:
         """What scans over layers: "triton", kernels for all blocks at once; "products", those of torch."""
         return "triton" if self.precision == "float64" and compiled_on(self.device) else "products"
@@ -200,17 +209,17 @@ class TorchBackend:
     @property
     def memory(self) -> int:
         """Bytes of the device, a quarter of which may be held between chunks; 0: that of the host."""
-        if self.device == "cpu":
+        if not self.on_cuda:
             return 0
         return int(_torch().cuda.get_device_properties(self.device).total_memory)
 
     def here(self) -> AbstractContextManager[object]:
         """Kernels are launched on this device inside."""
-        return _NOWHERE if self.device == "cpu" else _torch().cuda.device(self.device)
+        return _torch().cuda.device(self.device) if self.on_cuda else _NOWHERE
 
     def _meet(self) -> None:
         """In a new thread: call CUDA's runtime, which makes its context this thread's. cuBLAS does not."""
-        if self.device == "cpu" or self.device in (met := vars(_threads).setdefault("met", set())):
+        if not self.on_cuda or self.device in (met := vars(_threads).setdefault("met", set())):
             return
         with self.here():
             _torch().cuda.current_stream(self.device).query()
@@ -228,7 +237,7 @@ class TorchBackend:
     def array(self, values: np.ndarray) -> Array:
         """The values in this precision, on the device; large ones by way of pinned memory."""
         torch, values = _torch(), np.ascontiguousarray(values)
-        if self.device != "cpu" and values.nbytes >= _PINNED:
+        if self.on_cuda and values.nbytes >= _PINNED:
             pinned = torch.empty(values.shape, dtype=self._dtype, pin_memory=True)
             np.copyto(pinned.numpy(), values)
             return pinned.to(self.device, non_blocking=True)

@@ -44,6 +44,12 @@ def test_cuda_is_the_current_device_for_all_threads(two_devices):
         TorchBackend("cuda:2")
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "", 3.5])
+def test_a_device_that_is_none_is_refused_in_a_line(device):
+    with pytest.raises(DomainError, match="expected 'cpu', 'cuda' or 'cuda:N'"):
+        backend_for(device)
+
+
 def test_a_gpu_has_longer_chunks_few_threads_and_a_quarter_of_its_memory(monkeypatch):
     monkeypatch.delenv("DLINEAR_THREADS", raising=False)
     net = SimpleNamespace(depth=10**8, width=10)
