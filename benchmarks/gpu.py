@@ -14,6 +14,7 @@ and OUT/gpu.md hold those that there are at any time:
     floor      peak of float64 products, bandwidth, and batches of small products
     times      profiles at T = 1e6, 1e7, 1e8, against the floor, numpy and another checkout
     widths     profiles at n = 4, 10, 32, 64, 96
+    lengths    blocks of 8 to 128 layers
     launches   kernels, copies to the host, idle share
     deepest    T = 1e9, if there is time for it
     tests      the tests of the repository that need CUDA
@@ -42,7 +43,7 @@ from dlinear.engine import Engine, backend_for, device_chunk
 from dlinear.report import table as plain_table
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("card", "generator", "angles", "floor", "times", "widths", "launches", "deepest", "tests")
+PARTS = ("card", "generator", "angles", "floor", "times", "widths", "lengths", "launches", "deepest", "tests")
 PRODUCTS = 5  # products a layer that cannot be avoided, see `benchmarks.large_depth`
 PASSES = 5  # arrays of the layers that cannot but be written and read again: D twice, P, Q, g
 
@@ -240,6 +241,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "floor": lambda: gpu_floor.floor(asked.device, 128 if small else 8192, 20_000 if small else 1 << 27),
         "times": lambda: times(asked, depths, rates(), left),
         "widths": lambda: widths(asked.device, 20_000 if small else 10**9, rates()),
+        "lengths": lambda: gpu_floor.lengths(asked.device, 300 if small else 10**8),
         "launches": lambda: gpu_floor.launches(asked.device, 300 if small else 10**8, 10),
         "tests": lambda: gpu_checks.tests(asked.tests, min(70.0, left() - 2)),
         "deepest": lambda: deepest(asked, 10 * depths[-1], found.get("times", Table("times", "")), left),

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 import dlinear
+from benchmarks import gpu_times
 from benchmarks.gpu_record import Table
 from benchmarks.launches import Launches
 from dlinear.analysis import profiles
-from dlinear.engine import Engine, Threads, backend_for
+from dlinear.engine import Engine, Threads, backend_for, device_chunk
 
 PACKAGES = (
     "numpy",
@@ -181,3 +182,19 @@ def counted(device: str) -> Iterator[dict[str, Any]]:
         busy=busy / 1e6,
         names={name: total[name] / max(1e-9, sum(total.values())) for name in most},
     )
+
+
+def lengths(device: str, depth: int) -> Table:
+    """Seconds of a profile with blocks of other lengths than the one that is set."""
+    engine = Engine(backend_for(device))
+    scans = device_chunk.scans_of(engine.backend, 10)
+    usual, found = scans.LENGTH, {}
+    try:
+        for scans.LENGTH in (8, 16, 32, 64, 128):
+            both = [gpu_times.measure(depth, 10, engine, device)["seconds"] for _ in range(2)]
+            found[str(scans.LENGTH)] = min(both)
+    finally:
+        scans.LENGTH = usual
+    rows = [[length, f"{seconds:.3f} s"] for length, seconds in found.items()]
+    notes = [f"T = {depth:.0e}, n = 10, the faster of two calls; {usual} is what is used."]
+    return Table("lengths", "Layers of a block", ["layers", "time"], rows, notes, (), found)
