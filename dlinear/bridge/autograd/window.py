@@ -11,9 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from dlinear.bridge.autograd import block_graph, engine
+import torch
+
+from dlinear.bridge.autograd import batched, block_graph, engine
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.blocks import Block
 from dlinear.bridge.autograd.gradient_sum import GradientSum
@@ -33,11 +35,23 @@ class Segments:
         stage: k, at most so many of those that receive the same signal and are freed together: they cost no
             memory. Where k >= g others do not share one.
         joined: whether the loss at an end goes on from the blocks' graph.
+        batched: whether the signals of all ends in a segment cross those before it together: they wait for
+            the last of them, and up to g - 1 more blocks are kept.
     """
 
     size: int = 1
     stage: int = 1
     joined: bool = False
+    batched: bool = False
+
+
+class Pending(NamedTuple):
+    """A signal at x(t + 1) that came from the end s, and the blocks that receive it."""
+
+    s: int
+    receivers: Sequence[int]
+    t: int
+    signal: Signal
 
 
 APART = Segments()
@@ -59,6 +73,7 @@ class Window:
         self.trained: list[bool] = []
         self.oldest = 0  # the first block that waits for a loss
         self.history: History | None = None  # of the last state, where its graph may go on
+        self.pending: list[Pending] = []  # signals of one segment, at its start, in increasing order of s
         self._state: Any = None  # the last state, without its history
         # whether a block may share its graph with a later one, or with the loss
         self.shares = max(segments.size, segments.stage) > 1 or segments.joined
@@ -75,6 +90,7 @@ class Window:
         goes_on = joins and self.history is not None and self._goes_on(t, state)
         if not goes_on:
             self.history = History() if joins else None
+            self.flush()
         follow = self.follows(t)
         self._state, graph = signals.run(t, state, follow, self.history, one.tables)
         self.starts.append(self.starts[t - 1] if goes_on else t)
@@ -107,13 +123,44 @@ class Window:
         """Take the signal at x(s) back to its receivers."""
         if s == len(self.reach):
             self.history = None  # the last graphs are freed on the way back
+            self.flush()
         if injected.end is None:
             self._tied = self._tied or self.total.owns(injected.leaves)
             self.total.add_direct(injected.leaves, injected.found, self.targets[s - 1])
-        if not receivers:
+        if receivers:
+            self._down(Pending(s, receivers, s - 1, injected.signal), injected.end)
+
+    def flush(self) -> None:
+        """Take the signals that wait at the start of a segment on, together as far as none is received."""
+        pending, self.pending = self.pending, []
+        if not pending:
             return
-        signal, end, graphs, low = injected.signal, injected.end, self.graphs, receivers[0]
-        waiting, t = self._waiting(s), s - 1
+        t, together = pending[0].t, pending
+        device = next((v.device for v in pending[0].signal if v is not None), torch.device("cpu"))
+        with block_graph.plain_precision(device):
+            while together:
+                first = self.starts[t]
+                later = [one for one in together if first > 0 and one.receivers[-1] < first]
+                if len(later) == 1 or t not in self.graphs:
+                    later = []
+                ended = together[len(later) :]  # receivers come in the order of the ends
+                together = []
+                if later:
+                    signals = [one.signal for one in later]
+                    signals = batched.through(self.graphs[t], self.graphs[first], signals)
+                    self.vjps += len(later) * (t - first + 1)
+                    together = [
+                        Pending(one.s, one.receivers, first - 1, signal)
+                        for one, signal in zip(later, signals, strict=True)
+                    ]
+                for one in ended:  # in this order: the graph of a block goes with the last signal it needs
+                    self._down(one, None)
+                t = first - 1
+
+    def _down(self, one: Pending, end: BlockGraph | None) -> None:
+        """Take a signal, or that of the loss `end`, to its receivers."""
+        s, receivers, t, signal = one
+        graphs, low, waiting = self.graphs, receivers[0], self._waiting(s)
         while t >= low and t in graphs:  # else a block that cuts the graph
             first = max(self.starts[t], low)
             if end is None and first > receivers[-1]:
@@ -122,6 +169,9 @@ class Window:
                 signal = self._cross(s, first, t, first == 0 or first > low, signal, end)
                 end = None
             self.vjps += t - first + 1
+            if self.segments.batched and t == s - 1 and first > receivers[-1]:
+                self.pending.append(Pending(s, receivers, first - 1, signal))
+                return
             if first < waiting:
                 for done in range(first, min(t + 1, waiting)):
                     del graphs[done]
@@ -168,7 +218,8 @@ class Window:
         return t
 
     def release(self, s: int) -> None:
-        """Free what no later loss needs."""
+        """Free what no later loss needs, and no signal that waits."""
+        s = self.pending[0].s - 1 if self.pending else s
         before, self.oldest = self.oldest, self._waiting(s)
         for t in range(before, self.oldest):
             self.graphs.pop(t, None)

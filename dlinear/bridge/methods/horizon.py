@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,26 +79,25 @@ def horizon_backward(
     runs: int = 0,
     *,
     segment: int | None = None,
+    batched: bool = False,
     process_group: Group = None,
     grad_scaler: Any = None,
 ) -> Tensor:
     """Use it in place of `loss.backward()`: fill `.grad` with the horizon gradient, and return the loss.
 
-    Block t receives the gradient of L(x(min(t + h, T))), x(t + 1) = block_t(x(t)), x(0) = x (eq. (9) and
-    (27')). Gradients add to `.grad` as in `backward()`, once at the end, so that an error leaves them as they
-    were. A parameter that several blocks share receives the sum of theirs; what produced x (if x requires a
-    gradient) is trained with block 0; trainable parameters of `readout` and `loss_fn` receive the sum over
-    the losses that are taken, the T - h + 1 at s = h, ..., T without a stride.
+    Block t receives the gradient of L(x(min(t + h, T))), x(t + 1) = block_t(x(t)), x(0) = x (eq. (9), (27')).
+    Gradients add to `.grad` as in `backward()`, once at the end, so that an error leaves them as they were. A
+    parameter that several blocks share receives the sum of theirs; what produced x (if x requires a gradient)
+    is trained with block 0; what `readout` and `loss_fn` train receives the sum over the losses that are
+    taken, the T - h + 1 at s = h, ..., T without a stride.
 
-    Backward hooks of a block's modules are called as in one ordinary pass, once, with the gradients that its
-    `.grad` is made of; gradients that pass through it to earlier blocks are not shown to them. Hooks on
-    tensors see every gradient that passes.
+    Backward hooks of a block's modules are called once, with the gradients that its `.grad` is made of, and
+    with none that passes through it to earlier blocks. Hooks on tensors see every gradient that passes.
 
     Args:
         blocks: T modules (or functions), in order; each is run forward once. The state between them is a
-            tensor or a tuple, list or dict of tensors, passed on as `torch.nn.Sequential` does; a tuple is
-            spread over the arguments of a block that asks for several. A block may write into its input,
-            unless parts of the state overlap in memory.
+            tensor or a tuple (spread over the arguments of a block that asks for several), list or dict of
+            tensors. A block may write into its input, unless parts of the state overlap in memory.
         x: x(0).
         loss_fn: z -> scalar, z = readout(x(s), s) or x(s).
         horizon: h in 1..T.
@@ -110,6 +109,7 @@ def horizon_backward(
         runs: q > 0: q runs of mean blocks stand for those after x(s) (Theorem E2, `autograd.coarse_tail`);
             the loss is L after them, read out as at T, or r is pulled back through them.
         segment: g blocks in one graph: fewer calls, the same gradients, h + g - 1 blocks kept; default h/4.
+        batched: the ends in a segment go back together; rounded otherwise, up to g - 1 more kept.
         process_group: "world" or a group of torch.distributed: gradients and loss are averaged over its
             processes, once, before `.grad` is touched; "none": each process by itself. Where several run it
             has to be said, unless DistributedDataParallel is around everything that is trained.
@@ -123,11 +123,11 @@ def horizon_backward(
         ShapeError: no block, states of different shapes without a readout, or a loss that is not a scalar.
         DomainError: gradients are switched off, the loss has none, nothing is trained, a block does what
             would give wrong gradients (the message names it), or it is not said whether to average; no such
-            anchored, stride or runs, blocks that cannot be averaged or do not repeat themselves.
+            knob, blocks that cannot be averaged, do not repeat themselves or take one signal at a time.
         DistributedError: a step failed on another process, or it trains other parameters.
     """
-    run = partial(_fill, horizon=horizon, rule=HorizonRule(anchored, runs, stride), segment=segment)
-    return fill(run, blocks, x, loss_fn, readout, process_group, grad_scaler)
+    knobs = horizon, HorizonRule(anchored, runs, stride), Sharing(segment, batched)
+    return fill(partial(_fill, knobs=knobs), blocks, x, loss_fn, readout, process_group, grad_scaler)
 
 
 def _fill(
@@ -135,11 +135,10 @@ def _fill(
     x: Any,
     loss_fn: LossFunction,
     readout: Readout | None,
-    horizon: int,
-    rule: HorizonRule,
-    segment: int | None,
+    knobs: tuple[int, HorizonRule, Sharing],
 ) -> Tensor:
-    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout, rule, segment))
+    horizon, rule, sharing = knobs
+    return filled(_pass(as_stack(blocks), x, loss_fn, horizon, readout, rule, sharing))
 
 
 def filled(step: PassResult) -> Tensor:
@@ -165,14 +164,15 @@ def horizon_gradients(
     runs: int = 0,
     *,
     segment: int | None = None,
+    batched: bool = False,
     process_group: Group = None,
 ) -> tuple[Tensor, Gradients]:
     """As `horizon_backward`, but returns the loss and the gradients by tensor, and leaves `.grad` alone."""
-    rule = HorizonRule(anchored, runs, stride)
+    rule, sharing = HorizonRule(anchored, runs, stride), Sharing(segment, batched)
     stack = checked_stack(blocks, x, loss_fn, readout)
 
     def compute() -> tuple[Tensor, Gradients]:
-        step = _pass(stack, x, loss_fn, horizon, readout, rule, segment)
+        step = _pass(stack, x, loss_fn, horizon, readout, rule, sharing)
         return step.loss, step.gradients
 
     return average(compute, stack, x, loss_fn, readout, process_group)
@@ -185,14 +185,14 @@ def _pass(
     horizon: int,
     readout: Readout | None,
     rule: HorizonRule,
-    segment: int | None,
+    sharing: Sharing,
 ) -> PassResult:
     check_gradients_are_on()
-    quick = segment is None and not rule.anchored and not rule.runs and len(stack) > 1
+    quick = sharing.segment is None and not rule.anchored and not rule.runs and len(stack) > 1
     if quick and as_horizon(horizon, len(stack)) == rule.stride == 1:
         return _local(stack, x, loss_fn, readout)
     targets = horizon_targets(len(stack), horizon, rule)
-    segments = segments_of(horizon, rule, segment)
+    segments = segments_of(horizon, rule, *sharing)
     if len(targets[-1]) == len(stack):
         return whole(stack, x, loss_fn, readout)
     ends = [s for s, receivers in enumerate(targets, start=1) if receivers]
@@ -224,7 +224,16 @@ def _local(stack: list[Block], x: Any, loss_fn: LossFunction, readout: Readout |
     return PassResult(step.loss.reshape(()), step.total.gradients, step.vjps)
 
 
-def segments_of(horizon: int, rule: HorizonRule = PLAIN, segment: int | None = None) -> Segments:
+class Sharing(NamedTuple):
+    """What a caller asks for: `segment` and `batched` as of `horizon_backward`."""
+
+    segment: int | None = None
+    batched: bool = False
+
+
+def segments_of(
+    horizon: int, rule: HorizonRule = PLAIN, segment: int | None = None, batched: bool = False
+) -> Segments:
     """Which blocks share a graph: g = h/4 of them, or those of a stage, where nothing is asked for.
 
     Raises:
@@ -232,8 +241,8 @@ def segments_of(horizon: int, rule: HorizonRule = PLAIN, segment: int | None = N
     """
     if segment is not None:
         size = as_integer("segment", segment)
-        return Segments(size, joined=size > 1)
-    return Segments(max(1, horizon // 4), rule.stride, joined=True)
+        return Segments(size, joined=size > 1, batched=bool(batched))
+    return Segments(max(1, horizon // 4), rule.stride, joined=True, batched=bool(batched))
 
 
 def horizon_targets(depth: int, horizon: int, rule: HorizonRule = PLAIN) -> list[range]:

@@ -188,6 +188,82 @@ def test_masks_statistics_and_autocast(h):
         assert_same_bits(make, h, None if h == 8 else 2)
 
 
+@pytest.mark.parametrize("rule", ["plain", *RULES])
+@pytest.mark.parametrize(("h", "g"), [(2, 2), (4, 3), (6, 2), (8, None), (7, 9)])
+def test_signals_that_go_back_together_are_the_same_up_to_rounding(rule, h, g):
+    kinds, own = ("residual", "linear", "norm") * 3, RULES.get(rule, {})
+    kinds = ("residual",) * T if "runs" in own else kinds
+
+    def make():
+        blocks = stack_of(kinds, 0)
+        return blocks, batch(0).requires_grad_(), squares(batch(1)), None, blocks
+
+    found = together(make, h, g, own, batched=True)
+    for a, b in zip(found, together(make, h, g, own), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
+def together(make, h, g, rule, batched=False):
+    blocks, x, loss_fn, _, _ = make()
+    gradients = horizon_gradients(blocks, x, loss_fn, h, segment=g, batched=batched, **rule)[1]
+    return [gradients.get(p) for p in (x, *blocks.parameters())]
+
+
+def test_tuples_go_back_together():
+    blocks = nn.ModuleList(Pair(tuple) for _ in range(T)).double()
+    x, loss_fn = (batch(0), batch(1), batch(2) > 0), lambda z: (z[0] * batch(3)).sum() + z[1].square().mean()
+    found, wanted = (
+        horizon_gradients(blocks, x, loss_fn, 6, segment=2, batched=one)[1] for one in (True, False)
+    )
+    for leaf in wanted:
+        torch.testing.assert_close(found[leaf], wanted[leaf], rtol=1e-12, atol=1e-13)
+
+
+def test_together_fewer_calls_are_made_and_a_block_that_cannot_is_named(monkeypatch):
+    count, real = [], torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, "grad", lambda *a, **k: count.append(k) or real(*a, **k))
+    blocks = stack_of(("residual",) * 16, 0)
+    found = [horizon_gradients(blocks, batch(0), squares(batch(1)), 8, segment=4, batched=True)]
+    assert [k["is_grads_batched"] for k in count] == [True, True]
+    monkeypatch.undo()
+    found.append(horizon_gradients(blocks, batch(0), squares(batch(1)), 8, segment=1))
+    for leaf, gradient in found[1][1].items():
+        torch.testing.assert_close(found[0][1][leaf], gradient, rtol=1e-12, atol=1e-13)
+    with pytest.raises(DomainError, match=r"block \d+, or what follows it, cannot take several signals"):
+        horizon_backward(
+            [Counts() for _ in range(16)], batch(0), squares(batch(1)), 8, segment=4, batched=True
+        )
+
+
+class Counts(Residual):
+    """Looks at the numbers of the gradient that passes, which a batch of gradients does not allow."""
+
+    def forward(self, z):
+        class Look(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, z):
+                return z.clone()
+
+            @staticmethod
+            def backward(ctx, g):
+                return g * (1.0 if g.sum().item() > -1e9 else 2.0)
+
+        return Look.apply(z) + self.linear(z).double() / 9
+
+    def __init__(self):
+        super().__init__()
+        self.double()
+
+
+@pytest.mark.parametrize("g", [2, 3, 4])
+def test_blocks_alive_when_signals_wait(g):
+    Watched.reset()
+    blocks = [Watched() for _ in range(16)]
+    horizon_backward(blocks, torch.rand(4), lambda z: z.sum(), 8, segment=g, batched=True)
+    assert kept_blocks(16, 8, segment=g) <= Watched.peak <= 8 + 2 * (g - 1)
+    assert not Watched.alive
+
+
 # --- memory and work ---------------------------------------------------------------------------------------
 
 
