@@ -20,11 +20,12 @@ from paths import ROOT
 import dlinear
 from dlinear.engine import options
 from dlinear.engine.backends import backend_for
-from dlinear.engine.kernels import host, library, object_cache
+from dlinear.engine.kernels import expansion, host, library, object_cache
 from dlinear.engine.kernels.chunk import CompiledChunk
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
 from dlinear.engine.products import Chunk
+from dlinear.engine.single_horizon import once
 from dlinear.errors import DomainError, NonFiniteError
 from dlinear.networks import philox
 
@@ -365,3 +366,59 @@ def test_a_subclass_with_layers_of_its_own_keeps_them():
     phi = np.array([[1.0, 2.0], [0.5, 1.0]])
     off, on = both(Twice(depth=500, width=2), phi, [400, 499])
     assert np.allclose(on.sin2, off.sin2, rtol=1e-11, atol=0)
+
+
+def expanded(layers, length, rng):
+    """The expansion of some layers, sum ||g_T||^2 by it, exactly, and by two passes of kernels."""
+    n = layers.shape[-1]
+    kernels, (start, end) = library.kernels_of(n), rng.normal(size=(2, n, n))
+    found = expansion.expansion(layers, length, kernels)
+    exact = CompiledChunk(layers, kernels).gradient_norm(start, end)
+    return found, found.square(kernels, start, end), exact
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10])
+@pytest.mark.parametrize("size", [1e-7, 1e-5, 3e-4])
+def test_an_expansion_is_within_its_bound_which_is_not_idle(n, size):
+    """Independent layers and equal ones, blocks that do and do not divide them."""
+    rng = np.random.default_rng(n)
+    for k, length in ((60, 20), (61, 20), (7, 30), (40, 1), (90, 45)):
+        for layers in (layers_of(k, n, size, k), np.repeat(layers_of(1, n, size, k), k, axis=0)):
+            found, got, exact = expanded(layers, length, rng)
+            assert abs(got / exact - 1) <= 1.01 * found.error + 1e-13, (k, length)
+            assert found.error <= 30 * (length * 2 * size * n) ** 2, "of second order"
+    same = np.full((50, 1, 1), size)  # scalar layers: g_T(t) is the same number but for one factor
+    found, got, exact = expanded(same, 25, rng)
+    assert abs(got / exact - 1) >= 0.02 * found.error - 1e-13
+
+
+def test_terms_of_first_order_are_those_of_the_formula():
+    """Without either of them the error is of first order."""
+    rng = np.random.default_rng(0)
+    layers = layers_of(40, 3, 1e-5) + 1e-6 * np.eye(3)
+    found, got, exact = expanded(layers, 20, rng)
+    assert abs(got / exact - 1) < 1e-8
+    none = dataclasses.replace(found, sums=0 * found.sums)
+    kernels, (start, end) = library.kernels_of(3), np.random.default_rng(0).normal(size=(2, 3, 3))
+    assert abs(none.square(kernels, start, end) / exact - 1) > 1e-6
+
+
+@pytest.mark.parametrize(("sigma", "times"), [(1e-4, 1), (1.0, 2)])
+def test_layers_near_the_identity_are_read_once(monkeypatch, sigma, times):
+    """All but those that a horizon misses; where the bound is too large, twice, to the same bits."""
+    net, phi = dlinear.GaussianNetwork(depth=40_000, width=3, sigma=sigma), np.arange(9.0).reshape(3, 3)
+    engine = Engine(kernels="on", chunk_numbers=9000)
+    twice = dlinear.alignment(net, phi, [39_990, 39_900], engine=engine)
+    read = []
+    by = dlinear.GaussianNetwork.deviations_by
+
+    def counted(self, normals, start, stop):
+        read.append(stop - start)
+        return by(self, normals, start, stop)
+
+    monkeypatch.setattr(dlinear.GaussianNetwork, "deviations_by", counted)
+    monkeypatch.setattr(once, "DEEP", 1)
+    found = dlinear.alignment(net, phi, [39_990, 39_900], engine=engine)
+    assert times * net.depth <= sum(read) <= times * net.depth + 3 * 100
+    assert np.allclose(found.sin2, twice.sin2, rtol=1e-10 if times == 1 else 0, atol=0)
+    assert (found.sin2.tobytes() == twice.sin2.tobytes()) == (times == 2)

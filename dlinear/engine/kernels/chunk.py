@@ -27,7 +27,7 @@ class CompiledChunk(Chunk):
 
     def __init__(self, deviations: Array, kernels: Kernels, blocks: tuple[int, Array] | None = None) -> None:
         super().__init__(contiguous(deviations), _NUMPY, blocks)
-        self._kernels = kernels
+        self.kernels = kernels
 
     def blocks(self) -> tuple[int, Array]:
         """Layers of a block and the deviations of the blocks' products; one block where they lose digits."""
@@ -47,7 +47,7 @@ class CompiledChunk(Chunk):
             return self._zeros()
         _, totals = self.blocks()
         out = np.empty_like(totals[:1])
-        self._kernels.call("fold", totals, len(totals), len(totals), 1, out)
+        self.kernels.call("fold", totals, len(totals), len(totals), 1, out)
         return out[0]
 
     def final_state(self, start: Array) -> Array:
@@ -60,7 +60,7 @@ class CompiledChunk(Chunk):
     def _fold(self, size: int) -> np.ndarray:
         k = len(self)
         out = np.empty((-(-k // size), *self.layers.shape[1:]))
-        self._kernels.call("fold", self.layers, k, size, len(out), out)
+        self.kernels.call("fold", self.layers, k, size, len(out), out)
         return out
 
     def _edges(self, name: str, totals: Array, value: Array) -> np.ndarray:
@@ -68,7 +68,7 @@ class CompiledChunk(Chunk):
         count = len(totals)
         out = np.empty((count + 1, *totals.shape[1:]))
         out[0 if name in _AHEAD else count] = value
-        self._kernels.call(name, totals, count, max(1, count), min(1, count), out)
+        self.kernels.call(name, totals, count, max(1, count), min(1, count), out)
         return out
 
     def _scan(self, name: str, value: Array) -> Array:
@@ -84,7 +84,7 @@ class CompiledChunk(Chunk):
                 out[:k:size] = edges[:-1]
             else:
                 out[size:k:size], out[k] = edges[1:-1], edges[-1]
-        self._kernels.call(name, self.layers, k, size, len(totals), out)
+        self.kernels.call(name, self.layers, k, size, len(totals), out)
         return out
 
     def states(self, start: Array) -> Array:
@@ -108,14 +108,14 @@ class CompiledChunk(Chunk):
         size, totals = self.blocks()
         before, after = self._at_blocks("states", start), self._at_blocks("costates", end.T)
         norms, states = np.empty(len(totals)), np.empty((size, *self.layers.shape[1:]))
-        self._kernels.call("gradients", *self._layers(), before, after, states, norms)
+        self.kernels.call("gradients", *self._layers(), before, after, states, norms)
         return float(norms.sum())
 
     def gradients(self, start: Array, end: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """||g_T(t)||^2, P_t and g_T(t)^T of each layer, from the same."""
         before, after = self._at_blocks("states", start), self._at_blocks("costates", end.T)
         norms, states, out = np.empty(len(self)), np.empty_like(self.layers), np.empty_like(self.layers)
-        self._kernels.call("kept_gradients", *self._layers(), before, after, states, norms, out)
+        self.kernels.call("kept_gradients", *self._layers(), before, after, states, norms, out)
         return norms, states, out
 
     def signals(
@@ -138,9 +138,9 @@ class CompiledChunk(Chunk):
         out = np.empty_like(self.layers) if out is None else out
         given: list[int | np.ndarray] = [*self._layers(), tails, states, contiguous(constant), room, out]
         if turn is None:
-            self._kernels.call(case, *given)
+            self.kernels.call(case, *given)
         else:
-            self._kernels.call(f"{case}_turned", *given, self._at_blocks("states", turn))
+            self.kernels.call(f"{case}_turned", *given, self._at_blocks("states", turn))
         return out
 
     def _layers(self) -> tuple[np.ndarray, int, int, int]:

@@ -18,7 +18,8 @@ WIDEST = 64  # above, BLAS is as fast
 _NARROW = 16  # widths below have rows of 4 numbers: vectors of 8 would be empty in part
 _TILE = 64  # layers of which P, L and g_T stay in cache while all horizons use them
 _SOURCES: dict[str, Callable[[Writer], Code]] = {
-    "fold": sweeps.fold,
+    "fold": functools.partial(sweeps.fold, summed=False),
+    "summed_fold": functools.partial(sweeps.fold, summed=True),
     "states": functools.partial(sweeps.forward, affine=False),
     "prefixes": functools.partial(sweeps.forward, affine=True),
     "costates": functools.partial(sweeps.backward, affine=False),

@@ -9,25 +9,50 @@ A scan takes its layers in blocks, each from a value that is known before, as `p
 from __future__ import annotations
 
 from dlinear.engine.kernels.ir import Code, Part
-from dlinear.engine.kernels.matrices import Left, Row, Sums, Writer
+from dlinear.engine.kernels.matrices import Left, Row, Sums, Use, Writer
 
 SCAN = [("ptr", "layers"), ("i64", "count"), ("i64", "length"), ("i64", "blocks")]
 
 
-def fold(w: Writer) -> Code:
-    """Deviations of the products of blocks of `length` layers: A' = A + D + D A."""
-    code = Code("fold", [*SCAN, ("ptr", "out")])
+def fold(w: Writer, summed: bool) -> Code:
+    """Deviations X of the products of blocks of `length` layers: X' = X + D + D X.
+
+    `summed`: also the sum of X_1, ..., X_l of each block, and the sum of ||X_2||^2, ..., ||X_l||^2.
+    """
+    more = [("ptr", "sums"), ("ptr", "squares")] if summed else []
+    code = Code("summed_fold" if summed else "fold", [*SCAN, ("ptr", "out"), *more])
     one, two = code.local(w.size), code.local(w.size)
+    square = Sums(w, code, stacked=True) if summed else None
     with code.loop("%blocks") as (b, _, _):
         start = code.mul(b, "%length")
-        w.copy(code, w.layer(code, "%layers", start), one)
+        first = w.layer(code, "%layers", start)
+        w.copy(code, first, one)
+        sums = w.layer(code, "%sums", b) if summed else ""
+        if square is not None:
+            w.copy(code, first, sums)
+            square.clear()
         here = code.least(code.let(f"sub i64 %count, {start}"), "%length")
         with code.loop(code.add(here, -1), ("ptr", one), ("ptr", two)) as (j, (now, then), ahead):
             d = w.layer(code, "%layers", code.add(code.add(start, j), 1))
-            w.product(code, Left(d), now, w.into(code, then), w.begin(code, now, d))
+            use = w.into(code, then) if square is None else _summing(w, code, then, sums, square)
+            w.product(code, Left(d), now, use, w.begin(code, now, d))
             ahead += [then, now]
         w.copy(code, now, w.layer(code, "%out", b))
+        if square is not None:
+            code.do(f"store double {square.total()}, ptr {code.at('%squares', b)}")
     return code
+
+
+def _summing(w: Writer, code: Code, target: str, sums: str, square: Sums) -> Use:
+    """Write the rows of a product, add them to a matrix, and their squares to a sum."""
+
+    def use(i: Row, part: Part, value: str) -> None:
+        code.store(part, w.row(code, target, i), value)
+        place = w.row(code, sums, i)
+        code.store(part, place, code.plus(part, code.load(part, place), value))
+        square.add(part, value, value)
+
+    return use
 
 
 def forward(w: Writer, affine: bool) -> Code:

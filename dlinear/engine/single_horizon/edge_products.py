@@ -20,11 +20,13 @@ import numpy as np
 from dlinear.engine.backends import Array, NumpyBackend
 from dlinear.engine.device_chunk import chunk_of
 from dlinear.engine.kernels.chunk import CompiledChunk
+from dlinear.engine.kernels.expansion import Expansion
 from dlinear.engine.kernels.library import scaled_normals
 from dlinear.engine.options import Engine
 from dlinear.engine.products import Chunk, compose
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.engine.single_horizon.edge_suffixes import EdgeSuffixes
+from dlinear.engine.single_horizon.once import Once
 from dlinear.errors import NonFiniteError
 from dlinear.networks.protocol import Matrix, Network, check_finite
 from dlinear.optional import needed
@@ -55,6 +57,7 @@ class EdgeProducts:
         engine: Engine,
         rule: HorizonRule = PLAIN,
         first_end: int = 0,
+        seen_from: int | None = None,
     ) -> None:
         _reuse_memory()
         self.net, self.phi, self.engine, self.rule, self.scale = net, phi, engine, rule, 1.0
@@ -63,6 +66,9 @@ class EdgeProducts:
         self.kernels = engine.compiled(net)
         self._position = {edge: i for i, edge in enumerate(self.edges)}
         self._only: Chunk | None = None  # the one chunk of a small network
+        self._once = (
+            Once(engine, net, seen_from) if self.kernels is not None and seen_from is not None else None
+        )
         self._blocks: dict[tuple[int, int], tuple[int, Array]] = {}  # block products of each chunk, for later
         n, be = net.width, engine.backend
         self.host = host = NumpyBackend(be.precision)  # which takes the scans over edges, whatever the device
@@ -117,6 +123,10 @@ class EdgeProducts:
         assert isinstance(found, CompiledChunk)
         return found
 
+    def expansion(self, chunk: tuple[int, int]) -> Expansion | None:
+        """What gives ||g_T||^2 of a chunk whose layers are not needed again, where it was kept."""
+        return None if self._once is None else self._once.kept.get(chunk)
+
     @property
     def residual_norm(self) -> float:
         """||R||_F, times the scale."""
@@ -162,11 +172,15 @@ class EdgeProducts:
     def _products(self, chunk: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """(W_a^b - I, W_a^b) of a chunk; its blocks' products are kept where a quarter of memory suffices."""
         layers, be = self.layers(*chunk), self.engine.backend
+        if self._once is not None and isinstance(layers, CompiledChunk):
+            layers = self._once.expanded(chunk, layers)
         deviation, total = be.both(*layers.total_both())
         size, totals = layers.blocks()
         all_blocks = math.prod(totals.shape) * self.net.depth // len(layers) * 8  # bytes
-        # on a GPU an allocation for each chunk takes more time than the products
-        if size > 1 and not self.engine.on_gpu and 4 * all_blocks <= self.engine.held(self.net):
+        # on a GPU an allocation for each chunk takes more time than the products; what is expanded does not
+        # come again
+        again = not self.engine.on_gpu and self.expansion(chunk) is None
+        if size > 1 and again and 4 * all_blocks <= self.engine.held(self.net):
             self._blocks[chunk] = size, totals
         return deviation, total
 

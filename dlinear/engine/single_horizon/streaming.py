@@ -38,7 +38,7 @@ def near_inner_products(
     """The inner products of shortfalls in 0..T/2, in one pass: the split p = T - M, M the largest of them."""
     largest = max(shortfalls)
     split = net.depth - largest
-    at_edges = EdgeProducts(net, phi, (largest, split), engine, rule, split)
+    at_edges = EdgeProducts(net, phi, (largest, split), engine, rule, split, seen_from=largest)
     return rescaled(
         at_edges, lambda: gather(at_edges, Streamed(at_edges, {split}, split, largest), shortfalls)
     )
@@ -97,8 +97,12 @@ class Streamed:
     def factors(self, chunk: tuple[int, int]) -> Factors:
         """What g_T and delta are made of, for compiled kernels."""
         at_edges, (start, stop) = self.at_edges, chunk
-        layers, at = at_edges.compiled(start, stop), at_edges.index(start)
+        at = at_edges.index(start)
         before, after = at_edges.states[at], self.costates[at + 1]
+        if start >= self.largest and (once := at_edges.expansion(chunk)) is not None:
+            assert at_edges.kernels is not None
+            return Factors(once.square(at_edges.kernels, before, after))
+        layers = at_edges.compiled(start, stop)
         if start >= self.largest:
             return Factors(layers.gradient_norm(before, after))
         norms, states, gradients = layers.gradients(before, after)
