@@ -79,8 +79,12 @@ SLOW = {
 EACH = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in CLAIMS]
 
 
+# a claim and its twin follow each other: in one process they share what was measured
+each_claim = pytest.mark.parametrize("name", EACH, scope="module")
+
+
 # -- verdicts -----------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", EACH)
+@each_claim
 def test_each_claim_reaches_its_expected_verdict(name):
     found = outcome(name)
     assert found.verdict == CLAIMS[name].expected, found.evidence
@@ -92,7 +96,7 @@ def test_each_claim_reaches_its_expected_verdict(name):
         assert found.verdict is Verdict.SUPPORTED
 
 
-@pytest.mark.parametrize("name", EACH)
+@each_claim
 def test_each_false_twin_fails(name):
     claim = CLAIMS[name]
     twin = claim.twin()

@@ -12,9 +12,9 @@ import numpy as np
 
 def window(deviations, start, end):
     """W_start^end = W(end-1) ... W(start), the identity if start == end."""
-    product = np.eye(deviations.shape[1])
+    one = product = np.eye(deviations.shape[1])
     for t in range(start, end):
-        product = (np.eye(deviations.shape[1]) + deviations[t]) @ product
+        product = (one + deviations[t]) @ product
     return product
 
 
