@@ -197,27 +197,30 @@ def digits_net():
     )
 
 
-@pytest.mark.slow
-def test_a_run_learns_and_resumes_with_its_circuit(tmp_path):
-    split = load("digits", samples=500, test_samples=200)
+def trained(epochs, samples, folder=None):
+    split, net = load("digits", samples=samples, test_samples=200), digits_net()
     run = predictive_forward_forward(Settling(steps=4, theta=3.0, head="first"))
+    knobs = Training(epochs=epochs, batch_size=50, learning_rate=0.01, optimizer="adam")
+    return train(net, split, run, knobs, folder=folder), net
 
-    def trained(epochs, folder=None):
-        net = digits_net()
-        knobs = Training(epochs=epochs, batch_size=50, learning_rate=0.01, optimizer="adam")
-        return train(net, split, run, knobs, folder=folder), net
 
-    whole, one = trained(5)
-    assert whole.test_accuracy[-1] > 0.5
-    assert whole.loss[-1] < whole.loss[1] - 0.03
-    trained(2, tmp_path)
-    again, other = trained(5, tmp_path)
+@pytest.mark.slow
+def test_a_run_learns_with_its_circuit():
+    run, net = trained(5, 500)
+    assert run.test_accuracy[-1] > 0.5
+    assert run.loss[-1] < run.loss[1] - 0.03
+    start = digits_net()
+    method("pff").prepare(start.blocks, start.readout)
+    assert not torch.equal(start.blocks[1][0].weight_lateral, net.blocks[1][0].weight_lateral)
+
+
+def test_a_run_resumes_with_its_circuit(tmp_path):
+    whole, one = trained(2, 100)
+    trained(1, 100, tmp_path)
+    again, other = trained(2, 100, tmp_path)
     assert list(again.test_accuracy) == list(whole.test_accuracy)
     assert "blocks.1.0.weight_down" in one.state_dict()
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    start = digits_net()
-    run.prepare(start.blocks, start.readout)
-    assert not torch.equal(start.blocks[1][0].weight_lateral, one.blocks[1][0].weight_lateral)
 
 
 def test_the_work_is_what_the_record_says():
