@@ -13,6 +13,7 @@ from dlinear.bridge.angles.forward import alignment_forward
 from dlinear.bridge.angles.forward_alignment import ForwardAlignment
 from dlinear.bridge.angles.kahan import angle
 from dlinear.bridge.autograd.ranks import process_group
+from dlinear.bridge.check import check_model
 from dlinear.bridge.data import load
 from dlinear.bridge.data.losses import Supervised
 from dlinear.bridge.meters import fit_memory, step_calls, step_memory, step_times
@@ -34,6 +35,7 @@ __all__ = [
     "alignment",
     "alignment_forward",
     "angle",
+    "check_model",
     "fit_memory",
     "horizon_backward",
     "horizon_gradients",

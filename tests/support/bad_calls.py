@@ -412,6 +412,7 @@ def _models() -> list[Row]:
         *("ff", "ff-mean", "ff-matched", "ff-hard", "hybrid-1"),
     )
     rule = {"anchored": CHOICE, "stride": INTEGER, "runs": INTEGER}
+    sharing = {"segment": few(without(INTEGER, "None")), "batched": CHOICE}
     plain = {"anchored": True, "stride": 1, "runs": 0}
     deep = {"depth": 3, "width": 4, "activation": "tanh", "layers": "mixed", "scale": "1/T", "sigma": 1.0}
     ones = [torch.ones(3)]
@@ -419,8 +420,8 @@ def _models() -> list[Row]:
         Row(
             "horizon_backward",
             bridge.horizon_backward,
-            {**step, "horizon": 2, **plain},
-            {**kinds, "horizon": INTEGER, **rule},
+            {**step, "horizon": 2, **plain, "segment": 1, "batched": False},
+            {**kinds, "horizon": INTEGER, **rule, **sharing},
         ),
         Row(
             "bridge.horizon_gradients",
@@ -433,6 +434,17 @@ def _models() -> list[Row]:
             bridge.alignment,
             {**step, "horizons": [1, 2], **plain},
             {**kinds, "horizons": without(INTEGER, "several"), "undefined": CHOICE, **rule},
+        ),
+        Row(
+            "bridge.check_model",
+            bridge.check_model,
+            {**step, "horizons": [1, 2], "share": 1.0, "rounds": 1},
+            {
+                **{name: few(kind) for name, kind in kinds.items()},
+                "horizons": few(without(INTEGER, "several", "None")),
+                "share": few(NO_NUMBER),
+                "rounds": few(INTEGER),
+            },
         ),
         Row(
             "bridge.alignment_forward",

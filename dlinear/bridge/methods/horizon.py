@@ -46,7 +46,7 @@ from dlinear.bridge.autograd.signals import Anchored, OwnLosses, Signals
 from dlinear.bridge.autograd.step import fill
 from dlinear.bridge.autograd.window import APART, Segments, Targets, Window
 from dlinear.bridge.methods.base import Cost, Family, Method, Predicted, named, only_bare, powers_of_two
-from dlinear.checks import as_horizon, as_integer
+from dlinear.checks import as_flag, as_horizon, as_integer
 from dlinear.engine.rule import PLAIN, HorizonRule
 from dlinear.errors import DomainError
 from dlinear.theory import costs
@@ -239,10 +239,11 @@ def segments_of(
     Raises:
         DomainError: g is no integer >= 1.
     """
+    batched = as_flag("batched", batched)
     if segment is not None:
         size = as_integer("segment", segment)
-        return Segments(size, joined=size > 1, batched=bool(batched))
-    return Segments(max(1, horizon // 4), rule.stride, joined=True, batched=bool(batched))
+        return Segments(size, joined=size > 1, batched=batched)
+    return Segments(max(1, horizon // 4), rule.stride, joined=True, batched=batched)
 
 
 def horizon_targets(depth: int, horizon: int, rule: HorizonRule = PLAIN) -> list[range]:
