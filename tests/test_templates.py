@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -134,7 +135,9 @@ def test_the_figure_is_found_and_drawn_from_the_record(tree, simulated):
     assert missing.stderr.endswith("; run: python -m sims.scalar_limit\n")
     done = run(tree, "paper_figs", "scalar_limit", "--results", "toy", "--figures", "drawn")
     assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(tree / "drawn")) == ["scalar_limit.pdf", "scalar_limit.png"]
+    assert sorted(os.listdir(tree / "drawn")) == [
+        f"scalar_limit.{suffix}" for suffix in ("pdf", "png", "txt")
+    ]
 
 
 # -- ensemble -----------------------------------------------------------------------------------------------
@@ -169,24 +172,31 @@ def test_the_ensemble_refuses_what_makes_no_sense(change):
 
 
 # -- method -------------------------------------------------------------------------------------------------
-@pytest.mark.slow
-def test_the_method_is_found_by_its_name(tree):
+@pytest.fixture(scope="module")
+def names(tree):
+    """What the copy of the library says when it is asked for the method and the model by their names."""
     code = """
-import torch, dlinear
-from dlinear.bridge import method, model, Supervised, TaskShape
-from dlinear.bridge.methods import NAMES
+import json, torch, dlinear
+from dlinear.bridge import method, methods, model, models, Supervised, TaskShape
 found = method("tail-2")
 stack = model("mlp", TaskShape((4,), 3), 0, depth=5, width=4)
 loss = Supervised(torch.nn.functional.cross_entropy, torch.arange(2))
 found(stack.blocks, torch.ones(2, 4), loss, stack.readout)
 trained = [any(p.grad is not None for p in block.parameters()) for block in stack.blocks]
-print(dlinear.__file__, "tail-N" in NAMES, found.name, trained)
+said = {"method": ["tail-N" in methods.NAMES, found.name, trained]}
+said["model"] = ["gated" in models.NAMES, model("gated", TaskShape((4,), 3), depth=7).depth]
+print(json.dumps({"file": dlinear.__file__, **said}))
 """
     done = run(tree, "-c", code)
-    assert done.stdout.split(maxsplit=1) == [
-        str(tree / "dlinear" / "__init__.py"),
-        "True tail-2 [False, False, False, True, True]\n",
-    ], done.stderr
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["file"] == str(tree / "dlinear" / "__init__.py")
+    return said
+
+
+@pytest.mark.slow
+def test_the_method_is_found_by_its_name(names):
+    assert names["method"] == [True, "tail-2", [False, False, False, True, True]]
 
 
 def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says():
@@ -213,14 +223,8 @@ def test_the_method_gives_the_gradient_of_the_last_blocks_and_costs_what_it_says
 
 # -- model --------------------------------------------------------------------------------------------------
 @pytest.mark.slow
-def test_the_model_is_found_by_its_name(tree):
-    code = """
-from dlinear.bridge import model, TaskShape
-from dlinear.bridge.models import NAMES
-print("gated" in NAMES, model("gated", TaskShape((4,), 3), depth=7).depth)
-"""
-    done = run(tree, "-c", code)
-    assert done.stdout == "True 7\n", done.stderr
+def test_the_model_is_found_by_its_name(names):
+    assert names["model"] == [True, 7]
 
 
 def test_the_model_is_trained_by_a_horizon(monkeypatch):
