@@ -4,7 +4,7 @@
     python -m sims.forward_forward --data mnist --data-folder data --epochs 100 --device cuda
     python -m sims.forward_forward --data mnist --data-folder data --nets layers --epochs 20 --seeds 1
     python -m sims.forward_forward --nets layers --below 0 1 2    # back-propagation above the first K blocks
-    python -m sims.forward_forward --data mnist --epochs 100 --device cuda --recorded --docs docs
+    python -m sims.forward_forward --data mnist --epochs 100 --device cuda --docs docs
 
 The fully connected net is the published one (three layers of 1000; dlinear/rules/ff/published.py has all of
 it), the convolutional one has three layers of 5 x 5 kernels. Labels are in the input; a prediction is the
@@ -52,7 +52,6 @@ class Knobs(Images, Launch):
     every: int = 0  # epochs between evaluations; 0 evaluates at the end alone, which is cheapest
     seeds: int = 3  # runs of each net; enough for an interval
     device: Literal["cpu", "cuda"] = "cpu"  # where tensors are; data are moved there once
-    recorded: bool = False  # whether steps on a CUDA device are recorded once and replayed, which is faster
     docs: str | None = None  # folder with rules.md, whose tables are rewritten from this run
 
 

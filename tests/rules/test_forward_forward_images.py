@@ -1,7 +1,6 @@
 """Forward-forward on convolutions: goodness over channels and positions; the published nets and plan."""
 
 import math
-from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -14,7 +13,6 @@ from torch.nn import functional
 from dlinear.bridge import Supervised, TaskShape, load, model
 from dlinear.bridge.models.readouts import Shared
 from dlinear.errors import DomainError, ShapeError
-from dlinear.rules.ff import recorded
 from dlinear.rules.ff.course import train_published
 from dlinear.rules.ff.goodness import GOODNESS
 from dlinear.rules.ff.labels import overlaid, wrong_labels
@@ -156,55 +154,6 @@ def test_a_run_repeats_itself_and_leaves_the_generator():
     assert not torch.equal(runs[0]["readout.head.weight"], runs[2]["readout.head.weight"])
 
 
-needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-@needs_card
-@pytest.mark.parametrize("kind", ["layers", "conv"])
-def test_recorded_steps_on_cuda_are_the_steps(kind):
-    split = unit_pixels(load("digits", samples=200, test_samples=50))
-    setting = replace(SETTINGS[kind], width=20, kernel=3, batch=20)
-    runs = [
-        train_published(split, setting, 3, device="cuda", recorded=recorded)[0].state_dict()
-        for recorded in (False, True)
-    ]
-    for name, value in runs[0].items():
-        assert (value - runs[1][name]).abs().max() < 1e-3 * value.abs().max() + 1e-6, name
-
-
-def test_a_recording_leaves_buffers_and_random_numbers_as_they_were(monkeypatch):
-    """On the CPU, where the recording is one step: after it all is as after this step alone."""
-
-    class Stream:
-        def wait_stream(self, other):
-            pass
-
-    fakes = {
-        **{"Stream": lambda device: Stream(), "current_stream": lambda device: Stream()},
-        **{"stream": nullcontext, "graph": nullcontext, "CUDAGraph": lambda: SimpleNamespace(replay=int)},
-        "get_rng_state": lambda device: torch.get_rng_state(),
-        "set_rng_state": lambda state, device: torch.set_rng_state(state),
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(f"torch.cuda.{name}", fake)
-    weight, buffer, seen = torch.zeros(2, requires_grad=True), torch.ones(2), []
-
-    def step(x, y):
-        assert weight.grad is None, "from nothing"
-        weight.grad = torch.rand(2)
-        seen.append((x + y).sum())
-        return buffer.mul_(3).sum()
-
-    torch.manual_seed(5)
-    one = recorded.RecordedStep(step, torch.ones(2), torch.ones(2), [weight], [buffer])
-    assert torch.equal(buffer, torch.full((2,), 3.0))
-    torch.manual_seed(5)
-    assert torch.equal(weight.grad, torch.rand(2))
-    assert len(seen) == recorded.WARM_UP + 1
-    assert one(torch.zeros(2), torch.ones(2)) == 6
-    assert one._x.sum() == 0
-
-
 def test_what_the_published_course_refuses():
     split = load("digits", samples=20, test_samples=20)
     with pytest.raises(DomainError, match=r"^model is 'mlp'; expected 'layers' or 'conv'"):
@@ -213,8 +162,6 @@ def test_what_the_published_course_refuses():
         Setting(kernel=4)
     with pytest.raises(ShapeError, match=r"takes images \(channels, height, width\)"):
         published_stack(TaskShape((9,), 3), SETTINGS["conv"])
-    with pytest.raises(DomainError, match=r"^recorded steps take a CUDA device .* received device cpu"):
-        train_published(split, epochs=1, device="cpu", recorded=True)
     with pytest.raises(DomainError, match=r"^epochs"):
         train_published(split, epochs=0)
     values = {name: getattr(split, name) for name in ("x_train", "x_test", "digest")}

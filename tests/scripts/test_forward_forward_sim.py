@@ -91,8 +91,8 @@ def test_hybrids_and_the_page(sim, tmp_path, capsys):
     assert "fully connected, hybrid-1" in capsys.readouterr().out
     page = (tmp_path / "docs" / "rules.md").read_text()
     assert "`python -m sims.forward_forward --nets layers --below 0 1 --width 20" in page
-    assert "| fully connected, by goodness (10 passes) |" in page
-    assert "| fully connected, hybrid-1, by head (1 pass) |" in page
+    assert "| fully connected | goodness | 10 | 1 |" in page
+    assert "| fully connected, hybrid-1 | head | 1 | 1 |" in page
     setting = measured.setting_of(sim.cells_of(knobs_of(sim, words, tmp_path), "x")[2])
     assert (setting.below, setting.knobs.head, setting.width) == (1, "last", 20)
 

@@ -126,7 +126,10 @@ def section(folder: Path) -> str:
 
 
 def _of(content: Mapping[str, Any]) -> list[str]:
-    """One run: what was run, results, the machine."""
+    """One run: what was run, and a table of its own, or results and the machine."""
+    if "columns" in content:
+        table = [*_header(content["columns"]), *map(_line, content["table"])]
+        return [f"`{content['command']}`: {content['size']}.", "", *table, ""]
     costs = any(row["ratio"] is not None for row in content["rows"])
     columns = RESULT_COLUMNS + (COST_COLUMNS if costs else ())
     lines = [f"`{content['command']}`: {content['size']}.", "", *_header(columns)]

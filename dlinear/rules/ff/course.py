@@ -19,11 +19,10 @@ from dlinear.bridge.models.stack import Stack, TaskShape
 from dlinear.bridge.training.batching import batches, noise_seed
 from dlinear.bridge.training.evaluation import device_generators
 from dlinear.bridge.training.settings import device_of
-from dlinear.checks import as_flag, as_integer
+from dlinear.checks import as_integer
 from dlinear.errors import DomainError
 from dlinear.rules.ff.network import PREDICTIONS
 from dlinear.rules.ff.published import SETTINGS, Setting, cooled, published_stack
-from dlinear.rules.ff.recorded import RecordedStep
 
 __all__ = ["Evaluation", "train_published"]
 
@@ -59,7 +58,6 @@ def train_published(
     seed: int = 0,
     device: str = "auto",
     evaluate_every: int = 0,
-    recorded: bool = False,
     report: Callable[[Evaluation], None] | None = None,
 ) -> tuple[Stack, list[Evaluation]]:
     """Train a net of the setting; it, and its evaluations after every few epochs and the last.
@@ -71,7 +69,6 @@ def train_published(
         seed: of weights, order and negatives.
         device: "auto", "cpu", "cuda" or "cuda:N".
         evaluate_every: in epochs; 0 evaluates after the last alone.
-        recorded: whether steps are recorded once and replayed, on a CUDA device (`RecordedStep`).
         report: is given each evaluation at once.
 
     Raises:
@@ -83,17 +80,10 @@ def train_published(
     if split.classes is None:
         raise DomainError("forward-forward learns classes; these data have real targets")
     where = device_of(device)
-    if as_flag("recorded", recorded) and (where.type != "cuda" or len(split.x_train) % setting.batch):
-        raise DomainError(
-            f"recorded steps take a CUDA device and batches of one size; received device {where}, "
-            f"{len(split.x_train)} samples in batches of {setting.batch}"
-        )
     with torch.random.fork_rng(device_generators(where)):
         torch.manual_seed(noise_seed(seed))
         task = TaskShape(tuple(split.x_train.shape[1:]), split.classes)
         course = _Course(published_stack(task, setting).to(where).train(), split, setting, where)
-        if recorded:
-            course.record()
         found = []
         for epoch in range(epochs):
             loss = course.epoch(cooled(epoch, epochs), seed, epoch)
@@ -112,7 +102,6 @@ class _Course:
         self.x, self.y = split.x_train.to(device), split.y_train.to(device)
         self.tests = split.x_test.to(device), split.y_test.to(device)
         self.method, self.seconds = setting.method(), 0.0
-        self.step: Callable[[Tensor, Tensor], Tensor] = self.gradients
         if self.method.prepare is not None:
             self.method.prepare(net.blocks, net.readout)
         below = {id(p) for block in list(net.blocks)[: setting.below] for p in block.parameters()}
@@ -141,7 +130,7 @@ class _Course:
         parts = batches(len(self.x), setting.batch, seed, number)
         order = torch.split(torch.cat(parts).to(self.device), [len(part) for part in parts])
         for chosen in order:
-            total += self.step(self.x[chosen], self.y[chosen]) * len(chosen)
+            total += self.gradients(self.x[chosen], self.y[chosen]) * len(chosen)
             self.optimizer.step()
         self.seconds += self.clock() - start
         return total / len(self.x)
@@ -150,12 +139,6 @@ class _Course:
         """`.grad` of one batch, from nothing; its loss."""
         self.optimizer.zero_grad()
         return self.method(self.net.blocks, x, Supervised(functional.cross_entropy, y), self.net.readout)
-
-    def record(self) -> None:
-        """Replay steps from now on."""
-        x, y = self.x[: self.setting.batch], self.y[: self.setting.batch]
-        parameters, buffers = self.net.parameters(), self.net.buffers()
-        self.step = RecordedStep(self.gradients, x, y, parameters, buffers)
 
     def evaluation(self, epoch: int, loss: Tensor, classes: int) -> Evaluation:
         """Test error of both predictions, with their times."""

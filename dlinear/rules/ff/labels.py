@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from dlinear.errors import DomainError, ShapeError
 
@@ -40,7 +39,7 @@ def overlaid(
     if labels is None:
         code = x.new_full((len(x), classes), on / classes)
     else:
-        code = functional.one_hot(labels.long(), classes).to(x.dtype) * on
+        code = (labels[:, None] == torch.arange(classes, device=labels.device)).to(x.dtype) * on
     if overlay == "planes":
         planes = code.reshape(*code.shape, *[1] * (x.ndim - 2)).expand(*code.shape, *x.shape[2:])
         return torch.cat([x, planes], 1)

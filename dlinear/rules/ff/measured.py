@@ -30,7 +30,7 @@ CHANCE = 0.9  # error of ten classes
 NETS = {"layers": "fully connected", "conv": "convolutional"}
 COLUMNS = (
     *("net", "prediction", "passes", "epochs", "test error % [95 %]", "published", "gap", "why"),
-    *("training s", "us a test image"),
+    *("training: seconds", "prediction: microseconds an image"),
 )
 
 
@@ -47,7 +47,6 @@ class Cell:
         epochs: E.
         every: epochs between evaluations; 0 for the last alone.
         device: "cpu" or "cuda".
-        recorded: whether steps are replayed (`RecordedStep`).
         edition: raise it when the meaning of a cell changes.
     """
 
@@ -62,7 +61,6 @@ class Cell:
     epochs: int
     every: int
     device: str
-    recorded: bool
     edition: int = 1
 
 
@@ -97,7 +95,6 @@ def compute(cell: Cell, folder: str | None = None, download: bool = False) -> sw
             seed=cell.seed,
             device=cell.device,
             evaluate_every=cell.every,
-            recorded=cell.recorded,
         )[1]
     arrays: dict[str, Any] = {
         name: (("epoch",), [getattr(one, name) for one in found]) for name in ("epoch", "seconds", "loss")
@@ -201,27 +198,10 @@ def extract_of(knobs: Any, found: Sequence[Record], samples: int) -> dict[str, A
     machine = found[0].meta["machine"]
     where = machine["device"] if knobs.device == "cuda" else f"one core of {machine['cpu']} a run"
     options = changed(knobs).replace(f" --docs {knobs.docs}", "").replace(f"--docs {knobs.docs}", "")
-    out = []
-    for row in rows(found, samples):
-        one = dict(zip(COLUMNS, row, strict=True))
-        passes = f"{one['passes']} pass{'es' if one['passes'] != '1' else ''}"
-        out.append(
-            {
-                "rule": f"{one['net']}, by {one['prediction']} ({passes})",
-                "published": f"error {one['published']}" if one["published"] else "",
-                "ours": f"error {one['test error % [95 %]']}",
-                "gap": one["gap"],
-                "why": one["why"],
-                "epochs": f"{one['epochs']} of {EPOCHS}",
-                "degrees": "",
-                "ratio": None,
-                "activations": None,
-            }
-        )
     return {
         "name": "_".join(["forward_forward", *knobs.nets, knobs.data, *["cuda"] * (knobs.device == "cuda")]),
         "command": f"python -m sims.forward_forward {options}".strip(),
-        "size": f"{samples} training images, {knobs.seeds} seeds; {where}",
-        "rows": out,
-        "system": [],
+        "size": f"{samples} training images, {knobs.seeds} seed{'s' * (knobs.seeds > 1)}; {where}",
+        "columns": list(COLUMNS),
+        "table": rows(found, samples),
     }
