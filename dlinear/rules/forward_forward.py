@@ -27,7 +27,8 @@ theta = n, "rms" and peer normalisation .03 are those of loeweX/Forward-Forward,
 "norm" those of mpezeshki/pytorch_forward_forward: a layer's input is then shorter by sqrt(n), and its
 gradient by a factor n; rates are not the same. Gradients come from autograd inside one layer; tests compare
 them with the formula in numpy. Autocast is off in layers that learn alone and in predictions by goodness:
-what counts is of order 1 in a sum of thousands.
+what counts is of order 1 in a sum of thousands. Batch norm sees the three passes apart, its running
+statistics are those of all three, and dropout draws for each.
 
 Source: Hinton, "The forward-forward algorithm: some preliminary investigations", arXiv 2212.13345."""
 
