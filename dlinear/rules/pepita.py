@@ -20,6 +20,10 @@ sqrt(n_0/K). One dropout mask serves both passes, as there. The rate of "local" 
 that value the sum of the two terms is what two separate steps do. The trainer gives it where the optimizer is
 plain SGD; elsewhere it is the knob `rate`.
 
+The Hebbian mode of the second source has z h_{L-1}^T - y* herr_{L-1}^T, z its softmax output, in the output
+layer, and overwrites all layers by the original rule afterwards; here the output layer is the same in all
+modes.
+
 Normalised activities, which the second source has for deep nets, are part of the model:
 nn.Sequential(layer, activation, `UnitLength()`). Its own module divides by the norm of the whole batch, so
 that a sample's activity depends on the others and falls as 1/sqrt(N): `UnitLength(over="batch")` is that one.
