@@ -268,6 +268,7 @@ class TorchBackend:
 
     def inner(self, a: Array, b: Array) -> Array:
         """Inner product of all entries, on the device."""
+        self._meet()  # often the first call of a thread to cuBLAS
         return _torch().dot(a.reshape(-1), b.reshape(-1))
 
     def squares(self, layers: Array) -> Array:

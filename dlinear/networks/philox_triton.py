@@ -19,7 +19,18 @@ LAUNCH = threading.Lock()  # one thread compiles or launches at a time
 
 
 @triton.jit(do_not_specialize=["first", "start", "stop", "low0", "high0", "low1", "high1", "factor"])
-def _normals(out, first, start, stop, low0, high0, low1, high1, factor, size: tl.constexpr):
+def _normals(
+    out,
+    first: tl.int64,  # all integers of 64 bits: one kernel for numbers on both sides of 2^31
+    start: tl.int64,
+    stop: tl.int64,
+    low0: tl.int64,
+    high0: tl.int64,
+    low1: tl.int64,
+    high1: tl.int64,
+    factor: tl.int64,
+    size: tl.constexpr,
+):
     """out[i - start] = factor * (number i), start <= i < stop.
 
     `first` is the counter value of number start; `factor` holds the bits of a float64, for Triton would take
