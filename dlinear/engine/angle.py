@@ -6,16 +6,22 @@ cos   = ( ||g_T||^2 + <delta, g_T> ) / ( ||g_T|| ||g_h|| )
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dlinear.errors import NonFiniteError, UndefinedAngleError
+from dlinear.optional import needed
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
 
 
 def square_over(a: float, b: float) -> float:
@@ -89,9 +95,22 @@ TRUE_GRADIENT_ZERO = "g_T = 0"
 HORIZON_GRADIENT_ZERO = "g_h = 0"
 
 
-@dataclass(frozen=True)
+COLUMNS = {  # of a profile: what each is, for tables and axes
+    "horizons": "horizon h",
+    "shortfall": "shortfall m = T - h",
+    "sin2": "sin^2 of the angle between g_h and g_T",
+    "cos": "cosine of the angle between g_h and g_T",
+    "norm_ratio": "norm of g_h over that of g_T",
+}
+SHOWN = 12  # rows of a profile that is printed
+
+
+@dataclass(frozen=True, repr=False)
 class AlignmentProfile:
     """Angles over horizons; entry i of each array belongs to `horizons[i]`.
+
+    It shows itself: printed as a table, in a notebook too, by `plot()` as a figure, by `to_xarray()` as
+    labelled data.
 
     Attributes:
         depth: T.
@@ -111,6 +130,70 @@ class AlignmentProfile:
     cos: Float[np.ndarray, " k"]
     norm_ratio: Float[np.ndarray, " k"]
     undefined: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        rows = [("h", "m", "sin^2", "cos", "|g_h|/|g_T|"), *self._rows()]
+        lines = ["  ".join(cell.rjust(11) for cell in row).rstrip() for row in rows]
+        return "\n".join([f"AlignmentProfile: T = {self.depth}, {len(self.horizons)} horizons", *lines])
+
+    def _repr_html_(self) -> str:
+        head = ("h", "m", "sin<sup>2</sup>", "cos", "|g<sub>h</sub>| / |g<sub>T</sub>|")
+        lines = ["".join(f"<th>{name}</th>" for name in head)]
+        lines += ["".join(f"<td>{cell}</td>" for cell in row) for row in self._rows()]
+        return f"<p>T = {self.depth}</p><table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """Some of the horizons, the first and the last among them."""
+        count = len(self.horizons)
+        kept = range(count) if count <= SHOWN else np.rint(np.linspace(0, count - 1, SHOWN)).astype(int)
+        return [
+            (
+                str(int(self.horizons[i])),
+                str(int(self.shortfall[i])),
+                *(
+                    (self.undefined[i], "", f"{self.norm_ratio[i]:.4g}")
+                    if self.undefined[i]
+                    else (f"{self.sin2[i]:.4e}", f"{self.cos[i]:.6f}", f"{self.norm_ratio[i]:.4g}")
+                ),
+            )
+            for i in kept
+        ]
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Labelled data along the dimension `shortfall`, with the horizons as a second coordinate.
+
+        Variables say what they are (`long_name`, `units`: all are pure numbers); angles that are undefined
+        are NaN, and the variable `undefined` says why.
+        """
+        with needed("labelled data"):
+            import xarray
+
+        names = ("sin2", "cos", "norm_ratio")
+        data = xarray.Dataset(
+            {name: ("shortfall", getattr(self, name)) for name in names}
+            | {"undefined": ("shortfall", np.asarray(self.undefined, dtype=str))},
+            coords={"shortfall": self.shortfall, "horizon": ("shortfall", self.horizons)},
+            attrs={"depth": self.depth},
+        )
+        for name in names:
+            data[name].attrs = {"long_name": COLUMNS[name], "units": "1"}
+        data["shortfall"].attrs = {"long_name": COLUMNS["shortfall"], "units": "layers"}
+        data["horizon"].attrs = {"long_name": COLUMNS["horizons"], "units": "layers"}
+        return data
+
+    def plot(self, **curves: Any) -> Figure:
+        """sin^2 over the shortfall, a matplotlib figure one column wide.
+
+        Args:
+            curves: by label, what is drawn over the points: functions of an array of shortfalls m.
+
+        Raises:
+            MissingDependencyError: matplotlib is not installed.
+            DomainError: a curve that is no function, or no angle to draw.
+        """
+        # The room of figures stands above this one, and is known by its name alone.
+        figure: Figure = importlib.import_module("dlinear.report.profile_plot").profile_plot(self, curves)
+        return figure
 
 
 @dataclass(frozen=True)
