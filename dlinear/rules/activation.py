@@ -80,11 +80,9 @@ def activation_backward(
 def _products(normalise: bool, layer: Seen) -> Products:
     call, answer = layer.call, layer.answer
     if not normalise:
-        return competition(call, call.given, answer, torch.Tensor.clone)
+        return competition(call, call.given, answer, None)
     given = unit_length(call.given)
-    return competition(
-        call, given, call.run(given, call.weight.detach(), _value(call.bias)), torch.Tensor.clone
-    )
+    return competition(call, given, call.run(given, call.weight.detach(), _value(call.bias)), None)
 
 
 def _value(bias: Tensor | None) -> Tensor | None:

@@ -92,27 +92,37 @@ def local_rule(
     return last.loss
 
 
-def competition(call: Call, given: Tensor, answer: Tensor, mask: Callable[[Tensor], Tensor]) -> Products:
+def competition(
+    call: Call, given: Tensor, answer: Tensor, mask: Callable[[Tensor], Tensor] | None
+) -> Products:
     """-(y x^T - mask(y y^T) W), summed over samples and positions; of the bias with x = 1.
 
     Args:
         call: the layer.
         given: x.
         answer: y, of the shape of the layer's output.
-        mask: which units compete: of a (n, n) matrix, which entries are kept.
+        mask: which units compete: of a (n, n) matrix, which entries are kept; None for all.
     """
     axis = -1 if call.weight.ndim == 2 else 1
     rows = answer.movedim(axis, -1).reshape(-1, answer.shape[axis])  # samples, times positions
-    rivals = mask(rows.T @ rows) * _same_group(call, rows)
-    hebbian = call.products(answer, given)
-    recalled = {leaf: (rivals @ leaf.detach().flatten(1)).reshape(leaf.shape) for leaf in (call.weight,)}
-    if call.bias is not None:
-        recalled[call.bias] = rivals @ call.bias.detach()
-    return {leaf: recalled[leaf] - value for leaf, value in hebbian.items()}
-
-
-def _same_group(call: Call, rows: Tensor) -> Tensor:
-    """1 where two outputs see the same inputs: all, but for a convolution in groups."""
     groups = 1 if call.weight.ndim == 2 else call.options[3]
+    rivals = None
+    if mask is not None or groups > 1:
+        rivals = rows.T @ rows if mask is None else mask(rows.T @ rows)
+        rivals = rivals * _same_group(groups, rows) if groups > 1 else rivals
+    return {
+        leaf: _recalled(rivals, rows, leaf.detach()).sub_(value)
+        for leaf, value in call.products(answer, given).items()
+    }
+
+
+def _recalled(rivals: Tensor | None, rows: Tensor, weight: Tensor) -> Tensor:
+    """mask(y y^T) W in the shape of W; y^T (y W) where all units compete, without a (n, n) matrix."""
+    flat = weight.reshape(len(weight), -1)
+    return (rows.T @ (rows @ flat) if rivals is None else rivals @ flat).reshape(weight.shape)
+
+
+def _same_group(groups: int, rows: Tensor) -> Tensor:
+    """1 where two outputs see the same inputs, those of a group of a convolution."""
     group = torch.arange(rows.shape[1], device=rows.device) // (rows.shape[1] // groups)
     return (group[:, None] == group).to(rows.dtype)

@@ -37,16 +37,12 @@ from dlinear.rules.two_passes import Products
 __all__ = ["COMPETITIONS", "oja_backward"]
 
 
-def _all(c: Tensor) -> Tensor:
-    return c
-
-
 def _alone(c: Tensor) -> Tensor:
     return torch.diag(c.diagonal())
 
 
-COMPETITIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "subspace": _all,
+COMPETITIONS: Mapping[str, Callable[[Tensor], Tensor] | None] = {
+    "subspace": None,
     "sanger": torch.tril,
     "single": _alone,
 }
@@ -76,7 +72,7 @@ def oja_backward(
     return local_rule(as_stack(blocks), x, loss_fn, readout, "oja", partial(_products, COMPETITIONS[mode]))
 
 
-def _products(mask: Callable[[Tensor], Tensor], layer: Seen) -> Products:
+def _products(mask: Callable[[Tensor], Tensor] | None, layer: Seen) -> Products:
     return competition(layer.call, layer.call.given, layer.answer, mask)
 
 

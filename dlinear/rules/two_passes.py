@@ -117,13 +117,15 @@ def one_layer(block: Block, t: int, output: Tensor, calls: Calls, rule: str) -> 
 
 
 def scaled(products: Products, factor: float) -> Products:
-    """factor x products."""
-    return {leaf: factor * value for leaf, value in products.items()}
+    """factor x products; matrices in place: they are large and nobody else's (a vector may be a view)."""
+    return {
+        leaf: value.mul_(factor) if value.ndim > 1 else factor * value for leaf, value in products.items()
+    }
 
 
 def less(a: Products, b: Products) -> Products:
-    """a - b, of the same leaves."""
-    return {leaf: value - b[leaf] for leaf, value in a.items()}
+    """a - b, of the same leaves; matrices of a in place."""
+    return {leaf: value.sub_(b[leaf]) if value.ndim > 1 else value - b[leaf] for leaf, value in a.items()}
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def _modulated_pass(
         kept, clean[t] = clean[t] or layer, None
         products = rule.second(kept, layer)
         products = scaled(less(before, products) if rule.first else products, first.unit)
+        firsts[t] = {}
         found.add(products, products.values())
         state = layer.output
     second = passes.end(state, loss_fn)
