@@ -1,6 +1,6 @@
 """What do learning rules reach and cost beside back-propagation, and are they it in disguise?
 
-    python -m sims.rules                                    # plain MLP, digits, all rules: two minutes
+    python -m sims.rules                                    # plain MLP, digits, all rules: minutes
     python -m sims.rules --model cnn --methods backprop fa dfa pepita
     python -m sims.rules --published --data mnist --data-folder data --epochs 5
     python -m sims.rules --published --data mnist --device cuda --workers 12 --seeds 1 --until 280

@@ -175,6 +175,9 @@ class Result:
         return f"{self.accuracy:.2f}" + ("" if self.verified else f" ({RECALLED})")
 
 
+_DRTP_NET = "1 x 1024, by PEPITA's authors; the settings are DRTP's authors'"
+
+
 def _pepita_table() -> list[Result]:
     """Table 1 of the ICML paper (one layer of 1024 units), as recalled."""
     source = "Dellaferrera and Kreiman, arXiv 2201.11665"
@@ -186,7 +189,7 @@ def _pepita_table() -> list[Result]:
         "pepita": (98.01, 52.57, 24.91),
     }
     return [
-        Result(rule, data, "layers", value, source, False, "1 x 1024")
+        Result(rule, data, "layers", value, source, False, _DRTP_NET if rule == "drtp" else "1 x 1024")
         for rule, values in rows.items()
         for data, value in zip(columns, values, strict=True)
     ]

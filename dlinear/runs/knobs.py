@@ -18,7 +18,7 @@ Knobs = TypeVar("Knobs")
 
 WHERE = {  # knobs that say where and how a run is computed, not what
     *("results", "workers", "scheduler", "scheduler_file", "answer", "patience", "shard"),
-    *("data_folder", "download", "threads", "memory", "timeout", "keep"),
+    *("data_folder", "download", "threads", "memory", "timeout", "keep", "docs"),
 }
 
 

@@ -327,6 +327,33 @@ def test_a_published_number_is_judged_only_at_its_own_settings_in_full():
         assert "recalled" in answer.question
         assert len(tables.answers([one], 70_000)) == 1
         assert one.reasons(60_000) == ["the published number is recalled"]
+    other = [record("train", "drtp", recipe_of("drtp"), (0.1, 0.9, 0.9), steps=(0, 30_000, 60_000))] * 2
+    (one,) = outcome.outcomes(other, 60_000, 0.5)
+    assert len(tables.answers([one], 60_000)) == 1, "the number is that of another network"
+
+
+def test_activations_are_over_those_of_back_propagation_on_the_same_net():
+    runs = [record("train", name, RECIPE) for name in ("backprop", "fa")]
+    base, one = outcome.outcomes(runs, 160, 0.5)
+    base = dataclasses.replace(base, costs={"activations": 10.0})
+    assert math.isnan(one.activations(base))
+    measured = dataclasses.replace(one, costs={"activations": 30.0})
+    assert measured.activations(base) == 3.0
+    wide = dataclasses.replace(measured, recipe=dataclasses.replace(RECIPE, width=9))
+    assert math.isnan(wide.activations(base)), "back-propagation ran on another net"
+    own = {"activations": 30.0, "reference_activations": 20.0}
+    assert dataclasses.replace(wide, costs=own).activations(base) == 1.5
+
+
+def test_memory_of_the_process_is_not_shown_where_rules_share_it():
+    for device, shown in (("cpu", True), ("cuda", False)):
+        knobs = {"part": "costs", "method": "fa", "device": device}
+        costs = SimpleNamespace(
+            knobs=knobs, arrays={"train_peak_memory": np.array(2e8), "ratio": np.array(2.0)}
+        )
+        (one,) = outcome.outcomes([record("train", "fa", RECIPE), costs], 160, 0.5)
+        assert math.isfinite(one.costs["train_peak_memory"]) == shown
+        assert one.costs["ratio"] == 2.0
 
 
 def test_a_busy_machine_is_said():

@@ -64,6 +64,14 @@ def test_runs_without_costs_have_no_columns_of_them(tmp_path):
     assert "not measurable" not in text
 
 
+def test_a_machine_with_other_work_is_not_shown(tmp_path):
+    (tmp_path / page.PAGE).write_text(f"{page.BEGIN}\n{page.END}")
+    page.write(tmp_path, {**EXTRACT, "busy": "the machine had other work"})
+    text = (tmp_path / page.PAGE).read_text()
+    assert "The machine itself is not shown: the machine had other work." in text
+    assert "samples/s" not in text
+
+
 @pytest.mark.parametrize("text", ["", "no marks", page.BEGIN, f"{page.END} {page.BEGIN}"])
 def test_a_page_without_its_marks_is_refused(text, tmp_path):
     (tmp_path / page.PAGE).write_text(text)

@@ -57,8 +57,9 @@ def costs(
     """
     if rule.prepare is not None:
         rule.prepare(stack.blocks, stack.readout)
-    arguments = (rule, stack.blocks, x, loss_fn, stack.readout)
-    memory, calls = meters.step_memory(*arguments), meters.step_calls(*arguments)
+    given = (stack.blocks, x, loss_fn, stack.readout)
+    memory, calls = meters.step_memory(rule, *given), meters.step_calls(rule, *given)
+    reference = meters.step_memory(rule_of(REFERENCE), *given)
     steps = {
         REFERENCE: _step(rule_of(REFERENCE), stack, x, loss_fn),
         rule.name: _step(rule, stack, x, loss_fn),
@@ -69,6 +70,7 @@ def costs(
     found = {
         "load": process.load(),
         "activations": float(memory.activations),
+        "reference_activations": float(reference.activations),
         "forwards": float(sum(calls.forwards)),
         "vjps": float(sum(calls.vjps)),
         "step_seconds": took.median,

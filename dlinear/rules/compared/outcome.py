@@ -73,6 +73,22 @@ class Outcome:
         """Ours less the published number, percentage points; NaN without one."""
         return math.nan if self.published is None else self.interval.value - self.published.accuracy
 
+    def activations(self, reference: Outcome) -> float:
+        """Of a step, over back-propagation's on the same net and batch; NaN where they were not measured."""
+        if not self.costs or not reference.costs:
+            return math.nan
+        own, known = self.recipe, reference.recipe
+        whole = self.costs.get("reference_activations", math.nan)
+        if math.isnan(whole) and (own.depth, own.width, own.batch) == (known.depth, known.width, known.batch):
+            whole = reference.costs["activations"]
+        return self.costs["activations"] / whole
+
+    @property
+    def another_net(self) -> bool:
+        """Whether the published number belongs to another network than that of the runs."""
+        net = "" if self.published is None else self.published.net
+        return net not in ("", f"{self.recipe.depth} x {self.recipe.width}")
+
     def reasons(self, whole: int) -> list[str]:
         """What is not as in the publication, in words; `whole` is the number of all training images."""
         if self.published is None:
@@ -85,7 +101,7 @@ class Outcome:
             found.append(f"{epochs:.3g} of {recipe.epochs} epochs")
         if self.samples < whole:
             found.append(f"{self.samples} of {whole} images")
-        if self.published.net and self.published.net != f"{self.recipe.depth} x {self.recipe.width}":
+        if self.another_net:
             found.append(f"another net ({self.published.net})")
         if not self.published.verified:
             found.append("the published number is recalled")
@@ -151,7 +167,15 @@ def _outcome(name: str, found: Sequence[Record], samples: int, target: float) ->
         np.array([float(r.arrays["head_accuracy"]) for r in runs]),
         np.array(cos),
         np.array(reached),
-        {k: float(v) for k, v in measured[0].arrays.items()} if measured else {},
+        _costs(measured[0]) if measured else {},
         result_of(family_name(name), str(knobs["data"]), str(knobs["model"])),
         float(np.mean([r.arrays["seconds"][-1] for r in runs])),
     )
+
+
+def _costs(record: Record) -> dict[str, float]:
+    """The numbers of a record of costs; on a card all rules share a process, whose memory is that of none."""
+    found = {name: float(value) for name, value in record.arrays.items()}
+    if record.knobs.get("device") == "cuda":
+        found |= {name: math.nan for name in found if name.endswith("_peak_memory")}
+    return found

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dlinear.analysis import statistics
 from dlinear.bridge.meters import NOT_MEASURABLE
 from dlinear.errors import RecordError
 from dlinear.rules.compared.outcome import Outcome
@@ -40,7 +43,6 @@ def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record)
     """
     machine = record.meta["machine"]
     where = machine["device"] if knobs.device == "cuda" else f"one core of {machine['cpu']} a run"
-    options = changed(knobs).replace(f" --docs {knobs.docs}", "").replace(f"--docs {knobs.docs}", "")
     rows = []
     for one, row in zip(found, result_rows(found, whole), strict=True):
         cells = dict(zip(RESULTS, row, strict=True))
@@ -48,19 +50,20 @@ def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record)
             {
                 "rule": one.rule,
                 "published": cells["published"],
-                "ours": percent(one.interval),
+                "ours": _ours(one),
                 "gap": cells["gap"],
                 "why": cells["why"],
                 "epochs": f"{cells['epochs']} of {one.recipe.epochs}" if knobs.published else cells["epochs"],
                 "degrees": degrees(one),
                 "ratio": _round(one.costs.get("ratio", math.nan)),
-                "activations": _round(_over(one, found, "activations")),
+                "activations": _round(one.activations(found[0])),
             }
         )
     words = [knobs.model, knobs.data, *["published"] * knobs.published, *["cuda"] * (knobs.device == "cuda")]
+    words += ["runs"] * (not knobs.costs)
     return {
         "name": "_".join(words),
-        "command": f"python -m sims.rules {options}".strip(),
+        "command": f"python -m sims.rules {changed(knobs)}".strip(),
         "size": f"{found[0].samples} training images, {len(found[0].accuracy)} seeds; {where}",
         "rows": rows,
         "busy": busy(found),
@@ -68,9 +71,12 @@ def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record)
     }
 
 
-def _over(one: Outcome, found: Sequence[Outcome], name: str) -> float:
-    """A cost over back-propagation's, the first rule."""
-    return one.costs[name] / found[0].costs[name] if one.costs and found[0].costs else math.nan
+def _ours(one: Outcome) -> str:
+    """Test accuracy; of forward-forward also by its head."""
+    if not np.isfinite(one.head_accuracy).all():
+        return percent(one.interval)
+    other = statistics.mean_interval(100 * one.head_accuracy)
+    return f"{percent(one.interval)} by goodness, {percent(other)} by its head"
 
 
 def _round(value: float) -> float | None:
@@ -136,16 +142,16 @@ def _of(content: Mapping[str, Any]) -> list[str]:
     for row in content["rows"]:
         cells = [row[name] for name in ("rule", "published", "ours", "gap", "why", "epochs", "degrees")]
         if costs:
-            cells += [f"{row[name]:.2f}" for name in ("ratio", "activations")]
+            cells += ["-" if row[name] is None else f"{row[name]:.2f}" for name in ("ratio", "activations")]
         lines.append(_line(cells))
-    if content["system"]:
+    if content["system"] and content.get("busy"):
+        lines += ["", f"The machine itself is not shown: {content['busy']}."]
+    elif content["system"]:
         rows = content["system"]
         kept = [i for i in range(len(SYSTEM)) if any(row[i] != NOT_MEASURABLE for row in rows)]
         gone = [SYSTEM[i] for i in range(len(SYSTEM)) if i not in kept]
         lines += ["", *_header([SYSTEM[i] for i in kept])]
         lines += [_line([row[i] for i in kept]) for row in rows]
-        if content.get("busy"):
-            lines += ["", f"{content['busy'][0].upper()}{content['busy'][1:]}."]
         lines += ["", f"{NOT_MEASURABLE[0].upper()}{NOT_MEASURABLE[1:]}: {', '.join(gone)}."] if gone else []
     return [*lines, ""]
 

@@ -77,16 +77,16 @@ def cost_rows(found: Sequence[Outcome]) -> list[list[str]]:
         if not one.costs or not own.costs:
             continue
         steps = one.steps_to_target.mean()  # NaN unless every seed reaches it
-        seconds, least = steps * one.costs["step_seconds"], own.costs["step_seconds"]
-        reference = own.steps_to_target.mean() * least
+        seconds = steps * one.costs["step_seconds"]
+        reference = own.steps_to_target.mean() * own.costs["step_seconds"]
         low, high = one.costs["ratio_low"], one.costs["ratio_high"]
         missed = math.isnan(steps)
         rows.append(
             [one.rule, f"{one.costs['ratio']:.2f} [{low:.2f}, {high:.2f}]"]
-            + [f"{one.costs['activations'] / own.costs['activations']:.2f}"]
+            + [share(one.activations(own))]
             + [f"{one.costs[name]:.0f}" for name in ("forwards", "vjps")]
             + [NEVER if missed else f"{steps:.0f}", "" if missed else f"{seconds:.3g}"]
-            + ["" if missed or not reference > 0 else f"{steps * one.costs['ratio'] * least / reference:.2f}"]
+            + ["" if missed or not reference > 0 else f"{seconds / reference:.2f}"]
         )
     return rows
 
@@ -116,6 +116,11 @@ def system_rows(found: Sequence[Outcome]) -> list[list[str]]:
 
 _NAMES: tuple[str, ...] = ("per_second", "cores", "utilisation", "peak_memory", "cpu_joules")
 _NAMES += ("gpu_joules", "gpu_watts", "gpu_utilisation", "gpu_memory")
+
+
+def share(value: float) -> str:
+    """A number over back-propagation's; "-" where that is not known."""
+    return "-" if math.isnan(value) else f"{value:.2f}"
 
 
 def busy(found: Sequence[Outcome]) -> str:
@@ -188,7 +193,7 @@ def _met(one: Outcome, whole: int) -> Answer | None:
     if one.published is None or recipe is None or recipe.text() != one.recipe.text():
         return None
     full = one.epochs.mean() > recipe.epochs - 0.5 and one.samples >= whole
-    if not full or not math.isfinite(one.gap):
+    if not full or one.another_net or not math.isfinite(one.gap):
         return None
     question = f"{one.rule}: within half a percentage point of the published {one.published}"
     return Answer(question, abs(one.gap) <= 0.5, f"{percent(one.interval)}")
