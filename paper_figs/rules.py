@@ -1,4 +1,4 @@
-"""Test accuracy of learning rules, and their angle to back-propagation through training.
+"""Test accuracy of learning rules, and the angle of their gradients to back-propagation's through training.
 
 python -m paper_figs rules      # after: python -m sims.rules
 """
@@ -24,7 +24,8 @@ def accuracies(axes: Any, found: Sequence[Outcome]) -> None:
     rows = [(k, one.interval) for k, one in enumerate(found) if np.isfinite(one.interval.value)]
     place = np.array([k for k, _ in rows])
     middle, low, high = np.array([interval for _, interval in rows]).T
-    axes.hlines(place, low, high, color=plotting.CYCLE[0], linewidth=0.7, zorder=1)
+    there = np.isfinite(low)  # one seed has no interval
+    axes.hlines(place[there], low[there], high[there], color=plotting.CYCLE[0], linewidth=0.7, zorder=1)
     plotting.measured(axes, middle, place, "measured (95 %)")
     own = next(one.interval.value for one in found if one.rule == REFERENCE)
     if np.isfinite(own):
@@ -50,7 +51,7 @@ def angles(axes: Any, found: Sequence[Outcome], key: Any) -> None:
         plotting.measured(axes, degrees[there], there, None, number)
         plotting.measured(key, [], [], f"{label} of training", number)
     axes.axvline(90, color="0.6", linestyle=":", linewidth=0.7, zorder=0)
-    axes.set(xlabel="degrees to backprop", xticks=[0, 45, 90], xlim=(-6, None))
+    axes.set(xlabel="angle, degrees", xticks=[0, 45, 90], xlim=(-6, None))
 
 
 def draw(results: str, figures: str, which: str = "latest") -> list[Path]:

@@ -59,12 +59,13 @@ def extract_of(knobs: Any, found: Sequence[Outcome], whole: int, record: Record)
                 "activations": _round(one.activations(found[0])),
             }
         )
+    seeds = len(found[0].accuracy)
     words = [knobs.model, knobs.data, *["published"] * knobs.published, *["cuda"] * (knobs.device == "cuda")]
     words += ["runs"] * (not knobs.costs)
     return {
         "name": "_".join(words),
         "command": f"python -m sims.rules {changed(knobs)}".strip(),
-        "size": f"{found[0].samples} training images, {len(found[0].accuracy)} seeds; {where}",
+        "size": f"{found[0].samples} training images, {seeds} seed{'s' * (seeds > 1)}; {where}",
         "rows": rows,
         "busy": busy(found),
         "system": [list(map(str, row)) for row in system_rows(found)],
