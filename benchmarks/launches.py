@@ -65,6 +65,11 @@ class Launches(TorchDispatchMode):
         self.names: Counter[str] = Counter()
         self.reads = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here: torch need not import its compiler, which takes seconds."""
+        return False
+
     @property
     def kernels(self) -> int:
         """Operations that move data, reads apart."""
