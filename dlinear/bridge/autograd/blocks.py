@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dlinear.bridge.autograd import block_graph
 from dlinear.bridge.autograd.block_graph import BlockGraph
 from dlinear.bridge.autograd.gradient_sum import collector
-from dlinear.bridge.autograd.naming import located
+from dlinear.bridge.autograd.naming import located, said_of
 from dlinear.checks import shown
 from dlinear.errors import DomainError, ShapeError
 
@@ -185,9 +185,16 @@ def loss_with_gradient(z: Any, s: int, loss_fn: LossFunction, readout: Readout |
 
 def _loss(z: Any, s: int, loss_fn: LossFunction, readout: Readout | None) -> Tensor:
     """L(x(s)), with what can be wrong about the two functions said of them, and not of what they call."""
-    if readout is not None:
-        z = given("readout", readout, z, s)
-    return as_loss(given("loss_fn", loss_fn, z), s)
+    name = f"the readout of the loss at s = {s}"
+    try:
+        if readout is not None:
+            z = given("readout", readout, z, s)
+        name = f"the loss at s = {s}"
+        loss = given("loss_fn", loss_fn, z)
+    except Exception as error:
+        said_of(error, name, z)
+        raise
+    return as_loss(loss, s)
 
 
 def given(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

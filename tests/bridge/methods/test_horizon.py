@@ -479,6 +479,21 @@ def test_errors(change, error, said):
     assert_same(grads(blocks), before, atol=0)
 
 
+@pytest.mark.parametrize("h", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("widths", "said"),
+    [
+        ((3, 4), r"the readout of the loss at s = \d does not take a tensor of shape \(5, 3\): "),
+        ((4, 3), r"the loss at s = \d does not take a tensor of shape \(5, 4\): "),
+    ],
+)
+def test_a_readout_and_a_loss_that_do_not_fit_say_where_and_what_they_were_given(widths, said, h):
+    needs, gives = widths[1] if widths[0] == 3 else 3, widths[0]
+    head = nn.Linear(needs, gives).double()
+    with pytest.raises(ShapeError, match=said):
+        horizon_backward(stack_of(("residual",) * 3, 0), batch(0), squares(batch(1)), h, lambda z, s: head(z))
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_gradients_switched_off(mode):
     with mode(), pytest.raises(DomainError, match="switched off"):
