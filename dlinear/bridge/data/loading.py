@@ -22,12 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlinear.bridge.data.split import check_split
 from dlinear.bridge.models.stack import TaskShape
-from dlinear.checks import as_integer, as_known
+from dlinear.checks import as_integer, as_known, shown
 from dlinear.data import datasets
 from dlinear.data.graphs import communities
 from dlinear.data.tasks import synthetic_samples
-from dlinear.errors import DataError, DomainError
+from dlinear.errors import DataError, DomainError, ShapeError
 
 SAMPLES = {"linear": 10_000, "trigonometric": 100_000}  # Table D2
 TEST_SAMPLES = 2_000
@@ -117,6 +118,62 @@ def load(
     labels = [torch.from_numpy(y.astype(np.int64)) for y in (data.y_train[train], data.y_test[test])]
     classes = int(data.y_train.max()) + 1
     return _split(name, classes, inputs[0], labels[0], inputs[1], labels[1])
+
+
+def from_arrays(
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
+    *,
+    classes: int | None = None,
+    name: str = "arrays",
+    dtype: torch.dtype = torch.float32,
+) -> LoadedSplit:
+    """Your own data, as `train` and the comparisons take them: numpy arrays, tensors or lists, copied.
+
+    Args:
+        x_train, x_test: (N, ...) numbers, at least one axis behind the samples.
+        y_train, y_test: (N,) labels 0, 1, ... where they are integers; else (N,) or (N, k) real targets.
+        classes: number of labels; the largest one and 1 more by default.
+        name: of the data, for records.
+        dtype: of inputs and real targets, a floating one.
+
+    Raises:
+        DomainError, ShapeError: arrays that are not such data; the message says which.
+    """
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DomainError(f"dtype must be a floating torch dtype, not {dtype!r}")
+    parts = dict(zip(datasets.KEYS, (x_train, y_train, x_test, y_test), strict=True))
+    arrays = {key: _tensor_of(key, value) for key, value in parts.items()}
+    labels = not any(arrays[key].is_floating_point() for key in ("y_train", "y_test"))
+    for part in ("train", "test"):
+        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if x.ndim < 2 or x.shape[1:] != arrays["x_train"].shape[1:]:
+            raise ShapeError(
+                f"x_{part} has shape {tuple(x.shape)}; expected (N, ...), with equal axes behind the "
+                "samples in both parts"
+            )
+        arrays[f"x_{part}"] = x.to(dtype)
+        arrays[f"y_{part}"] = y.long() if labels else (y[:, None] if y.ndim == 1 else y).to(dtype)
+    if labels and classes is None:
+        classes = 1 + max(int(arrays[key].max()) for key in ("y_train", "y_test") if arrays[key].numel())
+    found = _split(name, as_integer("classes", classes) if labels else None, *arrays.values())
+    check_split(found, None)
+    return found
+
+
+def _tensor_of(key: str, value: Any) -> Tensor:
+    """An own, finite, dense copy of numbers on the CPU."""
+    try:
+        found = torch.as_tensor(value).detach().cpu().clone(memory_format=torch.contiguous_format)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DomainError(f"{key} is {shown(value)}; expected an array of numbers") from error
+    if found.is_complex() or not found.ndim:
+        raise DomainError(f"{key} is {shown(value)}; expected an array of real numbers, one for each sample")
+    if found.is_floating_point() and not bool(torch.isfinite(found).all()):
+        raise DomainError(f"{key} holds numbers that are not finite")
+    return found
 
 
 def balanced_part(
