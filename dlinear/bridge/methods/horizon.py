@@ -207,7 +207,7 @@ def _pass(
 
 
 def kept_blocks(depth: int, horizon: int, stride: int = 1, segment: int | None = None) -> int:
-    """How many blocks are alive at once: h + k - 1, and g - 1 more where stages hold fewer than g.
+    """At most so many blocks are alive at once: h + k - 1, and g - 1 more where stages hold fewer than g.
 
     Raises:
         HorizonError, DomainError: as `horizon_backward`.

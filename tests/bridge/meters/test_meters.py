@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 
@@ -23,6 +24,7 @@ from dlinear.bridge.meters import (
     step_times,
 )
 from dlinear.bridge.methods import method
+from dlinear.bridge.methods.horizon import horizon_backward, kept_blocks
 from dlinear.bridge.models import model
 from dlinear.errors import DomainError
 from dlinear.theory import costs
@@ -49,10 +51,14 @@ def batch(samples=SAMPLES):
 
 @pytest.mark.slow
 def test_the_memory_of_forty_blocks_grows_by_a_line():
-    """Printed with -s: bytes against h, R^2, and the share of back-propagation that h = 4 takes."""
+    """Printed with -s: bytes against h, R^2, and the share of back-propagation that h = 4 takes.
+
+    Eq. (11) is about graphs that are kept apart, `segment=1`.
+    """
     blocks, (x, loss_fn) = mlp(40), batch()
     horizons = np.array([1, 2, 4, 8, 16, 28, 34, 37, 40])
-    found = [step_memory(method(f"horizon-{h}"), blocks, x, loss_fn) for h in horizons]
+    steps = [functools.partial(horizon_backward, horizon=int(h), segment=1) for h in horizons]
+    found = [step_memory(step, blocks, x, loss_fn) for step in steps]
     full = step_memory(method("backprop"), blocks, x, loss_fn)
     for what in ("saved", "activations"):
         memory = np.array([getattr(one, what) for one in found])
@@ -66,6 +72,15 @@ def test_the_memory_of_forty_blocks_grows_by_a_line():
         assert fit.r_squared >= 0.99
         assert share < 0.25
         assert fit.slope == pytest.approx(UNIT, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("h", [1, 4, 8, 16])
+def test_saved_bytes_of_shared_graphs_exactly(h):
+    """h/4 blocks in one graph: h + g - 1 blocks' outputs and the first one's input."""
+    blocks, (x, loss_fn) = mlp(40), batch()
+    found = step_memory(method(f"horizon-{h}"), blocks, x, loss_fn)
+    assert found.saved == (kept_blocks(40, h) + 1) * UNIT
 
 
 @pytest.mark.slow
