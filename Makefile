@@ -57,7 +57,8 @@ coverage: .venv/.with-test
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.large_depth
+	$(BIN)/python -m benchmarks.roofline
+	$(BIN)/python -m benchmarks.large_depth --parts peers growth all layers
 
 gpu: $(STAMP)
 	$(BIN)/python -m benchmarks.gpu

@@ -3,6 +3,7 @@
     python -m benchmarks.roofline                     # n = 4, 10, 16, 32, 64; about two minutes on one core
     python -m benchmarks.roofline --widths 10 --rounds 9
     python -m benchmarks.roofline --numbers 2000000 --widths 4 32
+    python -m benchmarks.roofline --record docs/records/roofline.json    # and the table of docs/benchmarks.md
 
 Processor time of one thread. Ways alternate within each round, ratios are taken round by round, and medians
 are shown: what disturbs the machine disturbs all of them.
@@ -18,11 +19,14 @@ that a horizon misses.
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +36,10 @@ from dlinear import report
 from dlinear.analysis import profiles
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
-from dlinear.runs import script
+from dlinear.runs import provenance, script
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- roofline: written by benchmarks.roofline -->", "<!-- end of roofline -->"
 _AHEAD = 4  # products of every layer: of layers, states, costates, g_T
 _TAIL = 7  # products of each of the last M layers: E, P or P - I, two for Y, U, Z; and L of the first M
 
@@ -47,6 +53,7 @@ class Knobs:
     numbers: int = 20_000_000  # T n^2: 160 MB, which no cache holds
     rounds: int = 5  # odd, so that the median is one of them
     seed: int = 0  # of layers and target; times hardly depend on it
+    record: str | None = None  # file for the numbers as JSON, from which docs/benchmarks.md is written anew
 
 
 @dataclass(frozen=True)
@@ -143,12 +150,39 @@ def shown(rows: list[Row], peak: float | None) -> list[list[str]]:
     return lines
 
 
+def core(peak: float | None, bandwidth: float | None) -> str:
+    """What one core can do, in words."""
+    if peak is None or bandwidth is None:
+        return "no compiled kernels here: one core was not measured"
+    return f"one core: {peak / 1e9:.1f} GFLOP/s in registers, {bandwidth / 1e9:.1f} GB/s from memory"
+
+
+def page(text: str, record: Mapping[str, Any]) -> str:
+    """A page with the table of a record between its two marks."""
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    rows = [Row(**row) for row in record["rows"]]
+    cells = [HEADER, ["---"] * len(HEADER), *shown(rows, record["peak"])]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    words = f"{record['machine']}, {core(record['peak'], record['bandwidth'])}."
+    return f"{before}{BEGIN}\n{words}\n\n{table}\n{END}{after}"
+
+
 def main(knobs: Knobs) -> int:
-    """Measure and print."""
+    """Measure, print, and keep."""
     peak, bandwidth = machine.peak(), machine.bandwidth()
-    if peak is not None and bandwidth is not None:
-        print(f"one core: {peak / 1e9:.1f} GFLOP/s in registers, {bandwidth / 1e9:.1f} GB/s from memory")
-    print(report.table(HEADER, shown(measure(knobs), peak)))
+    print(core(peak, bandwidth))
+    rows = measure(knobs)
+    print(report.table(HEADER, shown(rows, peak)))
+    if knobs.record is not None:
+        found = {
+            "machine": f"{provenance.machine(False)['cpu']}, numpy {np.__version__}, one thread",
+            "peak": peak,
+            "bandwidth": bandwidth,
+            "rows": [asdict(row) for row in rows],
+        }
+        Path(knobs.record).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
     return 0
 
 
