@@ -7,6 +7,7 @@ checked.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -40,6 +41,19 @@ def shown(x: object, most: int = 80) -> str:
         text = f"a {type(x).__name__}"
     advice = " (it requires a gradient: take .detach())" if getattr(x, "requires_grad", None) is True else ""
     return text[:most] + advice
+
+
+def in_short(x: Any) -> str:
+    """A dataclass on one line, as its `__repr__`: arrays and tensors by their type and shape."""
+    parts = []
+    for field in dataclasses.fields(x):
+        value = getattr(x, field.name)
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            text = f"{str(value.dtype).removeprefix('torch.')}({', '.join(map(str, value.shape))})"
+        else:
+            text = shown(value)
+        parts.append(f"{field.name}={text}")
+    return f"{type(x).__name__}({', '.join(parts)})"
 
 
 def as_array(x: Any) -> np.ndarray | None:
@@ -188,12 +202,17 @@ def as_integral(name: str, x: Any, low: int, top: Any, error: type[DlinearError]
     return values.astype(np.float64) if values.ndim else int(values)
 
 
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """The name that is spelled most like it, or those that it is a part of."""
+    return difflib.get_close_matches(name, names, n=1) or [known for known in names if name and name in known]
+
+
 def as_known(kind: str, name: object, known: Iterable[str], error: type[DlinearError] = DomainError) -> str:
     """The name if it is one of those known; otherwise an error with the nearest and all of them."""
     names = list(known)
     if isinstance(name, str) and name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
+    near = _nearest(name, names) if isinstance(name, str) else []
     meant = f"; did you mean {near[0]}?" if near else ""
     raise error(f"unknown {kind} {shown(name, 60)}; the names are {', '.join(names)}{meant}")
 

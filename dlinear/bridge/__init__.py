@@ -48,3 +48,8 @@ __all__ = [
     "step_times",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    """What is exported, and the module's own names: not what happens to have been imported."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

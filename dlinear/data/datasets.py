@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlinear import storage
-from dlinear.checks import as_flag, as_known, shown
+from dlinear.checks import as_flag, as_known, in_short, shown
 from dlinear.data.archives import Bytes, read_cifar, read_idx
 from dlinear.errors import DataError
 from dlinear.optional import needed
@@ -33,7 +33,7 @@ KEYS = ("x_train", "y_train", "x_test", "y_test")
 VARIABLE = "DLINEAR_DATA"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Images and labels, all uint8.
 
@@ -50,6 +50,8 @@ class Dataset:
     y_train: Bytes
     x_test: Bytes
     y_test: Bytes
+
+    __repr__ = in_short
 
     @property
     def digest(self) -> str:

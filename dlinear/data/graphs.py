@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dlinear.checks import as_integer
+from dlinear.checks import as_integer, in_short
 
 NODES, CLASSES, FEATURES = 240, 4, 16
 INSIDE, BETWEEN = 16.0, 3.2  # mean degree (16 + 3 * 3.2)/4 = 6.4
@@ -20,7 +20,7 @@ SIGNAL = 0.4  # length of the mean of a class
 STREAM = 105  # of the draws
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Graph:
     """An undirected graph, its features and labels.
 
@@ -33,6 +33,8 @@ class Graph:
     propagation: NDArray[np.float64]
     features: NDArray[np.float64]
     labels: NDArray[np.int64]
+
+    __repr__ = in_short
 
 
 def communities(seed: int = 0) -> Graph:

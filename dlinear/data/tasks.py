@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dlinear.checks import as_array, as_choice, as_integer, as_known, as_place, shown
+from dlinear.checks import as_array, as_choice, as_integer, as_known, as_place, in_short, shown
 from dlinear.data.datasets import load
 from dlinear.errors import DataError, DomainError, NonFiniteError, ShapeError
 
@@ -26,7 +26,7 @@ SyntheticSet = Literal["linear", "trigonometric"]
 Reading = Literal["deviation", "variance"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """Whitened samples and the matrix they reduce to.
 
@@ -40,6 +40,8 @@ class Task:
     phi: Floats
     x: Floats
     y: Floats
+
+    __repr__ = in_short
 
     @property
     def offset(self) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dlinear.checks import as_array, as_flag, as_integer, shown
+from dlinear.checks import as_array, as_flag, as_integer, in_short, shown
 from dlinear.errors import ShapeError
 from dlinear.networks.protocol import (
     LayerPath,
@@ -120,12 +120,14 @@ class SmoothNetwork:
         return self._along((np.arange(start, stop) + 0.5) / self.depth) / self.depth
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConstantNetwork:
     """The same layer at every depth: D(t) = matrix/T."""
 
     matrix: np.ndarray
     depth: int
+
+    __repr__ = in_short
 
     def __post_init__(self) -> None:
         set_frozen(

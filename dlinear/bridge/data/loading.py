@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dlinear.bridge.data.split import check_split
 from dlinear.bridge.models.stack import TaskShape
-from dlinear.checks import as_integer, as_known, shown
+from dlinear.checks import as_integer, as_known, in_short, shown
 from dlinear.data import datasets
 from dlinear.data.graphs import communities
 from dlinear.data.tasks import synthetic_samples
@@ -36,7 +36,7 @@ GRAPH = "communities"
 NAMES = (*SAMPLES, *datasets.NAMES, GRAPH)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedSplit:
     """Training and test data.
 
@@ -57,6 +57,8 @@ class LoadedSplit:
     y_test: Tensor
     classes: int | None
     digest: str
+
+    __repr__ = in_short
 
     @property
     def task(self) -> TaskShape:
