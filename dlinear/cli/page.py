@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlinear.certify.registry import discover
 from dlinear.cli import folders, information
-from dlinear.errors import RecordError
 from dlinear.report import html
 from dlinear.storage import write_text
 
@@ -43,6 +42,11 @@ def main(knobs: Knobs) -> int:
     write_text(path, html.page(found))
     counts = f"{len(found.rows)} statements, {len(found.steps)} simulations, {len(found.figures)} figures"
     print(f"{path}: {counts}, {path.stat().st_size / 2**20:.1f} MiB")
+    if not (found.rows or found.steps):
+        print(
+            f"nothing has been decided or simulated in {results}: run dlinear reproduce, or give --results",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -73,12 +77,4 @@ def _steps(folder: Path) -> list[html.Step]:
     Raises:
         RecordError: a file cannot be read.
     """
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(html.Step(**json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError) as error:
-            raise RecordError(
-                f"{path} cannot be read ({error}): remove it and run dlinear reproduce"
-            ) from None
-    return found
+    return [html.read_step(path) for path in sorted(folder.glob("*.json"))]

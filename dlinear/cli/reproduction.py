@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dlinear.checks import as_place
 from dlinear.cli import folders
-from dlinear.storage import write_text
+from dlinear.report.html import read_rows
+from dlinear.storage import check_writable, write_text
 
 # Simulations of real models, half an hour in all; their figures have the same names.
 REAL = (
@@ -96,6 +98,8 @@ def main(knobs: Knobs) -> int:
     `--part bridge` runs the experiments with real torch models instead (about half an hour). A step that
     fails does not stop the others; the exit status is 1 then.
     """
+    for place in (knobs.results, knobs.figures):  # said now, and not by every step in turn
+        check_writable(as_place("the folder", place))
     todo, course = steps(knobs), Course()
     print(f"dlinear: {_words(todo)}; records go to {knobs.results}/, figures to {knobs.figures}/", flush=True)
     for i, (kind, words) in enumerate(todo, 1):
@@ -171,8 +175,7 @@ def summary(knobs: Knobs, course: Course) -> list[str]:
     """The closing lines: what holds, what does not, what was measured, where it lies, how long it took."""
     lines = ["summary"]
     if knobs.part == "paper" and ledger(knobs).is_file():
-        rows = json.loads(ledger(knobs).read_text(encoding="utf-8"))
-        count = Counter(row["verdict"] for row in rows)
+        count = Counter(str(row["verdict"]) for row in read_rows(ledger(knobs)).values())
         lines += [
             f"  holds         {count['proved']} statements proved, {count['certified']} certified, "
             f"{count['supported']} supported by numbers",

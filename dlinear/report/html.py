@@ -17,6 +17,7 @@ from dlinear.report import mathml
 
 PAGE = Path(__file__).parent / "page"
 ORDER = [Verdict.REFUTED, Verdict.UNDECIDED, Verdict.SUPPORTED, Verdict.CERTIFIED, Verdict.PROVED]
+SHOWN = ("id", "verdict", "method", "evidence")  # what the page shows of a decided statement, as texts
 WORDS = ("supported", "NOT SUPPORTED", "no verdict")  # how a simulation's verdict lines begin
 LONGEST = 4000  # characters of a simulation's text; what is longer is cut in the middle
 
@@ -83,11 +84,36 @@ def read_rows(path: Path) -> dict[str, Mapping[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        return {str(row["id"]): row for row in json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(rows, list):
+            raise ValueError("it is no list")
+        for row in rows:
+            if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in SHOWN):
+                raise ValueError(f"a row lacks one of {', '.join(SHOWN)}")
+            Verdict(row["verdict"])
+    except (OSError, ValueError) as error:
         raise RecordError(
             f"{path} holds no decided statements ({error}): run dlinear prove --json {path}"
         ) from None
+    return {row["id"]: row for row in rows}
+
+
+def read_step(path: Path) -> Step:
+    """What a simulation has said, as `dlinear reproduce` keeps it.
+
+    Raises:
+        RecordError: the file cannot be read as that.
+    """
+    try:
+        step = Step(**json.loads(path.read_text(encoding="utf-8")))
+        texts = (step.command, step.question, step.output)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("command, question and output are texts")
+        if type(step.status) is not int or type(step.seconds) not in (int, float):
+            raise ValueError("status and seconds are numbers")
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordError(f"{path} cannot be read ({error}): remove it and run dlinear reproduce") from None
+    return step
 
 
 def page(found: Findings, title: str = "What holds in arXiv 2409.19561") -> str:

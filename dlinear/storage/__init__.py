@@ -2,10 +2,11 @@
 
 from dlinear.storage.leftovers import remove_leftovers
 from dlinear.storage.reading import read_json, read_npz, reason, what_blocks
-from dlinear.storage.writing import WriteError, replacing, write_text
+from dlinear.storage.writing import WriteError, check_writable, replacing, write_text
 
 __all__ = [
     "WriteError",
+    "check_writable",
     "read_json",
     "read_npz",
     "reason",

@@ -58,6 +58,20 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder, and try that files can be written there: before hours of work, not after them.
+
+    Raises:
+        WriteError: they cannot; the message gives the reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _temporary(folder / "try"):
+            pass
+    except OSError as error:
+        raise WriteError(f"cannot write to {folder}: {_why(folder / 'try', error)}") from error
+
+
 def plain_host(name: str) -> str:
     """The name of a machine as it stands in the name of a temporary file."""
     return re.sub(r"[^A-Za-z0-9-]+", "-", name)[:64] or "host"

@@ -10,6 +10,7 @@ from paths import ROOT
 from dlinear.cli import citation, folders, information, main, reproduction
 from dlinear.errors import DomainError, MissingDependencyError
 from dlinear.runs import command_line
+from dlinear.storage import WriteError
 
 
 def said(capsys, *words):
@@ -42,6 +43,8 @@ def test_version_and_citation(capsys):
     [
         (["simm"], "did you mean sim?"),
         (["sim", "cubic_decy"], "did you mean cubic_decay?"),
+        (["sim", "regret"], "did you mean selection_regret?"),
+        (["sim", ""], "unknown simulation ''"),
         (["info", "--yaml"], "takes --json or nothing"),
         (["cite", "x"], "takes no words"),
         (["completion"], "takes one shell: bash, zsh, tcsh"),
@@ -117,11 +120,12 @@ def test_every_simulation_and_figure_belongs_to_one_part():
 
 
 STAND_IN = """
-import sys
+import json, sys
 words = sys.argv[1:]
 print("ran", *words[:2], flush=True)
 if words[0] == "prove":
-    open(words[words.index("--json") + 1], "w").write('[{"verdict": "proved"}, {"verdict": "refuted"}]')
+    rows = [{"id": v, "verdict": v, "method": "", "evidence": ""} for v in ("proved", "refuted")]
+    json.dump(rows, open(words[words.index("--json") + 1], "w"))
 if words[:2] == ["sim", "good"]:
     print("supported: q: 1")
     print("no verdict: q: 2")
@@ -161,6 +165,14 @@ def test_the_main_job_goes_on_after_a_failure_and_sums_up(stand_in, capsys):
     assert "failed        dlinear sim bad (exit status 1)" in closing
     assert len(closing.splitlines()) <= 10
     assert (stand_in / "results" / "summary_paper.txt").read_text() == closing
+
+
+@pytest.mark.parametrize("place", ["results", "figures"])
+def test_a_place_that_cannot_be_written_ends_the_job_at_once(stand_in, capsys, place):
+    (stand_in / "taken").write_text("")
+    with pytest.raises(WriteError, match=r"cannot write to taken: \w+"):
+        reproduction.main(reproduction.Knobs(**{place: "taken"}))
+    assert "ran" not in capsys.readouterr().out
 
 
 def test_an_interrupted_step_ends_the_job(stand_in, monkeypatch):

@@ -136,12 +136,49 @@ def test_the_command_reads_what_a_run_left(tmp_path, monkeypatch, capsys):
     assert "A caption of its own." in (tmp_path / "results" / "report.html").read_text()
 
 
-@pytest.mark.parametrize(("name", "content"), [("statements.json", "{"), ("steps/x.json", '{"a": 1}')])
+STEP = {"command": "c", "question": "?", "status": 0, "seconds": 1.0, "output": ""}
+DAMAGED = {
+    "no JSON": ("statements.json", "{"),
+    "no list": ("statements.json", '{"id": {}}'),
+    "no rows": ("statements.json", "[1]"),
+    "a row without a verdict": ("statements.json", '[{"id": "eq_13"}]'),
+    "an unknown verdict": ("statements.json", json.dumps([{**row(CLAIMS[0]), "verdict": "true"}])),
+    "a verdict that is no text": ("statements.json", json.dumps([{**row(CLAIMS[0]), "verdict": 3}])),
+    "a row without evidence": ("statements.json", json.dumps([{**row(CLAIMS[0]), "evidence": None}])),
+    "a step without its words": ("steps/x.json", '{"a": 1}'),
+    "a step that is a list": ("steps/x.json", "[]"),
+    "an output that is no text": ("steps/x.json", json.dumps({**STEP, "output": 3})),
+    "a duration that is no number": ("steps/x.json", json.dumps({**STEP, "seconds": "long"})),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path, name, content):
     (tmp_path / "steps").mkdir()
     (tmp_path / name).write_text(content)
     with pytest.raises(RecordError, match=rf"{re.escape(name)}.*run dlinear"):
         command.main(command.Knobs(results=str(tmp_path), figures=str(tmp_path)))
+
+
+def test_an_empty_folder_is_said_to_be_empty(tmp_path, capsys):
+    places = {"results": str(tmp_path / "none"), "figures": str(tmp_path)}
+    assert command.main(command.Knobs(**places)) == 0
+    assert "run dlinear reproduce" in capsys.readouterr().err
+
+
+def test_hostile_text_stays_text(tmp_path):
+    nasty = "</script><script>alert('x')</script><img src=x onerror=alert(1)> \" ' {{ 7*7 }} &amp;"
+    picture = tmp_path / "p.png"
+    shutil.copy(ROOT / "docs" / "decay.png", picture)
+    rows = {CLAIMS[0].id: {**row(CLAIMS[0]), "method": nasty, "evidence": nasty}}
+    steps = [html.Step(nasty, nasty, 1, 1.0, f"supported: {nasty}\n{nasty}")]
+    text = html.page(
+        html.Findings(CLAIMS, rows, [html.Figure(nasty, picture, nasty)], steps, {nasty: nasty}), nasty
+    )
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "alert(&#39;x&#39;)" in text
+    assert "{{ 7*7 }}" in text
 
 
 # -- in a browser -------------------------------------------------------------------------------------------
