@@ -56,25 +56,63 @@ except CertificateError as error:
     print(error)
 
 # %%
-# **Into a ledger of your own.** ``docs/templates/claim.py`` has the form of a file; put it into a folder,
-# and
-#
-# .. code-block:: bash
-#
-#     dlinear prove --folder my_claims
-#
-# decides what lies there, writes the certificates and fails if a verdict is not the expected one.
+# **Into a ledger of your own.** A file in a folder of yours: the goal, the route, a witness and a false twin,
+# which the same route must not prove. ``docs/templates/claim.py`` is such a file with all its comments.
 
-import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-with tempfile.TemporaryDirectory() as folder:
-    shutil.copy(pathlib.Path("../templates/claim.py"), folder)
-    words = ["prove", "--folder", folder, "--results", folder]
-    told = subprocess.run(
-        [sys.executable, "-m", "dlinear", *words], capture_output=True, text=True, check=True
-    )
-print(told.stdout)
+FILE = '''"""Windows never do less work than back-propagation."""
+
+from dlinear.certify import Proof, claim
+from dlinear.certify.claims import Form, Relation, Verdict
+
+
+def statement(least):
+    return {
+        "symbols": {"T": "posint", "h": "posint"},
+        "hypotheses": ["h <= T"],
+        "conclusions": [f"{least} <= h*(T - h + 1)"],
+    }
+
+
+def route(goal):
+    p = Proof(goal)
+    inside = p.assume("h <= T")
+    both = p.product(p.sort("h"), inside)
+    return p.finish(p.linear(goal["conclusions"][0], auto=[inside, both]))
+
+
+CLAIMS = (
+    claim(
+        "my_windows",
+        "my notes",
+        Form.NEW,
+        "windows of horizon h need at least T products",
+        Relation.UPPER_BOUND,
+        Verdict.PROVED,
+        goal=statement("T"),
+        witness={"T": 3, "h": 2},
+        letters={"T": "depth", "h": "horizon"},
+        route=route,
+        twin_goal=statement("T + 1"),
+        twin_statement="one product more, which fails at h = 1",
+        evidence="every 1 <= h <= T",
+        function="dlinear.costs.block_vjps",  # computes the quantity
+        test="tests/theory/test_costs.py",  # tests that function
+    ),
+)
+'''
+folder = Path(tempfile.mkdtemp())
+(folder / "my_claims").mkdir()
+(folder / "my_claims" / "windows.py").write_text(FILE)
+
+# %%
+# ``dlinear prove --folder my_claims`` decides what lies there, writes the certificates to ``results/``, and
+# its exit status is 1 if a verdict is not the expected one.
+
+words = ["prove", "--folder", "my_claims"]
+told = subprocess.run([sys.executable, "-m", "dlinear", *words], capture_output=True, text=True, cwd=folder)
+print(told.stdout + told.stderr)
