@@ -65,7 +65,7 @@ class Knobs(Source, Launch):
         *("tanh", "relu", "linear", "tanh-head", "parity", "autoencoder", "autoencoder-relu"),
         *("digits", "digits-fixed"),
     )
-    methods: tuple[str, ...] = (  # beside back-propagation; exact ones are measured and not trained
+    methods: tuple[str, ...] = (  # names, beside back-propagation; exact ones are measured and not trained
         *("horizon-1", "greedy", "horizon-4", "stages-4", "anchored-1", "anchored-stages-4"),
         *("highway-1", "reconstruct-1", *EXACT),
     )
@@ -77,7 +77,7 @@ class Knobs(Source, Launch):
     seeds: int = 5  # runs that are compared; enough for an interval
     tuning: int = 2  # further runs, on which the rate is chosen; two keep it off the edge of stability
     rates: tuple[float, ...] | None = None  # step lengths; a grid that has the best ones inside
-    momentum: float = 0.9  # of gradient descent; without it 300 steps are too few
+    momentum: float = 0.9  # share of the last step that the next one keeps; without it 300 steps are too few
     points: int = 20  # evaluations of a run; they limit how exactly equal time is read
     measured_width: int = 256  # units of the blocks that are timed; of 8, Python's own time is seen
     measured_batch: int = 256  # samples of the steps that are timed

@@ -66,16 +66,16 @@ class Knobs(Launch):
     """What to run."""
 
     models: tuple[str, ...] = ("gru", "graph")  # unrolled in time; residual graph convolutions
-    methods: tuple[str, ...] = (  # beside back-propagation; exact ones are measured and not trained
+    methods: tuple[str, ...] = (  # names, beside back-propagation; exact ones are measured and not trained
         *("horizon-1", "horizon-2", "horizon-4", "horizon-8", "anchored-1", "checkpoint-4", "revolve-4"),
     )
     depth: int = 16  # T of what is trained by every method; a part of an image has 64/T pixels
-    width: int = 32  # n
+    width: int = 32  # n, rows of a layer
     slope_depth: int = 32  # T of what shows the order; ten shortfalls up to T/3
     equal_depth: int = 200  # T of the equal blocks; corrections to their orders are of size 5/T
     samples: int = 400  # training digits; the graph has 120 training nodes
     epochs: int = 12  # passes through the training set
-    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # of Adam
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # learning rates of Adam that are tried
     seeds: int = 5  # networks that are compared; enough for an interval
     rounds: int = 7  # interleaved rounds of timing; quartiles need a few
 

@@ -72,13 +72,13 @@ class Knobs(Source, Launch):
     samples: int | None = None  # training samples of every model
     test_samples: int | None = None  # test samples; all by default
     epochs: int | None = None  # passes through the training set
-    channels: int | None = None  # of the ResNet's first stage: 8, or 16 with --full
+    channels: int | None = None  # number of channels of the ResNet's first stage: 8, or 16 with --full
     seeds: int = 3  # runs of everything; the least that gives an interval of use
     points: int = 5  # measured horizons, evenly from 1 to T; a cubic has four coefficients
     accuracies: tuple[float, ...] = (0.5, 0.7, 0.9)  # 1 - epsilon of O1; the paper's are in a picture alone
     weights: tuple[float, ...] = (0.2, 0.5, 1.0)  # lambda of O2; from near T down to the least horizons
     stages: tuple[int, ...] = (3, 5)  # K of LoCo K, the paper's
-    states: int = 4  # of revolve; about sqrt(T), as checkpointing takes
+    states: int = 4  # number of states that revolve keeps; about sqrt(T), as checkpointing takes
     parts: int = 4  # micro-batches of a batch
 
 

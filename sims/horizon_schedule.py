@@ -56,7 +56,7 @@ class Knobs(Images, Launch):
     depth: int = 16  # T, blocks of the residual MLP; horizons up to T/2 leave room to choose
     units: int = 64  # neurons in a layer
     batch: int = 50  # samples in a step
-    epochs: int = 6  # of back-propagation: the time that all have
+    epochs: int = 6  # epochs of back-propagation, whose time all the others have too
     seeds: int = 5  # models of each method; enough for an interval
     rates: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # learning rates that each method tries
     horizons: tuple[int, ...] = (1, 2, 4, 8)  # fixed ones, and those that the schedule measures

@@ -63,8 +63,8 @@ class Knobs(Target):
     ensemble: Ensemble = "gaussian"  # kind of layers; Theorem C, the one about Gaussian layers, needs depth
     largest: float | None = None  # largest shortfall m; 1e6 or T/100: beyond it the next order shows
     sigma: float = 1.0  # size of the random layers; sin^2 is proportional to its square
-    seed: int = 0  # of the layers; one network suffices where the shortfalls span six decades
-    precision: Precision = "float64"  # of the arithmetic; float32 is faster on a GPU, its error is measured
+    seed: int = 0  # seed of the layers; one network suffices where the shortfalls span six decades
+    precision: Precision = "float64"  # numbers that are computed with; float32 is faster on a GPU
     device: Device = "cpu"  # cpu: numpy, fastest below width 64; torch-cpu: for comparison; cuda: a GPU
     threads: Count = None  # number of threads; one per core, two that launch on a GPU
     memory: float = 256.0  # MiB for the engine's arrays; 256 fit anywhere and cost no time

@@ -59,10 +59,10 @@ class Knobs(Images, Launch):
     """What to run."""
 
     models: tuple[str, ...] = MODELS  # tanh: residual and smooth in depth; gru: unrolled in time
-    losses: tuple[str, ...] = LOSSES  # the differences are to the first; the usual one of classes is that
+    losses: tuple[str, ...] = LOSSES  # loss functions; differences are to the first
     depth: int = 50  # T of tanh, blocks; enough for an order below T/10
     steps: int = 16  # T of gru, into which an image is cut
-    width: int = 16  # n of both
+    width: int = 16  # n, rows of a layer, of both models
     samples: int = 200  # training images; few, so that all losses reach them
     batch: int = 50  # images of a step
     epochs: int = 16  # passes; measured at 0, 1, 4, 16, ...

@@ -38,7 +38,7 @@ class Knobs(plan.PaperRun):
     """What to run."""
 
     seeds: int = 4  # runs of each model; four give intervals of the slopes that can be read
-    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # of Figure 2
+    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # networks
 
 
 def main(knobs: Knobs) -> int:

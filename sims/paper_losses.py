@@ -36,8 +36,8 @@ SIZES = {
 class Knobs(plan.PaperRun):
     """What to run."""
 
-    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # of Figure E2
-    horizons: tuple[int, ...] | None = None  # of every model, and T; None: 1, T/3 and 2 T/3
+    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # networks
+    horizons: tuple[int, ...] | None = None  # h, measured in every model beside T; None: 1, T/3, 2 T/3
 
 
 def main(knobs: Knobs) -> int:

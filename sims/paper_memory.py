@@ -31,7 +31,7 @@ TOY = "--models linear resnet62 --batch 5 --images 2 --blocks 3 --points 4"  # s
 class Knobs(LocalRun):
     """What to run."""
 
-    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # of Figure E1
+    models: tuple[Literal["linear", "mlp", "resnet62"], ...] = ("linear", "mlp", "resnet62")  # networks
     batch: int = 100  # samples of the networks of vectors; Table D2's
     images: int = 2  # samples of ResNet-62; few, since bytes are proportional to it
     blocks: int | None = None  # T, or blocks of each stage of ResNet-62; None: 15 and 10, the paper's

@@ -41,7 +41,7 @@ class Knobs(plan.PaperRun):
     models: tuple[Literal["small_resnet50", "small_vit"], ...] = (  # with --full their originals
         *("small_resnet50", "small_vit"),
     )
-    horizons: tuple[int, ...] | None = None  # of every model, and T; None: 1, T/3, 2 T/3 and T - 1
+    horizons: tuple[int, ...] | None = None  # h of every model beside T; None: 1, T/3, 2 T/3, T - 1
     checkpoint: str | None = None  # with --full: folder or name of trained weights; None: random ones
 
 

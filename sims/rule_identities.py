@@ -36,7 +36,7 @@ class Knobs(LocalRun):
     """What to run."""
 
     cases: int = 60  # random nets for each identity; a wrong statement is wrong for each of them
-    seed: int = 0  # of the nets; other seeds say the same
+    seed: int = 0  # seed of the nets; other seeds say the same
     page: str | None = None  # a Markdown file with the marks of the table, into which it is written
 
 

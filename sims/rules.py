@@ -76,7 +76,7 @@ class Knobs(Images, Launch):
     test_samples: int | None = None  # test samples; all by default
     depth: int | None = None  # T, hidden layers: 2; blocks of the cnn: 4
     units: int | None = None  # neurons in a layer: 100; channels of the cnn: 16
-    activation: Literal["relu", "tanh"] | None = None  # of the layers: relu; drtp is made for tanh
+    activation: Literal["relu", "tanh"] | None = None  # between layers: relu; drtp is made for tanh
     batch: int | None = None  # samples in a step: 50
     epochs: int | None = None  # passes through the training set: 6, or the published number
     seeds: int = 3  # runs of each rule; the fewest for an interval that says something

@@ -45,7 +45,7 @@ class Knobs(Launch):
     ensembles: tuple[Ensemble, ...] = ("smooth", "rough", "root", "mixed")  # layers, in turn
     deepest: int = 64  # largest T; each network draws its own from 12 on
     points: tuple[int, ...] = (4, 6, 10)  # measured horizons; a cubic needs four
-    noise: tuple[float, ...] = (0.0, 0.1, 0.3)  # of ln tan^2(theta); 0.3 is about that of one small batch
+    noise: tuple[float, ...] = (0.0, 0.1, 0.3)  # in ln tan^2(theta), standard deviation; 0.3: one small batch
     epsilons: tuple[float, ...] = (0.02, 0.05, 0.2)  # allowed loss of rate, objective (17)
     weights: tuple[float, ...] = (0.1, 0.3, 1.0)  # lambda of (18): from near T down to the smallest horizons
 

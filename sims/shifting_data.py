@@ -63,15 +63,15 @@ TOY = (  # seconds, for the tests
 class Knobs(Images, Launch):
     """What to run."""
 
-    methods: tuple[str, ...] = ("horizon-1", "horizon-4", "anchored-1", SCHEDULE)  # beside back-propagation
+    methods: tuple[str, ...] = ("horizon-1", "horizon-4", "anchored-1", SCHEDULE)  # names, beside backprop
     depth: int = 16  # T, blocks of the residual MLP
-    width: int = 24  # n
+    width: int = 24  # n, rows of a layer
     samples: int = 300  # training images
     batch: int = 50  # images of a step
     before: int = 8  # epochs until the shift; the training set is then nearly known
     after: int = 20  # epochs from the shift on; what takes longer is not seen
     seeds: int = 6  # networks; a 99.7 % interval of fewer is long
-    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # of Adam
+    rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # learning rates of Adam that are tried
     margin: float = 3.0  # of test accuracy in %, within which a run is back; about two standard errors
     epsilon: float = 0.3  # share of the rate cos^2 that the schedule may lose; at 0.05 it is T nearly always
 

@@ -72,7 +72,11 @@ def reproduce(words: Words) -> int:
     """The main job."""
     from dlinear.cli.reproduction import Knobs, main
 
-    return main(command_line.parse(Knobs, main.__doc__, words))
+    try:
+        return main(command_line.parse(Knobs, main.__doc__, words))
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on with the records that are there", file=sys.stderr)
+        raise
 
 
 def report(words: Words) -> int:

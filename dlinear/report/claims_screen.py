@@ -15,6 +15,7 @@ STYLES = {
     "certified": "green",
     "proved": "green",
 }
+NARROW = 72  # characters of a line, below which evidence stands under the claim and not beside it
 INSTEAD = {  # what a verdict says, in words
     "proved": "holds; the certificate checks again",
     "certified": "holds on the boxes that the claim names",
@@ -43,7 +44,7 @@ def show(rows: Sequence[Row], file: Any = None, width: int | None = None) -> Non
         if group:
             title = f"{verdict}: {len(group)} ({INSTEAD[verdict]})"
             console.print(Text(title, style=f"bold {STYLES[verdict]}"))
-            console.print(_table(group, verdict))
+            console.print((_table if console.width >= NARROW else _list)(group, verdict))
     if any(row.claim.conditional for row in rows):
         console.print("if: given what the claim assumes, see docs/claims.md")
 
@@ -59,9 +60,30 @@ def _table(group: Sequence[Row], verdict: str) -> Any:
     found.add_column("counterexample" if verdict == "refuted" else "method", ratio=1, overflow="fold")
     found.add_column("s", justify="right", no_wrap=True)
     for row in group:
-        given = " (if)" if row.claim.conditional and row.outcome.verdict in CHECKED else ""
-        about = row.outcome.evidence if verdict == "refuted" and row.expected else row.outcome.method
-        mark = "" if row.expected else " UNEXPECTED"
-        cells = (row.claim.reference, row.claim.id + given + mark, about, f"{row.seconds:.1f}")
+        cells = (row.claim.reference, _marked(row), _about(row, verdict), f"{row.seconds:.1f}")
         found.add_row(*map(Text, cells), style=None if row.expected else "bold red")
     return found
+
+
+def _list(group: Sequence[Row], verdict: str) -> Any:
+    """Id, and below it the evidence or the method, indented."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    lines: list[Any] = []
+    for row in group:
+        lines.append(Text(_marked(row), style=STYLES[verdict] if row.expected else "bold red"))
+        lines.append(Padding(Text(_about(row, verdict), overflow="fold"), (0, 0, 0, 2)))
+    return Group(*lines)
+
+
+def _marked(row: Row) -> str:
+    """The id, whether it holds only given something, whether this was not expected."""
+    given = " (if)" if row.claim.conditional and row.outcome.verdict in CHECKED else ""
+    return row.claim.id + given + ("" if row.expected else " UNEXPECTED")
+
+
+def _about(row: Row, verdict: str) -> str:
+    """The counterexample of what is refuted, the method of the others."""
+    return row.outcome.evidence if verdict == "refuted" and row.expected else row.outcome.method

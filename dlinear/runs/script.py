@@ -40,7 +40,8 @@ def command(main: Callable[[], int]) -> int:
     """
     try:
         status = main()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell: >&-
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         os.dup2(

@@ -181,6 +181,25 @@ def test_an_interrupted_step_ends_the_job(stand_in, monkeypatch):
         reproduction.main(reproduction.Knobs())
 
 
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(knobs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduction, "main", interrupted)
+    interrupted.__doc__ = "Reproduce."
+    with pytest.raises(KeyboardInterrupt):
+        main.dispatch(["reproduce"])
+    assert capsys.readouterr().err == (
+        "interrupted: the same command goes on with the records that are there\n"
+    )
+
+
+def test_a_closed_output_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "argv", ["dlinear", "--version"])
+    assert main.main() == 0
+
+
 def test_signals_become_exit_statuses(stand_in):
     (stand_in / "stand_in.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert reproduction._run(["sim", "good"], reproduction.Course()) == 128 + 9

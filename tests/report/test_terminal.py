@@ -32,7 +32,7 @@ def test_what_is_piped_has_no_colour(capsys, monkeypatch):
     assert "\x1b[32msupported\x1b[0m" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("width", [72, 100, 160])
+@pytest.mark.parametrize("width", [40, 72, 100, 160])
 def test_claims_are_grouped_by_verdict_within_the_width(width):
     claims = registry.select(registry.discover(ROOT / "proofs"), ("eq_9", "lemma_c1_upper_printed"))
     file = io.StringIO()
@@ -43,3 +43,4 @@ def test_claims_are_grouped_by_verdict_within_the_width(width):
     assert text.index("refuted: ") < text.index("proved: ")
     assert "lemma_c1_upper_printed" in text
     assert "eq_9" in text
+    assert len(lines) < 30, "a narrow window gives evidence its whole width"
