@@ -210,6 +210,21 @@ def test_without_llvmlite_numpy_serves_and_on_says_what_to_install(monkeypatch):
         library.kernels_of.cache_clear()
 
 
+def test_an_llvm_that_does_not_load_is_as_none(monkeypatch):
+    """llvmlite imports, and says with its first call that its library cannot be loaded."""
+    import llvmlite.binding
+
+    def fails():
+        raise OSError("Could not find/load shared object file")
+
+    monkeypatch.setattr(llvmlite.binding, "get_host_cpu_features", fails)
+    host.host.cache_clear()
+    try:
+        assert host.host() is None
+    finally:
+        host.host.cache_clear()
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache folder of its own."""
@@ -422,3 +437,19 @@ def test_layers_near_the_identity_are_read_once(monkeypatch, sigma, times):
     assert times * net.depth <= sum(read) <= times * net.depth + 3 * 100
     assert np.allclose(found.sin2, twice.sin2, rtol=1e-10 if times == 1 else 0, atol=0)
     assert (found.sin2.tobytes() == twice.sin2.tobytes()) == (times == 2)
+
+
+def test_each_chunk_is_decided_on_by_itself(monkeypatch):
+    """Whatever thread comes first: a chunk that fails, at its beginning or later, changes no other one."""
+    monkeypatch.setattr(once, "DEEP", 1)
+    layers, kernels = layers_of(4000, 3, 1e-8), library.kernels_of(3)
+    net, chunks = dlinear.DenseNetwork(layers), [(start, start + 1000) for start in range(0, 4000, 1000)]
+    layers[1000] *= 1e5
+    layers[2999] *= 1e5
+    kept = []
+    for order in (chunks, chunks[::-1]):
+        tried = once.Once(Engine(kernels="on", chunk_numbers=9000), net, 0)
+        for chunk in order:
+            tried.expanded(chunk, CompiledChunk(layers[slice(*chunk)], kernels))
+        kept.append(set(tried.kept))
+    assert kept == [{(0, 1000), (3000, 4000)}] * 2

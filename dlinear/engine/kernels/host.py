@@ -38,9 +38,10 @@ def host() -> Host | None:
     """This machine; None where llvmlite is missing, or vectors with fused multiplication are."""
     try:
         import llvmlite.binding as llvm
-    except ImportError:  # not installed, or a build that does not load here
+
+        features = llvm.get_host_cpu_features()  # the first call loads LLVM
+    except (ImportError, OSError):  # not installed, or a build that does not load here
         return None
-    features = llvm.get_host_cpu_features()
     triple = llvm.get_default_triple()
     name, flat = llvm.get_host_cpu_name(), features.flatten()
     if triple.startswith("x86_64"):

@@ -1,8 +1,8 @@
 """Which chunks of layers are read once: those of which no horizon misses a layer, in deep networks near I.
 
 The first pass keeps two matrices for each block of layers, from which ||g_T||^2 follows with an error that is
-bounded as it runs (`kernels.expansion`). Where the bound exceeds its tolerance, and in all chunks after that,
-layers are read twice.
+bounded as it runs (`kernels.expansion`). A chunk of which the bound exceeds its tolerance is read twice; each
+chunk is decided on by itself, so that the numbers do not depend on which thread comes first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dlinear.networks.protocol import Network
 
 DEEP = 1_000_000  # layers from which it is tried: below, blocks would have to be too short
 SHORTEST = 32  # layers of a block: for shorter ones reading twice takes as long
+PROBE = 4  # blocks that are tried first: where one of them fails, its chunk does
 
 
 class Once:
@@ -31,9 +32,14 @@ class Once:
         """The layers by the blocks of an expansion, which is kept if it is good enough; else as they are."""
         if not self._tried or chunk[0] < self._seen_from:
             return layers
-        found = expansion(layers.layers, self._length, layers.kernels)
-        if not found.error <= TOLERANCE:
-            self._tried = False
+        found = self._within_tolerance(layers, PROBE * self._length)
+        found = found and self._within_tolerance(layers, len(layers))
+        if found is None:
             return layers
         self.kept[chunk] = found
         return CompiledChunk(layers.layers, layers.kernels, (self._length, found.totals))
+
+    def _within_tolerance(self, layers: CompiledChunk, count: int) -> Expansion | None:
+        """The expansion of the first `count` layers, if its bound allows it."""
+        found = expansion(layers.layers[:count], self._length, layers.kernels)
+        return found if found.error <= TOLERANCE else None
