@@ -26,6 +26,7 @@ VARIABLE = "DLINEAR_KERNELS"  # what kernels="auto" means
 WORTH = 1 << 17  # numbers of all layers, from which kernels are worth their start, 0.3 s once a machine
 
 Compiled = Literal["auto", "on", "off"]
+Way = Literal["compiled", "all compiled", "numpy"]
 
 
 @dataclass(frozen=True)
@@ -162,11 +163,14 @@ class Engine:
         return max(1, numbers // n**2)
 
 
-def way() -> Literal["compiled", "numpy"]:
-    """How this process computes large networks by default: what a record says."""
+def way() -> Way:
+    """How this process computes by default, "compiled": large networks alone; what a record says."""
     from dlinear.engine.kernels.host import host
 
-    return "numpy" if compiled_by_default() == "off" or host() is None else "compiled"
+    asked = compiled_by_default()
+    if asked == "off" or host() is None:
+        return "numpy"
+    return "all compiled" if asked == "on" else "compiled"
 
 
 def compiled_by_default() -> Compiled:

@@ -1,7 +1,8 @@
 """One experiment is computed one way: by compiled kernels or by numpy, whose last digits differ.
 
-A record says which (`meta["kernels"]`; records from before say nothing and are numpy's). A sweep that goes on
-keeps to the way of the records that are there.
+A record says which (`meta["kernels"]`; records from before say nothing and are numpy's): "compiled" are large
+networks, small ones as well where DLINEAR_KERNELS is "on" ("all compiled"). A sweep that goes on keeps to the
+way of the records that are there.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlinear.engine.options import VARIABLE, way
+from dlinear.engine.options import VARIABLE, Compiled, compiled_by_default, way
 from dlinear.errors import RecordError
 from dlinear.runs.computation import Arrays, Compute
+
+_ASKED: dict[str, Compiled] = {"numpy": "off", "compiled": "auto", "all compiled": "on"}
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,17 @@ def one_way(place: Path, compute: Compute, metas: Iterable[Mapping[str, Any]]) -
     """
     ways = sorted({meta.get("kernels", "numpy") for meta in metas})
     if len(ways) > 1:
-        raise RecordError(
-            f"the records in {place} were computed by numpy and by compiled kernels, whose digits differ: "
-            "move those of one kind away"
+        both = (
+            "by numpy and by compiled kernels"
+            if "numpy" in ways
+            else "with and without kernels for small networks"
         )
-    if ways == ["compiled"] and way() == "numpy":
+        raise RecordError(
+            f"the records in {place} were computed {both}, whose digits differ: move those of one kind away"
+        )
+    if ways and ways != ["numpy"] and way() == "numpy":
         raise RecordError(
             f"the records in {place} were computed by compiled kernels, which this process does not use: "
             f"install llvmlite (pip install 'dlinear[fast]'), unset {VARIABLE}, or move them away"
         )
-    return OneWay(compute, "off" if ways == ["numpy"] else os.environ.get(VARIABLE) or "auto")
+    return OneWay(compute, _ASKED[ways[0]] if ways else compiled_by_default())

@@ -65,3 +65,16 @@ def test_what_cannot_go_on_as_it_began_says_so(tmp_path, here):
     metas = [{"kernels": "compiled"}, {}]
     with pytest.raises(RecordError, match="by numpy and by compiled kernels"):
         kernels.one_way(tmp_path, compute, metas)
+
+
+@pytest.mark.parametrize(("first", "then"), [("auto", "on"), ("on", "auto")])
+def test_small_networks_are_computed_as_those_before(tmp_path, here, first, then):
+    """ "auto" leaves small networks to numpy, "on" does not: a sweep that goes on does as it began."""
+    asked = {"auto": "compiled", "on": "all compiled"}
+    for value, cells in ((first, CELLS[:1]), (then, CELLS)):
+        here.setenv(options.VARIABLE, value)
+        sweep = sweeps.run(tmp_path, cells, compute, workers=0)
+    found = [records.read(records.cells(tmp_path) / f"{key}.npz").meta["kernels"] for key in sweep.keys]
+    assert found == [asked[first]] * len(CELLS)
+    with pytest.raises(RecordError, match="with and without kernels for small networks"):
+        kernels.one_way(tmp_path, compute, [{"kernels": word} for word in asked.values()])
