@@ -3,7 +3,7 @@
     python -m benchmarks.gpu --out results/gpu                      # at most six minutes
     python -m benchmarks.gpu --out results/gpu --compare ../before  # and the times of another checkout
     python -m benchmarks.gpu --device cpu --small --out results/gpu # a dry run on CPU tensors
-    python -m benchmarks.gpu --page docs/records/gpu.json           # docs/gpu.md of a record
+    python -m benchmarks.gpu --page docs/gpu.json           # docs/gpu.md of a record
 
 Parts, in this order, each left out when the time is out; tables are printed as they come, and OUT/gpu.json
 and OUT/gpu.md hold those that there are at any time:

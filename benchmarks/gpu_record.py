@@ -12,7 +12,7 @@ INTRODUCTION = """# On a GPU
 
 `make gpu` (`python -m benchmarks.gpu`) checks the engine on a CUDA device against numpy and measures it, in
 one script of at most six minutes; parts for which no time is left say so. This page is made from the record
-[records/gpu.json](records/gpu.json) by `python -m benchmarks.gpu --page docs/records/gpu.json`; figures are
+[gpu.json](gpu.json) by `python -m benchmarks.gpu --page docs/gpu.json`; figures are
 of the card and the versions in the first table.
 """
 

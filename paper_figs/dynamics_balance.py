@@ -16,7 +16,7 @@ NEEDS = "python -m sims.dynamics"
 def draw(results: str, figures: str, which: str = "latest") -> list[Path]:
     """Draw from results/dynamics: change of balance of the flows, and where P_h goes; medians over seeds."""
     run, data = collection.load_run(Path(results) / "dynamics", which)
-    data = data.sel(depth=data["depth"].max())
+    data = data.sel(depth=int(data["depth"].max()))
     flows = {name: data.sel(part=part) for name, part in (("", "flow"), ("anchored, ", "anchored flow"))}
     x = (data["depth"] * data["tau"].sel(part="flow").isel(seed=0)).values
     horizons = data["horizon"].values

@@ -26,9 +26,11 @@ REAL = (
     "paper_*",
     "anchored_training",
     "architectures",
+    "forward_forward",
     "horizon_schedule",
     "losses_and_horizons",
     "rules",
+    "rules_pretraining",
     "select_horizon",
     "shifting_data",
 )

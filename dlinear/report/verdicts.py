@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,13 @@ class Answer:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], widest: int | None = None) -> str:
-    """Aligned plain-text columns under a header and a rule; cells are cut off at `widest` characters."""
+    """Aligned plain-text columns under a header and a rule; cells are cut off at `widest` characters.
+
+    On a terminal that is too narrow for them headers and texts go on in the next line.
+    """
     every = [[cell[:widest] for cell in row] for row in (header, *rows)]
+    if on_terminal() and _width(every) > (window := shutil.get_terminal_size().columns):
+        return _folded(every, window)
     widths = [max(len(row[i]) for row in every) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in every]
     lines.insert(1, "  ".join("-" * width for width in widths))
@@ -51,6 +57,28 @@ def coloured(line: str) -> str:
     if os.environ.get("NO_COLOR") or word not in COLOURS:
         return line
     return f"\x1b[{COLOURS[word]}m{word}\x1b[0m{line.removeprefix(word)}"
+
+
+def _width(every: Sequence[Sequence[str]]) -> int:
+    """Characters of a line of the table, two between columns."""
+    return sum(max(map(len, column)) + 2 for column in zip(*every, strict=True)) - 2
+
+
+def _folded(every: Sequence[Sequence[str]], width: int) -> str:
+    """The table within a width: cells are folded between words, and inside them where that is not enough."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in every[0]:
+        shown.add_column(Text(name), overflow="fold")
+    for row in every[1:]:
+        shown.add_row(*map(Text, row))
+    console = Console(width=width, highlight=False)
+    with console.capture() as said:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in said.get().splitlines())
 
 
 def finish(answers: Sequence[Answer]) -> int:

@@ -1,6 +1,7 @@
 """What a terminal shows: colours of verdicts, claims grouped by verdict within the window."""
 
 import io
+import re
 
 import pytest
 from paths import ROOT
@@ -44,3 +45,24 @@ def test_claims_are_grouped_by_verdict_within_the_width(width):
     assert "lemma_c1_upper_printed" in text
     assert "eq_9" in text
     assert len(lines) < 30, "a narrow window gives evidence its whole width"
+
+
+ROWS = [["smooth", "1.302", "a long sentence that says what was found"], ["gaussian", "0.001", "another one"]]
+HEADER = ("kind of layers", "measured constant", "verdict in words")
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_a_wide_table_is_folded_on_a_terminal_alone(width, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    plain = verdicts.table(HEADER, ROWS)
+    assert max(map(len, plain.splitlines())) > 60
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = verdicts.table(HEADER, ROWS)
+    if width == 200:
+        assert shown == plain
+    else:
+        bare = re.sub(r"\x1b\[[\d;]*m", "", shown)
+        assert max(map(len, bare.splitlines())) <= width
+        assert set(plain.replace("-", "").split()) == set(bare.split())
