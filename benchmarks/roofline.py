@@ -3,7 +3,7 @@
     python -m benchmarks.roofline                     # n = 4, 10, 16, 32, 64; about two minutes on one core
     python -m benchmarks.roofline --widths 10 --rounds 9
     python -m benchmarks.roofline --numbers 2000000 --widths 4 32
-    python -m benchmarks.roofline --record docs/records/roofline.json    # and the table of docs/benchmarks.md
+    python -m benchmarks.roofline --record docs/roofline.json    # and the table of docs/benchmarks.md
 
 Processor time of one thread. Ways alternate within each round, ratios are taken round by round, and medians
 are shown: what disturbs the machine disturbs all of them.

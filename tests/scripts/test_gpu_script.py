@@ -106,7 +106,7 @@ def test_launches_count_operations_with_data_and_reads():
 
 
 def test_the_page_of_the_documents_is_that_of_its_record():
-    record = ROOT / "docs" / "records" / "gpu.json"
+    record = ROOT / "docs" / "gpu.json"
     if not record.exists():
         pytest.skip("no card has been measured")
     page = gpu_record.page(gpu_record.read(record))

@@ -38,6 +38,6 @@ def test_ratios_and_shares_are_medians_of_what_was_counted():
 
 
 def test_the_table_of_the_page_is_that_of_the_record():
-    record = json.loads((ROOT / "docs" / "records" / "roofline.json").read_text(encoding="utf-8"))
+    record = json.loads((ROOT / "docs" / "roofline.json").read_text(encoding="utf-8"))
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
     assert roofline.page(text, record) == text
