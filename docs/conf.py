@@ -1,5 +1,6 @@
 """The site (`make site`): these pages, the examples as they run, and the reference from the docstrings."""
 
+import logging
 import os
 import sys
 from importlib.metadata import version as installed
@@ -54,4 +55,5 @@ def _as_plain_text(app, what, name, obj, options, lines):
 
 def setup(app):
     """Called by sphinx."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each table of each font
     app.connect("autodoc-process-docstring", _as_plain_text, priority=1)

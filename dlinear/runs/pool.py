@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
@@ -64,7 +65,9 @@ def spread(
                     continue
                 deaths[key] += 1
                 if not results and deaths.total() >= HOPELESS:
-                    raise ProcessDiedError(f"{deaths.total()} processes died, none gave a result: {answer}")
+                    raise ProcessDiedError(
+                        f"{deaths.total()} processes died, none gave a result: {answer}{_advice()}"
+                    )
                 if deaths[key] < TRIES:
                     todo.append(key)  # behind the others, which may do better
                 else:
@@ -149,6 +152,13 @@ def _workers(count: int) -> Iterator[list[_Worker]]:
                 worker.process.terminate()
         for worker in team:
             worker.stop(at_once=not done)
+
+
+def _advice() -> str:
+    """What a script forgets that is run as a file: each process that it starts runs it again."""
+    if getattr(sys.modules.get("__main__"), "__spec__", None) is not None:
+        return ""
+    return '; a script must start them below if __name__ == "__main__":'
 
 
 def _ready(team: list[_Worker]) -> list[_Worker]:

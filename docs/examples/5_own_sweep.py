@@ -41,8 +41,15 @@ cells = [Cell(depth, width, seed) for depth in (100, 1000) for width in (2, 5) f
 folder = tempfile.mkdtemp()
 
 # %%
-# **Run it.** ``workers=2`` spawns two processes (then ``compute`` must live in a module); 0 stays in this
-# one.
+# **Run it.** ``workers=0`` stays in this process; ``workers=2`` starts two others, which import what they
+# compute. Then ``Cell`` and ``compute`` live in a module, here ``my_sweep.py``, and the script guards the
+# call:
+#
+# .. code-block:: python
+#
+#     from my_sweep import Cell, compute
+#     if __name__ == "__main__":
+#         sweeps.run("results/my_sweep", cells, compute, workers=2)
 
 sweep = sweeps.run(folder, cells, compute, workers=0)
 print(sweep)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,3 +100,9 @@ def test_the_processes_end_with_the_generator():
 
 def test_nothing_is_done_without_items():
     assert done({}) == {}
+
+
+@pytest.mark.parametrize(("spec", "said"), [(None, True), ("dlinear.__main__", False)])
+def test_a_script_that_is_run_again_by_its_own_processes_is_told_so(monkeypatch, spec, said):
+    monkeypatch.setitem(sys.modules, "__main__", SimpleNamespace(__spec__=spec))
+    assert ('if __name__ == "__main__":' in pool._advice()) == said
