@@ -1,6 +1,6 @@
 """What does forward-forward reach on images at its published setting, by each of its two predictions?
 
-    python -m sims.forward_forward                                # digits, both nets: two minutes
+    python -m sims.forward_forward                                # digits, both nets: five minutes
     python -m sims.forward_forward --data mnist --data-folder data --epochs 100 --device cuda
     python -m sims.forward_forward --data mnist --data-folder data --nets layers --epochs 20 --seeds 1
     python -m sims.forward_forward --nets layers --below 0 1 2    # back-propagation above the first K blocks
@@ -48,7 +48,7 @@ class Knobs(Images, Launch):
     width: int = 0  # units, or channels; 0 for the setting's own (1000, 32)
     samples: int | None = None  # training samples; all by default
     test_samples: int | None = None  # test samples; all by default
-    epochs: int = 10  # passes through the training set; 100 are published
+    epochs: int = 40  # passes through the training set; 100 are published
     every: int = 0  # epochs between evaluations; 0 evaluates at the end alone, which is cheapest
     seeds: int = 3  # runs of each net; enough for an interval
     device: Literal["cpu", "cuda"] = "cpu"  # where tensors are; data are moved there once
