@@ -44,10 +44,7 @@ def test_claims_are_grouped_by_verdict_within_the_width(width):
     assert text.index("refuted: ") < text.index("proved: ")
     assert "lemma_c1_upper_printed" in text
     assert "eq_9" in text
-<<<<<<< HEAD
     assert len(lines) < 30, "a narrow window gives evidence its whole width"
-=======
->>>>>>> a6444a7 (Main job: forward-forward and pre-training belong to the real models; wide tables fold on a narrow terminal; the card's record lies beside its page)
 
 
 ROWS = [["smooth", "1.302", "a long sentence that says what was found"], ["gaussian", "0.001", "another one"]]
