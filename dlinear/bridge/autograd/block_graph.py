@@ -241,11 +241,13 @@ def _cut_off(found: Any, name: str) -> tuple[Any, Edges]:
 def _goes_on(found: Any, outputs: Edges) -> bool:
     """Whether a graph may go on from a state: some gradient passes, and the next block may write into it.
 
-    Not from a view, whose base a write would change behind the state, nor from a trained tensor itself.
+    Not from a view, whose base a write would change behind the state, nor from a trained tensor itself, nor
+    from a tensor that the state holds twice: its two signals would be summed in another order.
     """
     if isinstance(found, Tensor):
         return found.requires_grad and not found.is_leaf and found._base is None
-    return any(edge is not None for edge in outputs) and not any(
+    alive = [edge for edge in outputs if edge is not None]
+    return 0 < len(alive) == len(set(alive)) and not any(
         tensor._base is not None or (tensor.requires_grad and tensor.is_leaf) for tensor in tensors(found)
     )
 

@@ -128,6 +128,8 @@ class Window:
             self._tied = self._tied or self.total.owns(injected.leaves)
             self.total.add_direct(injected.leaves, injected.found, self.targets[s - 1])
         if receivers:
+            if self.pending and max(self.starts[s - 1], receivers[0]) <= receivers[-1]:
+                self.flush()  # those that wait need the graphs that this one frees on its way
             self._down(Pending(s, receivers, s - 1, injected.signal), injected.end)
 
     def flush(self) -> None:
@@ -169,7 +171,8 @@ class Window:
                 signal = self._cross(s, first, t, first == 0 or first > low, signal, end)
                 end = None
             self.vjps += t - first + 1
-            if self.segments.batched and t == s - 1 and first > receivers[-1]:
+            # the signal of the last end has no other one to wait for
+            if self.segments.batched and t == s - 1 < len(self.reach) - 1 and first > receivers[-1]:
                 self.pending.append(Pending(s, receivers, first - 1, signal))
                 return
             if first < waiting:

@@ -203,6 +203,56 @@ def test_signals_that_go_back_together_are_the_same_up_to_rounding(rule, h, g):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("end", [(), ("identity", "identity")], ids=["trained end", "end without parameters"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_every_signal_arrives_that_waits_for_others(stride, end):
+    """Also where the next signal needs the graphs that it waits at, and where it is the last one."""
+    blocks = stack_of(("residual",) * (8 - len(end)) + end, 0)
+
+    def make():
+        return blocks, batch(0), squares(batch(1)), None, blocks
+
+    for h in range(1, 8 - len(end)):
+        wanted = together(make, h, 1, {"stride": stride})
+        for g in (2, 3):
+            for a, b in zip(together(make, h, g, {"stride": stride}, True), wanted, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-13)
+
+
+class Twin(nn.Module):
+    """Hands on one tensor twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, a, b):
+        c = a + torch.tanh(self.linear(b))
+        return (c, c) if self.twice else (c, torch.sin(a) * torch.cos(b))
+
+    twice = True
+
+
+def test_a_tensor_that_a_state_holds_twice():
+    """The order in which its signals are summed is that of graphs apart."""
+
+    def make():
+        blocks = nn.ModuleList(Twin() for _ in range(8))
+        for block in blocks[1::2]:
+            block.twice = False
+        target = batch(1).float()
+        return (
+            blocks,
+            (batch(0).float(), batch(2).float()),
+            lambda z: squares(target)(z[0] * z[1]),
+            None,
+            blocks,
+        )
+
+    for h in (3, 5, 7):
+        assert_same_bits(make, h, 3)
+
+
 def together(make, h, g, rule, batched=False):
     blocks, x, loss_fn, _, _ = make()
     gradients = horizon_gradients(blocks, x, loss_fn, h, segment=g, batched=batched, **rule)[1]
