@@ -383,6 +383,21 @@ def test_a_subclass_with_layers_of_its_own_keeps_them():
     assert np.allclose(on.sin2, off.sin2, rtol=1e-11, atol=0)
 
 
+@pytest.mark.parametrize("horizons", [[199, 150], [60], [1], "all"], ids=["near", "far", "short", "all"])
+def test_a_network_may_say_its_size_in_numpys_integers(horizons):
+    layers, phi = layers_of(200, 3, 0.02), np.random.default_rng(1).normal(size=(3, 3))
+
+    class Net:
+        depth, width = np.int64(200), np.int64(3)
+
+        def deviations(self, start, stop):
+            return layers[start:stop]
+
+    library.kernels_of.cache_clear()
+    off, on = both(Net(), phi, horizons, chunk_numbers=360, memory=1)
+    assert np.allclose(on.sin2, off.sin2, rtol=1e-11, atol=0)
+
+
 def expanded(layers, length, rng):
     """The expansion of some layers, sum ||g_T||^2 by it, exactly, and by two passes of kernels."""
     n = layers.shape[-1]

@@ -47,7 +47,7 @@ class Kernels:
     def call(self, name: str, *arguments: int | np.ndarray) -> None:
         """Call a kernel with integers and with arrays that are contiguous float64."""
         found = self._functions.get(name) or self._compiled(name)
-        found(*(value if isinstance(value, int) else at(value) for value in arguments))
+        found(*(at(value) if isinstance(value, np.ndarray) else int(value) for value in arguments))
 
     def compile(self) -> None:
         """Compile all kernels of this width now."""
@@ -70,6 +70,7 @@ def kernels_of(n: int) -> Kernels | None:
     here = host.host()
     if here is None or n > WIDEST:
         return None
+    n = int(n)  # a network may say numpy's integers
     return Kernels(n, min(here.lanes, 4) if n < _NARROW else here.lanes, here.registers)
 
 
