@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dlinear.errors import RecordError
 from dlinear.optional import needed
+from dlinear.runs.meanings import attributes_of
 from dlinear.runs.records import Record
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def library() -> Any:
 def as_dataset(found: list[Record]) -> xarray.Dataset:
     """The records as one dataset, float64, NaN where no cell has a value; see `collection.load`.
 
+    Variables that are known say what they are (`long_name`, `units`).
+
     Raises:
         RecordError: cells that are too unlike to fit in one array, or of which one lacks an array.
     """
@@ -60,6 +63,8 @@ def as_dataset(found: list[Record]) -> xarray.Dataset:
     made: xarray.Dataset = lib.Dataset(
         variables, coords={name: (name, label) for name, label in labels.items()}, attrs=attributes
     )
+    for variable in made.variables:
+        made[variable].attrs.update(attributes_of(str(variable)))
     return made
 
 
