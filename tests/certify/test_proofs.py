@@ -225,6 +225,7 @@ ROWS = {
     "I7": "mirror_mean mirror_variance",
     "I9, I10": "feedback_from_zero target_drift",
     "I11, I12": "goodness_gram label_overlay oja_step oja_limit",
+    "first-order reading": "read_once",
 }
 
 
