@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +37,7 @@ class Answer:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], widest: int | None = None) -> str:
     """Aligned plain-text columns under a header and a rule; cells are cut off at `widest` characters.
 
-    On a terminal that is too narrow for them headers and texts go on in the next line.
+    On a terminal that is too narrow for them they are folded, see `_folded`.
     """
     every = [[cell[:widest] for cell in row] for row in (header, *rows)]
     if on_terminal() and _width(every) > (window := shutil.get_terminal_size().columns):
@@ -65,20 +67,28 @@ def _width(every: Sequence[Sequence[str]]) -> int:
 
 
 def _folded(every: Sequence[Sequence[str]], width: int) -> str:
-    """The table within a width: cells are folded between words, and inside them where that is not enough."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """The table within a width: headers and long texts go on in the next line, numbers stay whole.
 
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in every[0]:
-        shown.add_column(Text(name), overflow="fold")
-    for row in every[1:]:
-        shown.add_row(*map(Text, row))
-    console = Console(width=width, highlight=False)
-    with console.capture() as said:
-        console.print(shown)
-    return "\n".join(line.rstrip() for line in said.get().splitlines())
+    Columns that do not fit beside the others follow below, beside the first column again.
+    """
+    columns = [[cell.strip() for cell in column] for column in zip(*every, strict=True)]
+    most = max(width // 2 - 2, 8)
+    sizes = [min(most, max(map(len, [*column[0].split(), *column[1:], ""]))) for column in columns]
+    parts = [[0]]
+    for k in range(1, len(columns)):
+        if len(parts[-1]) > 1 and sum(sizes[c] + 2 for c in [*parts[-1], k]) - 2 > width:
+            parts.append([0])
+        parts[-1].append(k)
+    lines = []
+    for part in parts:
+        for row in range(len(every)):
+            cells = [textwrap.wrap(columns[k][row], sizes[k]) or [""] for k in part]
+            for line in itertools.zip_longest(*cells, fillvalue=""):
+                lines.append("  ".join(text.ljust(sizes[k]) for text, k in zip(line, part, strict=True)))
+            if row == 0:
+                lines.append("  ".join("-" * sizes[k] for k in part))
+        lines.append("")
+    return "\n".join(line.rstrip() for line in lines[:-1])
 
 
 def finish(answers: Sequence[Answer]) -> int:

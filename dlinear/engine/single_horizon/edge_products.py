@@ -177,7 +177,7 @@ class EdgeProducts:
         deviation, total = be.both(*layers.total_both())
         size, totals = layers.blocks()
         all_blocks = math.prod(totals.shape) * self.net.depth // len(layers) * 8  # bytes
-        # on a GPU an allocation for each chunk takes more time than the products; what is expanded does not
+        # on a GPU they are multiplied again, so that memory stays free for chunks; what is expanded does not
         # come again
         again = not self.engine.on_gpu and self.expansion(chunk) is None
         if size > 1 and again and 4 * all_blocks <= self.engine.held(self.net):
