@@ -36,10 +36,12 @@ from dlinear import report
 from dlinear.analysis import profiles
 from dlinear.engine.options import Engine
 from dlinear.engine.parallel.threads import Threads
+from dlinear.report import blocks
 from dlinear.runs import provenance, script
+from dlinear.storage import write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- roofline: written by benchmarks.roofline -->", "<!-- end of roofline -->"
+BLOCK = "roofline"  # of the page, see `dlinear.report.blocks`
 _AHEAD = 4  # products of every layer: of layers, states, costates, g_T
 _TAIL = 7  # products of each of the last M layers: E, P or P - I, two for Y, U, Z; and L of the first M
 
@@ -157,15 +159,11 @@ def core(peak: float | None, bandwidth: float | None) -> str:
     return f"one core: {peak / 1e9:.1f} GFLOP/s in registers, {bandwidth / 1e9:.1f} GB/s from memory"
 
 
-def page(text: str, record: Mapping[str, Any]) -> str:
-    """A page with the table of a record between its two marks."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
+def block(record: Mapping[str, Any]) -> str:
+    """What the page says of a record, between its marks."""
     rows = [Row(**row) for row in record["rows"]]
-    cells = [HEADER, ["---"] * len(HEADER), *shown(rows, record["peak"])]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in cells)
     words = f"{record['machine']}, {core(record['peak'], record['bandwidth'])}."
-    return f"{before}{BEGIN}\n{words}\n\n{table}\n{END}{after}"
+    return f"{words}\n\n{blocks.markdown_table(HEADER, shown(rows, record['peak']))}"
 
 
 def main(knobs: Knobs) -> int:
@@ -181,8 +179,8 @@ def main(knobs: Knobs) -> int:
             "bandwidth": bandwidth,
             "rows": [asdict(row) for row in rows],
         }
-        Path(knobs.record).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
+        write_text(Path(knobs.record), json.dumps(found, indent=1) + "\n")
+        blocks.write_block(PAGE, BLOCK, block(found))
     return 0
 
 

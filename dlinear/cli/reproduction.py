@@ -103,6 +103,8 @@ def main(knobs: Knobs) -> int:
     for place in (knobs.results, knobs.figures):  # said now, and not by every step in turn
         check_writable(as_place("the folder", place))
     todo, course = steps(knobs), Course()
+    if knobs.part == "paper":
+        ledger(knobs).unlink(missing_ok=True)  # or the summary could count another run's verdicts
     print(f"dlinear: {_words(todo)}; records go to {knobs.results}/, figures to {knobs.figures}/", flush=True)
     for i, (kind, words) in enumerate(todo, 1):
         _heading(i, len(todo), words)

@@ -211,3 +211,14 @@ def test_the_bridge_proves_nothing():
     words = reproduction.steps(reproduction.Knobs(part="bridge"))[-1][1]
     assert "bridge_memory" in words
     assert "decay" not in words
+
+
+def test_verdicts_of_another_run_are_not_counted(stand_in, capsys):
+    reproduction.ledger(reproduction.Knobs()).write_text('[{"verdict": "proved"}]')
+    (stand_in / "stand_in.py").write_text(
+        STAND_IN.replace('if words[0] == "prove":', 'if words[0] == "prove":\n    sys.exit(3)')
+    )
+    assert reproduction.main(reproduction.Knobs()) == 1
+    closing = capsys.readouterr().out.partition("summary")[2]
+    assert "proved" not in closing
+    assert "dlinear prove --results (exit status 3)" in closing

@@ -8,11 +8,12 @@ from paths import ROOT
 
 sys.path.insert(0, str(ROOT))
 from benchmarks import machine, roofline
+from dlinear.report import blocks
 
 
 def test_a_toy_run_measures_the_ways_side_by_side(capsys, monkeypatch, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{roofline.BEGIN}\nold\n{roofline.END}\nafter\n", encoding="utf-8")
+    page.write_text("before\n{}\nold\n{}\nafter\n".format(*blocks.marks(roofline.BLOCK)), encoding="utf-8")
     monkeypatch.setattr(roofline, "PAGE", page)
     monkeypatch.setattr(machine, "peak", lambda: 1e10)
     monkeypatch.setattr(machine, "bandwidth", lambda: 1e10)
@@ -40,4 +41,4 @@ def test_ratios_and_shares_are_medians_of_what_was_counted():
 def test_the_table_of_the_page_is_that_of_the_record():
     record = json.loads((ROOT / "docs" / "roofline.json").read_text(encoding="utf-8"))
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert roofline.page(text, record) == text
+    assert blocks.block(text, roofline.BLOCK) == roofline.block(record)

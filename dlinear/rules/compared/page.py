@@ -17,17 +17,18 @@ import numpy as np
 from dlinear.analysis import statistics
 from dlinear.bridge.meters import NOT_MEASURABLE
 from dlinear.errors import RecordError
+from dlinear.report import blocks
 from dlinear.rules.compared.outcome import Outcome
 from dlinear.rules.compared.tables import RESULTS, SYSTEM, busy, degrees, percent, result_rows, system_rows
 from dlinear.runs.knobs import changed
 from dlinear.runs.records import Record
 from dlinear.storage import read_json, replacing
 
-__all__ = ["BEGIN", "END", "FOLDER", "extract_of", "section", "update", "write"]
+__all__ = ["BLOCK", "FOLDER", "extract_of", "section", "update", "write"]
 
 FOLDER, PAGE = "rules_measured", "rules.md"
-BEGIN = "<!-- measured: from docs/rules_measured by python -m sims.rules --docs docs; do not edit -->"
-END = "<!-- end of what is measured -->"
+BLOCK = "measured rules"  # of the page, see `dlinear.report.blocks`
+INTRODUCTION = "Written from docs/rules_measured by `python -m sims.rules --docs docs`; do not edit."
 RESULT_COLUMNS = ("rule", "published %", "ours % [95 %]", "gap", "why", "epochs", "degrees to backprop")
 COST_COLUMNS = ("step time", "activations")
 
@@ -104,32 +105,23 @@ def update(docs: Path) -> None:
     Raises:
         RecordError: a page without the marks, an extract that is damaged, or a failed write.
     """
-    try:
-        text = (docs / PAGE).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"cannot read {docs / PAGE}: {error.strerror or error}") from error
-    before, mark, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    if not mark or END not in rest:
-        raise RecordError(f"{docs / PAGE} has not the lines {BEGIN!r} and {END!r}")
-    with replacing(docs / PAGE) as stream:
-        stream.write(f"{before}{section(docs / FOLDER)}{after}".encode())
+    blocks.write_block(docs / PAGE, BLOCK, section(docs / FOLDER))
 
 
 def section(folder: Path) -> str:
-    """The part of the page between the marks, with them.
+    """The part of the page between the marks.
 
     Raises:
         RecordError: an extract that is damaged.
     """
-    lines = [BEGIN, ""]
+    lines = [INTRODUCTION, ""]
     for path in sorted(folder.glob("*.json")):
         content = read_json(path, RecordError)
         try:
             lines += _of(content)
         except (KeyError, TypeError) as error:
             raise RecordError(f"{path} is damaged: {error!r}; run the command again") from error
-    return "\n".join([*lines, END])
+    return "\n".join(lines).rstrip()
 
 
 def _of(content: Mapping[str, Any]) -> list[str]:
