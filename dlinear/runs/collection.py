@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 FIRST = {"data": 0, "model": 1, "depth": 2, "width": 3, "seed": 4}  # place of a field in a description
 WORDS = {"depth": "T", "width": "n"}
-UNSAID = {"edition", "data_identity", "points"}
+UNSAID = {
+    "edition",
+    "data_identity",
+    "digest",
+    "points",
+    "part",
+    "measured",
+    "rounds",
+    "probed",
+}  # how, not what
 RUNS = ("latest", "default")  # the last complete run of all, and of those with all knobs at their defaults
 
 

@@ -37,3 +37,15 @@ def test_every_line_has_a_name_for_people():
         assert len(said) >= 4, name
         assert meanings.attributes_of(name).get("units", "") == unit
     assert meanings.attributes_of("nothing known") == {}
+
+
+def test_a_run_describes_itself_for_a_caption(tmp_path):
+    @dataclass(frozen=True)
+    class Named(Cell):
+        data: str = "digits"
+        digest: str = "4e28102f"
+        sigma: float = 1.5
+
+    cells = [Named(depth, seed) for depth in (10, 20) for seed in range(2)]
+    sweeps.run(tmp_path, cells, compute, workers=0, whole=True, changed="")
+    assert collection.run_of(tmp_path).described() == "data digits; T 10, 20; 2 seeds; sigma 1.5"
