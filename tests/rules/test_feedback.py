@@ -8,7 +8,7 @@ import torch
 from plain_net import mean_outer, plain, worst
 from torch import nn
 
-from dlinear.bridge import Supervised, TaskShape, model, step_calls
+from dlinear.bridge import Supervised, TaskShape, model
 from dlinear.bridge.methods import method
 from dlinear.bridge.methods.horizon import horizon_backward
 from dlinear.errors import DomainError, ShapeError
@@ -164,15 +164,6 @@ def test_identity_feedback_is_the_anchored_horizon_of_one():
             stack.blocks, x, Supervised(nn.functional.mse_loss, y), 1, stack.readout, anchored=True
         )
         assert all(np.array_equal(a, p.grad.numpy()) for a, p in zip(ours, stack.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("name", ["fa", "dfa", "sdfa", "drtp", "dfa-identity"])
-def test_the_work_is_what_the_record_says(name):
-    stack = model("deep", TaskShape((4,), 4), depth=6, width=4, readout="shared")
-    loss_fn = Supervised(nn.functional.cross_entropy, torch.arange(7) % 4)
-    calls = step_calls(method(name), stack.blocks, torch.randn(7, 4), loss_fn, stack.readout)
-    cost = method(name).cost(6)
-    assert (sum(calls.forwards), sum(calls.vjps)) == (cost.forwards, cost.vjps)
 
 
 def test_what_a_rule_cannot_take_is_said_in_one_line():

@@ -173,15 +173,6 @@ def test_the_activation_of_the_source_keeps_lengths():
     assert UnitLength()(torch.zeros(2, 3)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["oja", "activation"])
-def test_the_work_is_what_the_record_says(name):
-    stack = model("deep", TaskShape((4,), 4), depth=6, width=4, readout="shared")
-    loss_fn = Supervised(nn.functional.cross_entropy, torch.arange(7) % 4)
-    calls = step_calls(method(name), stack.blocks, torch.randn(7, 4), loss_fn, stack.readout)
-    cost = method(name).cost(6)
-    assert (sum(calls.forwards), sum(calls.vjps)) == (cost.forwards, cost.vjps)
-
-
 def test_the_work_of_lac_is_what_the_record_says():
     stack, x = model("deep", TaskShape((4,), 4), depth=6, width=4, readout="shared"), torch.randn(7, 4)
     calls = step_calls(method("lac"), stack.blocks, x, Supervised(nn.functional.mse_loss, x), stack.readout)
